@@ -1,0 +1,19 @@
+"""The WSGI entry, `app:create_app()`, and the development entry, `python app.py`."""
+
+import os
+
+from flask import Flask
+
+import instantly
+from instantly.config import Settings
+
+
+def create_app() -> Flask:
+    """The service as the environment configures it; raises ConfigurationError."""
+    return instantly.create_app(Settings.from_environment(os.environ))
+
+
+if __name__ == "__main__":
+    from instantly.sandbox.run import main
+
+    main()

@@ -1,0 +1,22 @@
+"""Who may call: every route needs the service's key, but for the few that are public."""
+
+import hmac
+
+from flask import Flask, request
+
+from instantly.errors import ApiError
+
+PUBLIC_ENDPOINTS = frozenset(["health.index", "health.health"])
+
+
+def require_api_key(app: Flask, api_key: str) -> None:
+    """Denies by default: without the key an unknown path is 401 too."""
+    expected = api_key.encode()
+
+    @app.before_request
+    def check_api_key() -> None:
+        if request.endpoint in PUBLIC_ENDPOINTS:
+            return
+        # Bytes, since compare_digest refuses text that is not ASCII.
+        if not hmac.compare_digest(request.headers.get("X-API-Key", "").encode(), expected):
+            raise ApiError(401, "Unauthorized")

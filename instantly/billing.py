@@ -1,0 +1,78 @@
+"""The billed run: created first, its costs logged, completed or failed, its work undone on failure.
+
+`with billed_run(...) as run:` opens the run before anything is done. Inside, each step that leaves
+something behind first says how to take it back (`run.on_failure`). When the block ends, the cost is
+logged and the run completed; when anything in it raises, the steps are taken back in reverse, the
+run ends as `failed`, and the first error goes on to the caller.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from instantly.clients.runs import RunsServiceClient
+
+logger = logging.getLogger(__name__)
+
+
+class BilledRun:
+    """A run under way. `id` is that of runs-service (uuid)."""
+
+    def __init__(self, run_id: str) -> None:
+        self.id = run_id
+        self.cost: tuple[str, int] | None = None
+        self._undo: list[tuple[str, Callable[[], object]]] = []
+
+    def on_failure(self, what: str, undo: Callable[[], object]) -> None:
+        """Remembers how to take a step back; `what` names it and its ids for whoever cleans up."""
+        self._undo.append((what, undo))
+
+    def bill(self, cost_name: str, quantity: int) -> None:
+        """What the act costs; nothing is logged when the quantity is 0."""
+        self.cost = (cost_name, quantity) if quantity else None
+
+    def take_back(self) -> None:
+        for what, undo in reversed(self._undo):
+            attempt(what, undo)
+
+
+@contextmanager
+def billed_run(
+    runs: RunsServiceClient,
+    *,
+    task_name: str,
+    clerk_org_id: str,
+    app_id: str,
+    brand_id: str,
+    campaign_id: str | None = None,
+    parent_run_id: str | None = None,
+) -> Iterator[BilledRun]:
+    run = BilledRun(
+        runs.create_run(
+            task_name=task_name,
+            clerk_org_id=clerk_org_id,
+            app_id=app_id,
+            brand_id=brand_id,
+            campaign_id=campaign_id,
+            parent_run_id=parent_run_id,
+        )
+    )
+    try:
+        yield run
+        if run.cost:
+            runs.add_costs(run.id, *run.cost)
+    except BaseException as error:
+        run.take_back()
+        reason = f"{type(error).__name__}: {error}"
+        attempt(f"run {run.id}: end as failed", lambda: runs.end_run(run.id, "failed", reason))
+        raise
+    # The work is done and billed: an error now would only invite a second act.
+    attempt(f"run {run.id}: end as completed", lambda: runs.end_run(run.id, "completed"))
+
+
+def attempt(what: str, step: Callable[[], object]) -> None:
+    """Does a step whose failure must not replace the outcome; it is logged loudly instead."""
+    try:
+        step()
+    except Exception:
+        logger.exception("needs cleaning up by hand: %s", what)

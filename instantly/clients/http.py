@@ -1,0 +1,178 @@
+"""How this service calls others: timeouts, retries, and one kind of failure.
+
+Waiting between tries is exponential with jitter, or what `Retry-After` says, and never more than
+30 s in all; a longer `Retry-After` gives up at once.
+"""
+
+import threading
+import time
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Self
+
+import requests
+from requests.adapters import HTTPAdapter
+from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
+from urllib3.response import BaseHTTPResponse
+from urllib3.util.retry import Retry
+
+from instantly.config import USER_AGENT
+
+CONNECT_TIMEOUT_SECONDS = 3
+MAX_WAIT_SECONDS = 30.0
+MAX_MESSAGE_CHARACTERS = 1000
+
+Json = Any
+
+
+class UpstreamError(Exception):
+    """Another service did not do what it was asked.
+
+    `status` is its HTTP status, or None when no usable answer came (unreachable, too slow, no
+    JSON); `message` its own words; `retry_after` the seconds that it asked to wait, if it did.
+    """
+
+    def __init__(
+        self, message: str, status: int | None = None, retry_after: float | None = None
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.retry_after = retry_after
+
+
+class BoundedRetry(Retry):
+    """urllib3's policy with a bound on the waiting in all."""
+
+    # A 503 with Retry-After may have been acted upon all the same: only `status_forcelist` counts.
+    RETRY_AFTER_STATUS_CODES = frozenset()
+
+    waited: float = 0.0
+    delay: float = 0.0
+
+    def new(self, **changes: Any) -> Self:
+        retry = super().new(**changes)
+        retry.waited = self.waited
+        return retry
+
+    def increment(self, *args: Any, **kwargs: Any) -> Self:
+        retry = super().increment(*args, **kwargs)
+        response: BaseHTTPResponse | None = kwargs.get("response")
+        asked = retry_after_seconds(response.headers) if response is not None else None
+        retry.delay = retry.get_backoff_time() if asked is None else asked
+        retry.waited = self.waited + retry.delay
+        if retry.waited > MAX_WAIT_SECONDS:
+            reason = kwargs.get("error") or ResponseError("out of patience")
+            raise MaxRetryError(kwargs.get("_pool"), None, reason)  # type: ignore[arg-type]
+        return retry
+
+    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
+        time.sleep(self.delay)
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """The header in seconds, whether it holds seconds or a date; None when it holds neither."""
+    try:
+        return Retry(retry_after_max=86400).parse_retry_after(headers["Retry-After"])
+    except (KeyError, InvalidHeader, OverflowError):
+        return None
+
+
+def retry_policy(*, repeatable: bool) -> BoundedRetry:
+    """429 was not acted upon and is always tried again; the rest only where that is safe."""
+    return BoundedRetry(
+        connect=2,
+        read=2 if repeatable else 0,
+        other=0,
+        redirect=0,
+        status=5,
+        total=5,
+        allowed_methods=None,
+        status_forcelist=(429, *range(500, 600)) if repeatable else (429,),
+        backoff_factor=0.5,
+        backoff_jitter=0.25,
+        raise_on_status=False,
+    )
+
+
+REPEATABLE = retry_policy(repeatable=True)
+ONCE = retry_policy(repeatable=False)
+
+
+class ServiceClient:
+    """A service's base URL, its headers, and a keep-alive session for each thread."""
+
+    error: type[UpstreamError] = UpstreamError
+
+    def __init__(
+        self, base_url: str, headers: Mapping[str, str], read_timeout_seconds: float
+    ) -> None:
+        self._base_url = base_url
+        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
+        self._timeout = (CONNECT_TIMEOUT_SECONDS, read_timeout_seconds)
+        self._local = threading.local()
+
+    def _session(self) -> requests.Session:
+        if not hasattr(self._local, "session"):
+            session = requests.Session()
+            # No proxies, and no .netrc entry in place of our Authorization header.
+            session.trust_env = False
+            session.headers.update(self._headers)
+            self._local.session = session
+        session = self._local.session
+        assert isinstance(session, requests.Session)  # noqa: S101  (threading.local is untyped)
+        return session
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        repeatable: bool,
+        params: Mapping[str, str | int] | None = None,
+        body: Json = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Json:
+        """The JSON of a 2xx answer; everything else raises this client's `error`."""
+        session = self._session()
+        url = self._base_url + path
+        adapter = session.get_adapter(url)
+        assert isinstance(adapter, HTTPAdapter)  # noqa: S101  (what requests mounts by default)
+        # The session belongs to this thread alone, so its adapter can carry this call's policy.
+        adapter.max_retries = REPEATABLE if repeatable else ONCE
+        try:
+            response = session.request(
+                method,
+                url,
+                params=params,
+                json=body,
+                headers=headers,
+                timeout=self._timeout,
+                allow_redirects=False,
+            )
+        except requests.RequestException as error:
+            raise self.error(f"{method} {path}: {type(error).__name__}") from error
+        if not 200 <= response.status_code < 300:
+            raise self.error(
+                message_of(response), response.status_code, retry_after_seconds(response.headers)
+            )
+        try:
+            return response.json()
+        except (ValueError, RecursionError) as error:
+            raise self.error(f"{method} {path}: the answer is no JSON") from error
+
+
+def message_of(response: requests.Response) -> str:
+    """What a refusal says of itself: `message` or `error` of its JSON, or its status in words."""
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        body = None
+    if isinstance(body, dict):
+        for key in ("message", "error"):
+            if isinstance(body.get(key), str):
+                return str(body[key])[:MAX_MESSAGE_CHARACTERS]
+    try:
+        return HTTPStatus(response.status_code).phrase
+    except ValueError:
+        return f"HTTP {response.status_code}"

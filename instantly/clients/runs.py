@@ -1,0 +1,57 @@
+"""runs-service: every billable act is a run with costs."""
+
+from uuid import UUID
+
+from instantly.clients.http import ServiceClient, UpstreamError
+from instantly.config import SERVICE_NAME
+
+READ_TIMEOUT_SECONDS = 10
+
+
+class RunsServiceError(UpstreamError):
+    """runs-service did not log what it was asked to."""
+
+
+class RunsServiceClient(ServiceClient):
+    error = RunsServiceError
+
+    def __init__(self, base_url: str, api_key: str) -> None:
+        super().__init__(base_url, {"X-API-Key": api_key}, READ_TIMEOUT_SECONDS)
+
+    def create_run(
+        self,
+        *,
+        task_name: str,
+        clerk_org_id: str,
+        app_id: str,
+        brand_id: str,
+        campaign_id: str | None = None,
+        parent_run_id: str | None = None,
+    ) -> str:
+        """Opens a run and returns its id (uuid). Never repeated: a second run would stay open."""
+        body = {
+            "clerkOrgId": clerk_org_id,
+            "appId": app_id,
+            "serviceName": SERVICE_NAME,
+            "taskName": task_name,
+            "brandId": brand_id,
+        }
+        if campaign_id:
+            body["campaignId"] = campaign_id
+        if parent_run_id:
+            body["parentRunId"] = parent_run_id
+        answer = self._request("POST", "/v1/runs", body=body, repeatable=False)
+        try:
+            return str(UUID(answer["id"]))
+        except (TypeError, KeyError, ValueError, AttributeError) as error:
+            raise RunsServiceError("the answer holds no run id") from error
+
+    def add_costs(self, run_id: str, cost_name: str, quantity: int) -> None:
+        """Bills `quantity` times the cost to the run. Never repeated: it would bill twice."""
+        items = [{"costName": cost_name, "quantity": quantity}]
+        self._request("POST", f"/v1/runs/{run_id}/costs", body={"items": items}, repeatable=False)
+
+    def end_run(self, run_id: str, status: str, error: str | None = None) -> None:
+        """Ends the run as `completed` or `failed`."""
+        body = {"status": status} if error is None else {"status": status, "error": error}
+        self._request("PATCH", f"/v1/runs/{run_id}", body=body, repeatable=True)

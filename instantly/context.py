@@ -1,0 +1,77 @@
+"""What the views work with: the parts of the running service, and the organisation's workspace."""
+
+import re
+from dataclasses import dataclass
+from typing import cast
+from uuid import UUID
+
+from flask import Response, current_app, request
+
+from instantly.clients.instantly import InstantlyClient, Workspace
+from instantly.clients.keys import KeyServiceClient
+from instantly.clients.runs import RunsServiceClient
+from instantly.config import Settings
+from instantly.database import Database, Row
+from instantly.errors import NotFound
+from instantly.schemas import camel_case
+
+EXTENSION = "instantly-service"
+
+
+@dataclass(frozen=True)
+class Parts:
+    settings: Settings
+    database: Database
+    keys: KeyServiceClient
+    runs: RunsServiceClient
+    instantly: InstantlyClient
+
+
+def parts() -> Parts:
+    return cast(Parts, current_app.extensions[EXTENSION])
+
+
+def database() -> Database:
+    return parts().database
+
+
+def uuid_or_not_found(text: str, error: str) -> str:
+    """The id in its canonical form; what is no UUID names nothing that exists."""
+    try:
+        found = str(UUID(text))
+    except ValueError:
+        raise NotFound(error) from None
+    if found != text.lower():
+        raise NotFound(error)
+    return found
+
+
+def fetch_campaign(campaign_id: str) -> Row:
+    """The campaign as the API shows it, or 404."""
+    campaign_id = uuid_or_not_found(campaign_id, "Campaign not found")
+    row = database().fetch_one("select_campaign", campaign_id=campaign_id)
+    if row is None:
+        raise NotFound("Campaign not found")
+    return cast(Row, row["campaign"])
+
+
+def json_answer(statement: str, **parameters: object) -> Response:
+    """The JSON text that a statement makes of a whole answer; no row means no campaign."""
+    row = database().fetch_one(statement, **parameters)
+    if row is None:
+        raise NotFound("Campaign not found")
+    return Response(row["body"] + "\n", mimetype="application/json")
+
+
+def organization_workspace(clerk_org_id: str) -> Workspace:
+    """Instantly with the organisation's own key, which lives as long as the request."""
+    key = parts().keys.decrypt_organization_key(
+        clerk_org_id, caller_method=request.method, caller_path=route_pattern()
+    )
+    return parts().instantly.with_key(key)
+
+
+def route_pattern() -> str:
+    """The route of this request as key-service writes it: /campaigns/:campaignId/leads."""
+    rule = request.url_rule.rule if request.url_rule else ""
+    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", lambda match: ":" + camel_case(match.group(1)), rule)

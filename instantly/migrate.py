@@ -1,0 +1,75 @@
+"""python -m instantly.migrate: applies the files of sql/migrations that the database lacks."""
+
+import hashlib
+import os
+import re
+import sys
+from pathlib import Path
+
+import psycopg
+
+from instantly.config import ConfigurationError, Settings
+from instantly.database import SQL_DIRECTORY
+
+LOCK_KEY = 3011
+MIGRATIONS = SQL_DIRECTORY / "migrations"
+
+
+class MigrationError(Exception):
+    """The files and the database do not fit together."""
+
+
+def read_migrations(directory: Path) -> list[tuple[str, str, str]]:
+    """(file name, text, checksum) of each file, in order; numbered 0001, 0002, … without gaps."""
+    migrations = []
+    for number, path in enumerate(sorted(directory.glob("*.sql")), start=1):
+        if not re.fullmatch(rf"{number:04d}_[a-z0-9_]+\.sql", path.name):
+            raise MigrationError(f"{path.name}: expected number {number:04d}")
+        text = path.read_text()
+        migrations.append((path.name, text, hashlib.sha256(text.encode()).hexdigest()))
+    return migrations
+
+
+def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
+    """Applies what is missing, one transaction a file, and returns the names of those files."""
+    migrations = read_migrations(directory)
+    applied_now = []
+    with psycopg.connect(url, autocommit=True) as connection:
+        for position, (name, text, checksum) in enumerate(migrations):
+            with connection.transaction():
+                # Held until the commit: of several processes that start at once, one applies.
+                connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_KEY])
+                connection.execute(
+                    "CREATE TABLE IF NOT EXISTS schema_migrations (name text PRIMARY KEY,"
+                    " checksum text NOT NULL, applied_at timestamptz NOT NULL DEFAULT now())"
+                )
+                applied = connection.execute(
+                    "SELECT name, checksum FROM schema_migrations ORDER BY name"
+                ).fetchall()
+                known = [(known_name, known_sum) for known_name, _, known_sum in migrations]
+                if applied != known[: len(applied)]:
+                    raise MigrationError(
+                        "the database holds migrations that are not those of sql/migrations: "
+                        "a file was edited or removed after it was applied, or this code is old"
+                    )
+                if position == len(applied):
+                    connection.execute(text.encode())
+                    connection.execute(
+                        "INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)",
+                        [name, checksum],
+                    )
+                    applied_now.append(name)
+    return applied_now
+
+
+def main() -> None:
+    try:
+        settings = Settings.from_environment(os.environ)
+        applied = migrate(settings.database_url)
+    except (ConfigurationError, MigrationError, psycopg.Error) as error:
+        sys.exit(str(error))
+    sys.stdout.write(f"applied: {', '.join(applied) or 'nothing, the schema is up to date'}\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Campaigns: create, read, list, and switch on and off."""
+
+import logging
+from typing import Any
+from uuid import uuid4
+
+from flask import Blueprint, Response
+from psycopg.types.json import Jsonb
+
+from instantly.billing import BilledRun, billed_run
+from instantly.campaign_body import campaign_body
+from instantly.clients.instantly import InstantlyError, Workspace
+from instantly.context import (
+    database,
+    fetch_campaign,
+    json_answer,
+    organization_workspace,
+    parts,
+)
+from instantly.errors import ApiError
+from instantly.inputs import load_body, load_query, refuse_unstorable
+from instantly.schemas import CampaignStatus, CreateCampaign, Page
+
+bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
+
+logger = logging.getLogger(__name__)
+
+
+@bp.post("")
+def create_campaign() -> tuple[dict[str, Any], int]:
+    """Creates a campaign in Instantly, as a draft, and bills it."""
+    campaign = load_body(CreateCampaign())
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    campaign_id = str(uuid4())
+    with billed_run(
+        parts().runs,
+        task_name="campaign-create",
+        clerk_org_id=campaign["clerk_org_id"],
+        app_id=campaign["app_id"],
+        brand_id=campaign["brand_id"],
+        parent_run_id=campaign["run_id"] and str(campaign["run_id"]),
+    ) as run:
+        instantly_campaign_id = create_in_instantly(workspace, campaign, run)
+        run.on_failure(
+            f"campaign {campaign_id}: delete its row",
+            lambda: database().execute("delete_campaign", campaign_id=campaign_id),
+        )
+        database().execute(
+            "insert_campaign",
+            campaign_id=campaign_id,
+            instantly_campaign_id=instantly_campaign_id,
+            org_id=campaign["org_id"],
+            clerk_org_id=campaign["clerk_org_id"],
+            brand_id=campaign["brand_id"],
+            app_id=campaign["app_id"],
+            name=campaign["name"],
+            run_id=run.id,
+            parent_run_id=campaign["run_id"],
+            metadata=None if campaign["metadata"] is None else Jsonb(campaign["metadata"]),
+        )
+        run.bill("instantly-campaign-create", 1)
+    return {
+        "success": True,
+        "campaign": {
+            "id": campaign_id,
+            "instantlyCampaignId": instantly_campaign_id,
+            "name": campaign["name"],
+            "status": "draft",
+        },
+    }, 201
+
+
+def create_in_instantly(workspace: Workspace, campaign: dict[str, Any], run: BilledRun) -> str:
+    """Creates the campaign and makes sure that its senders arrived; returns Instantly's id."""
+    body = campaign_body(campaign)
+    try:
+        created = workspace.create_campaign(body)
+    except InstantlyError as error:
+        if error.status is None or error.status >= 500:
+            logger.error(
+                "needs cleaning up by hand: Instantly may hold a draft campaign named %r (run %s)",
+                campaign["name"],
+                run.id,
+            )
+        raise
+    instantly_campaign_id: str = created["id"]
+    run.on_failure(
+        f"campaign {instantly_campaign_id}: delete it in Instantly",
+        lambda: workspace.delete_campaign(instantly_campaign_id),
+    )
+    senders = {sender.lower() for sender in campaign["account_ids"]}
+    # Instantly has been seen to lose senders while they are being warmed up.
+    if not senders <= {str(sender).lower() for sender in created.get("email_list") or []}:
+        workspace.patch_campaign(instantly_campaign_id, {"email_list": campaign["account_ids"]})
+    return instantly_campaign_id
+
+
+@bp.get("/<campaign_id>")
+def get_campaign(campaign_id: str) -> dict[str, Any]:
+    """One campaign."""
+    return {"campaign": fetch_campaign(campaign_id)}
+
+
+@bp.get("/by-org/<org_id>")
+def list_campaigns(org_id: str) -> Response:
+    """An organisation's campaigns, newest first."""
+    refuse_unstorable({"orgId": org_id})
+    return json_answer("select_campaigns_page", org_id=org_id, **load_query(Page()))
+
+
+@bp.patch("/<campaign_id>/status")
+def set_campaign_status(campaign_id: str) -> dict[str, Any]:
+    """Activates or pauses the campaign in Instantly, then in our row."""
+    status: str = load_body(CampaignStatus())["status"]
+    if status not in CampaignStatus.ALLOWED:
+        raise ApiError(400, "Invalid status", allowed=CampaignStatus.ALLOWED)
+    campaign = fetch_campaign(campaign_id)
+    workspace = organization_workspace(campaign["clerkOrgId"])
+    # Nothing completes a campaign through Instantly's API: to stop it is to pause it.
+    switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
+    trouble = switch(campaign["instantlyCampaignId"])
+    row = database().fetch_one(
+        "update_campaign_status", campaign_id=campaign["id"], status=trouble or status
+    )
+    return {"campaign": row and row["campaign"]}

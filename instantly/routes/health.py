@@ -1,0 +1,22 @@
+"""GET / and GET /health: what this is, and whether it can work."""
+
+from flask import Blueprint
+
+from instantly.config import SERVICE_NAME, VERSION
+from instantly.context import database
+
+bp = Blueprint("health", __name__)
+
+
+@bp.get("/")
+def index() -> dict[str, str]:
+    """Names the service and its version."""
+    return {"service": SERVICE_NAME, "version": VERSION}
+
+
+@bp.get("/health")
+def health() -> tuple[dict[str, str], int]:
+    """Says within 3 s whether Postgres answers."""
+    if database().ping():
+        return {"status": "ok", "service": SERVICE_NAME, "database": "ok"}, 200
+    return {"status": "degraded", "service": SERVICE_NAME, "database": "unreachable"}, 503

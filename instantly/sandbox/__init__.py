@@ -1,0 +1,1 @@
+"""Local stand-ins for Instantly, key-service and runs-service, and what plays campaigns on them."""

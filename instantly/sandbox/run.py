@@ -1,0 +1,137 @@
+"""`python app.py`: the service with a stand-in for everything that the environment does not name."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import requests
+from flask import Flask
+
+from instantly.config import USER_AGENT, ConfigurationError, Settings
+from instantly.migrate import migrate
+from instantly.sandbox.instantly_api import InstantlyStandIn
+from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
+from instantly.sandbox.postgres import LocalPostgres
+from instantly.sandbox.stand_in import StandIn
+from instantly.sandbox.walk import curl_walk
+
+ROOT = Path(__file__).parents[2]
+SERVICE_PORT = 3011
+INSTANTLY_PORT = 3012
+KEY_SERVICE_PORT = 3013
+RUNS_SERVICE_PORT = 3014
+
+SERVICE_KEY = "sandbox-service-key"
+KEY_SERVICE_KEY = "sandbox-key-service-key"
+RUNS_SERVICE_KEY = "sandbox-runs-service-key"
+APP_KEY = "sandbox-app-key"
+# org_initech exists too, but has brought no key.
+ORGANIZATION_KEYS = {"org_acme": "acme-instantly-key", "org_globex": "globex-instantly-key"}
+
+
+@dataclass(frozen=True)
+class Part:
+    """Something that the service needs: its variables, and how a stand-in provides them."""
+
+    name: str
+    variables: tuple[str, ...]
+    start: Callable[[ExitStack, dict[str, str]], dict[str, str]]
+
+
+def start_postgres(stack: ExitStack, _: dict[str, str]) -> dict[str, str]:
+    postgres = LocalPostgres(base_dir=str(ROOT / ".local" / "postgres"))
+    stack.callback(postgres.stop)
+    return {"INSTANTLY_SERVICE_DATABASE_URL": postgres.url()}
+
+
+def start_instantly(stack: ExitStack, environment: dict[str, str]) -> dict[str, str]:
+    workspaces = {key: name for name, key in ORGANIZATION_KEYS.items()} | {APP_KEY: "the app"}
+    url = serve(stack, InstantlyStandIn(workspaces).app, INSTANTLY_PORT)
+    target = environment["WEBHOOK_BASE_URL"] + "/webhooks/instantly"
+    for key in ORGANIZATION_KEYS.values():
+        requests.post(
+            f"{url}/api/v2/webhooks",
+            json={"target_hook_url": target, "event_type": "all_events"},
+            headers={"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT},
+            timeout=10,
+        ).raise_for_status()
+    return {"INSTANTLY_API_URL": url}
+
+
+def start_key_service(stack: ExitStack, _: dict[str, str]) -> dict[str, str]:
+    app = KeyServiceStandIn(KEY_SERVICE_KEY, ORGANIZATION_KEYS, APP_KEY).app
+    url = serve(stack, app, KEY_SERVICE_PORT)
+    return {"KEY_SERVICE_URL": url, "KEY_SERVICE_API_KEY": KEY_SERVICE_KEY}
+
+
+def start_runs_service(stack: ExitStack, _: dict[str, str]) -> dict[str, str]:
+    url = serve(stack, RunsServiceStandIn(RUNS_SERVICE_KEY).app, RUNS_SERVICE_PORT)
+    return {"RUNS_SERVICE_URL": url, "RUNS_SERVICE_API_KEY": RUNS_SERVICE_KEY}
+
+
+PARTS = (
+    Part("PostgreSQL", ("INSTANTLY_SERVICE_DATABASE_URL",), start_postgres),
+    Part("Instantly", ("INSTANTLY_API_URL",), start_instantly),
+    Part("key-service", ("KEY_SERVICE_URL", "KEY_SERVICE_API_KEY"), start_key_service),
+    Part("runs-service", ("RUNS_SERVICE_URL", "RUNS_SERVICE_API_KEY"), start_runs_service),
+)
+
+
+def serve(stack: ExitStack, app: Flask, port: int) -> str:
+    return stack.enter_context(StandIn(app, port)).url
+
+
+def complete(stack: ExitStack, environment: dict[str, str]) -> list[tuple[str, str, str]]:
+    """Starts what is missing and adds its variables; (part, how it is there, where) for each."""
+    port = environment.setdefault("PORT", str(SERVICE_PORT))
+    environment.setdefault("INSTANTLY_SERVICE_API_KEY", SERVICE_KEY)
+    environment.setdefault("WEBHOOK_BASE_URL", f"http://127.0.0.1:{port}")
+    table = []
+    for part in PARTS:
+        given = all(environment.get(name) for name in part.variables)
+        if not given:
+            environment.update(part.start(stack, environment))
+        where = environment[part.variables[0]].rpartition("@")[2]
+        table.append((part.name, "yours" if given else "stand-in", where))
+    return table
+
+
+def main() -> None:
+    """Runs until it is interrupted; then everything that it started is gone again."""
+    environment = dict(os.environ)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    with ExitStack() as stack:
+        try:
+            table = complete(stack, environment)
+            settings = Settings.from_environment(environment)
+        except (ConfigurationError, OSError) as error:
+            sys.exit(str(error))
+        migrate(settings.database_url)
+        url = f"http://127.0.0.1:{settings.port}"
+        server = subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
+            [
+                *(sys.executable, "-m", "gunicorn", "--config", "python:instantly.server"),
+                *("--bind", f"127.0.0.1:{settings.port}", "app:create_app()"),
+            ],
+            cwd=ROOT,
+            env=environment,
+        )
+        stack.callback(stop, server)
+        rows = [("instantly-service", "this", url), *table]
+        lines = [f"{name:<18} {how:<9} {where}" for name, how, where in rows]
+        sys.stdout.write("\n".join(lines) + "\n\n" + curl_walk(environment, url) + "\n")
+        sys.stdout.flush()
+        try:
+            server.wait()
+        except KeyboardInterrupt:
+            return
+
+
+def stop(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    server.wait()

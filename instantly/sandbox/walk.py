@@ -1,0 +1,48 @@
+"""The curl walk that `python app.py` prints, ready to paste."""
+
+from collections.abc import Mapping
+
+WALK = """\
+# Try it: paste this into another terminal.
+API={url}; AUTH='X-API-Key: {service_key}'; JSON='Content-Type: application/json'
+
+# A campaign with two steps (org_acme has brought a key; org_initech has not: 422).
+curl -sS $API/campaigns -H "$AUTH" -H "$JSON" -d '{{
+  "orgId": "org_acme", "clerkOrgId": "org_acme", "brandId": "brand_1", "appId": "app_1",
+  "name": "Autumn outreach",
+  "accountIds": ["lena@try-northbeam.example"],
+  "sequence": [
+    {{"subject": "Hello {{{{firstName}}}}", "bodyHtml": "Hi {{{{firstName}}}},\\n\\nworth ten minutes?"}},
+    {{"subject": "Re: Hello", "bodyHtml": "<p>Any thoughts?</p>", "daysSinceLastStep": 3}}
+  ]}}' | tee /tmp/campaign.json
+ID=$(python3 -c 'import json; print(json.load(open("/tmp/campaign.json"))["campaign"]["id"])')
+
+# Leads: what the campaign holds already is neither sent nor billed again.
+curl -sS $API/campaigns/$ID/leads -H "$AUTH" -H "$JSON" -d '{{
+  "orgId": "org_acme",
+  "leads": [
+    {{"email": "ada@example.com", "firstName": "Ada", "companyName": "Engines Ltd"}},
+    {{"email": "grace@example.com", "firstName": "Grace", "customVariables": {{"city": "Arlington"}}}},
+    {{"email": "ADA@example.com"}}
+  ]}}'
+
+# Start it, and look.
+curl -sS -X PATCH $API/campaigns/$ID/status -H "$AUTH" -H "$JSON" -d '{{"status": "active"}}'
+curl -sS "$API/campaigns/$ID/leads?limit=10" -H "$AUTH"
+curl -sS "$API/campaigns/by-org/org_acme" -H "$AUTH"
+"""
+
+RUNS = """
+# The runs and costs that were logged.
+curl -sS {runs_url}/v1/runs -H 'X-API-Key: {runs_key}'
+"""
+
+
+def curl_walk(environment: Mapping[str, str], url: str) -> str:
+    values = {
+        "url": url,
+        "service_key": environment["INSTANTLY_SERVICE_API_KEY"],
+        "runs_url": environment["RUNS_SERVICE_URL"],
+        "runs_key": environment["RUNS_SERVICE_API_KEY"],
+    }
+    return (WALK + RUNS).format(**values)

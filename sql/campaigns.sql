@@ -1,0 +1,59 @@
+-- name: insert_campaign
+-- The row of a campaign that Instantly has just created.
+INSERT INTO instantly_campaigns (
+  id, instantly_campaign_id, org_id, clerk_org_id, brand_id, app_id, name,
+  run_id, parent_run_id, metadata
+)
+VALUES (
+  %(campaign_id)s, %(instantly_campaign_id)s, %(org_id)s, %(clerk_org_id)s, %(brand_id)s,
+  %(app_id)s, %(name)s, %(run_id)s, %(parent_run_id)s, %(metadata)s
+);
+
+-- name: delete_campaign
+-- Takes the row of a campaign back.
+DELETE FROM instantly_campaigns
+WHERE id = %(campaign_id)s;
+
+-- name: select_campaign
+-- One campaign as the API shows it.
+SELECT campaign_json(campaign) AS campaign
+FROM instantly_campaigns AS campaign
+WHERE id = %(campaign_id)s;
+
+-- name: select_campaigns_page
+-- The answer of GET /campaigns/by-org/{orgId} as JSON text: one page, newest first.
+WITH page AS (
+  SELECT
+    position,
+    campaign_json(campaign) AS document,
+    row_number() OVER (ORDER BY position DESC) AS number
+  FROM instantly_campaigns AS campaign
+  WHERE org_id = %(org_id)s
+    AND position < coalesce(%(cursor)s::bigint, 9223372036854775807)
+  ORDER BY position DESC
+  OFFSET %(skip)s::bigint
+  -- One more row than the page holds tells whether another page follows.
+  LIMIT %(limit)s::bigint + 1
+),
+shown AS (
+  SELECT *
+  FROM page
+  WHERE number <= coalesce(%(skip)s::bigint, 0) + %(limit)s::bigint
+)
+SELECT json_build_object(
+  'campaigns', coalesce((SELECT json_agg(document ORDER BY number) FROM shown), '[]'),
+  'count', (SELECT count(*) FROM shown),
+  'total', (SELECT count(*) FROM instantly_campaigns WHERE org_id = %(org_id)s),
+  'nextCursor', (
+    SELECT min(position)::text
+    FROM shown
+    WHERE (SELECT count(*) FROM page) > %(limit)s::bigint
+  )
+)::text AS body;
+
+-- name: update_campaign_status
+-- What PATCH /campaigns/{campaignId}/status leaves.
+UPDATE instantly_campaigns AS campaign
+SET status = %(status)s, updated_at = clock_timestamp()
+WHERE id = %(campaign_id)s
+RETURNING campaign_json(campaign) AS campaign;

@@ -1,0 +1,101 @@
+-- name: select_held_leads
+-- Which of the addresses (lower case) the campaign holds, and by which lead ids.
+SELECT lower(email) AS email, instantly_lead_id
+FROM instantly_leads
+WHERE campaign_id = %(campaign_id)s
+  AND lower(email) = ANY (%(emails)s::text[]);
+
+-- name: insert_leads
+-- Leads of one run, all at once; answers those that the campaign did not hold yet.
+-- The campaign's row is locked so that positions become visible in their order: a reader who pages
+-- by them misses no lead that commits late.
+WITH campaign AS (
+  SELECT id, org_id
+  FROM instantly_campaigns
+  WHERE id = %(campaign_id)s
+  FOR NO KEY UPDATE
+)
+INSERT INTO instantly_leads (
+  campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
+  org_id, run_id
+)
+SELECT
+  campaign.id, lead.instantly_lead_id, lead.email, lead.first_name, lead.last_name,
+  lead.company_name, coalesce(lead.custom_variables, '{}'), campaign.org_id, %(run_id)s::uuid
+FROM campaign
+CROSS JOIN ROWS FROM (
+  jsonb_to_recordset(%(leads)s::jsonb) AS (
+    instantly_lead_id text, email text, first_name text, last_name text, company_name text,
+    custom_variables jsonb
+  )
+) WITH ORDINALITY AS lead (
+  instantly_lead_id, email, first_name, last_name, company_name, custom_variables, number
+)
+ORDER BY lead.number
+ON CONFLICT (campaign_id, lower(email)) DO NOTHING
+RETURNING lower(email) AS email;
+
+-- name: delete_leads
+-- Leads by address (lower case); answers those that the campaign held.
+DELETE FROM instantly_leads
+WHERE campaign_id = %(campaign_id)s
+  AND lower(email) = ANY (%(emails)s::text[])
+RETURNING lower(email) AS email;
+
+-- name: delete_leads_of_run
+-- Takes the leads that a run stored back.
+DELETE FROM instantly_leads
+WHERE campaign_id = %(campaign_id)s
+  AND run_id = %(run_id)s;
+
+-- name: select_leads_page
+-- The answer of GET /campaigns/{campaignId}/leads as JSON text: one page, oldest first.
+-- No row at all when there is no such campaign.
+WITH page AS (
+  SELECT *, row_number() OVER (ORDER BY position) AS number
+  FROM instantly_leads
+  WHERE campaign_id = %(campaign_id)s
+    AND position > coalesce(%(cursor)s::bigint, 0)
+  ORDER BY position
+  OFFSET %(skip)s::bigint
+  LIMIT %(limit)s::bigint + 1
+),
+shown AS (
+  SELECT *
+  FROM page
+  WHERE number <= coalesce(%(skip)s::bigint, 0) + %(limit)s::bigint
+)
+SELECT json_build_object(
+  'leads', coalesce(
+    (
+      SELECT json_agg(
+        json_build_object(
+          'id', id,
+          'instantlyCampaignId', campaign.instantly_campaign_id,
+          'instantlyLeadId', instantly_lead_id,
+          'email', email,
+          'firstName', first_name,
+          'lastName', last_name,
+          'companyName', company_name,
+          'customVariables', custom_variables,
+          'status', status,
+          'orgId', org_id,
+          'runId', run_id,
+          'createdAt', api_time(created_at),
+          'updatedAt', api_time(updated_at)
+        ) ORDER BY number
+      )
+      FROM shown
+    ),
+    '[]'
+  ),
+  'count', (SELECT count(*) FROM shown),
+  'total', (SELECT count(*) FROM instantly_leads WHERE campaign_id = %(campaign_id)s),
+  'nextCursor', (
+    SELECT max(position)::text
+    FROM shown
+    WHERE (SELECT count(*) FROM page) > %(limit)s::bigint
+  )
+)::text AS body
+FROM instantly_campaigns AS campaign
+WHERE campaign.id = %(campaign_id)s;
