@@ -6,7 +6,16 @@ from flask import Flask, request
 
 from instantly.errors import ApiError
 
-PUBLIC_ENDPOINTS = frozenset(["health.index", "health.health"])
+PUBLIC_ENDPOINTS = frozenset(
+    [
+        "health.index",
+        "health.health",
+        "documentation.get_document",
+        "documentation.get_docs",
+        "webhooks.get_config",
+        "webhooks.receive",
+    ]
+)
 
 
 def require_api_key(app: Flask, api_key: str) -> None:

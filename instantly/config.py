@@ -61,7 +61,10 @@ def log_level(text: str) -> str:
 
 
 def domains(text: str) -> tuple[str, ...]:
-    return tuple(domain for part in text.split(",") if (domain := part.strip().lower()))
+    found = tuple(domain for part in text.split(",") if (domain := part.strip().lower()))
+    if not all(re.fullmatch(r"[^\W_]([\w.-]*[^\W_])?", domain) for domain in found):
+        raise ValueError("must be domains with commas between them")
+    return found
 
 
 def variable(
@@ -88,7 +91,7 @@ class Settings:
     instantly_api_url: str = variable("INSTANTLY_API_URL", http_url, "https://api.instantly.ai")
     stats_excluded_domains: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains, ())
     database_pool_size: int = variable("DATABASE_POOL_SIZE", whole_number(1, 200), 8)
-    web_threads: int = variable("WEB_THREADS", whole_number(1, 200), 16)
+    web_threads: int = variable("WEB_THREADS", whole_number(2, 200), 48)
     log_level: str = variable("LOG_LEVEL", log_level, "INFO")
 
     @classmethod

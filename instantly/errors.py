@@ -130,6 +130,11 @@ def register_error_handlers(app: Flask) -> None:
             503, "Database unavailable", retry_after_seconds=RETRY_AFTER_SECONDS
         ).response()
 
+    @app.errorhandler(RecursionError)
+    def nested_too_deep(error: RecursionError) -> Response:
+        # Nothing but JSON is walked recursively here.
+        return InvalidJson().response()
+
     @app.errorhandler(HTTPException)
     def http_error(error: HTTPException) -> Response:
         status = error.code or 500

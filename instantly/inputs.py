@@ -3,9 +3,9 @@
 import json
 import re
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
-from flask import request
+from flask import g, request
 from marshmallow import Schema
 from werkzeug.exceptions import UnsupportedMediaType
 
@@ -14,18 +14,28 @@ from instantly.errors import InvalidJson, InvalidRequest
 # NUL and half surrogate pairs reach a JSON text only as escapes.
 ESCAPES_OF_UNSTORABLE_TEXT = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# In JSON text of plain ASCII: an escaped backslash, a whole pair, or what cannot be stored.
+JSON_ESCAPE = re.compile(r"\\\\|\\ud[89ab]..\\ud[c-f]..|(?P<bad>\\u0000|\\ud[89a-f]..)")
+MAX_DIGITS = 1000
 UNSTORABLE_MESSAGE = "May not contain NUL characters or half surrogate pairs."
 
 
 def load_body(schema: Schema) -> dict[str, Any]:
     """The request's JSON object by the schema."""
-    data = request.get_data(cache=True)
-    if request.mimetype != "application/json":
-        raise UnsupportedMediaType
-    loaded: dict[str, Any] = schema.load(parse_object(data))
-    if ESCAPES_OF_UNSTORABLE_TEXT.search(data):
+    loaded: dict[str, Any] = schema.load(json_body())
+    if ESCAPES_OF_UNSTORABLE_TEXT.search(request.get_data()):
         refuse_unstorable(loaded)
     return loaded
+
+
+def json_body() -> dict[str, Any]:
+    """The request's JSON object, parsed once."""
+    if "json_body" not in g:
+        data = request.get_data()
+        if request.mimetype != "application/json":
+            raise UnsupportedMediaType
+        g.json_body = parse_object(data)
+    return cast(dict[str, Any], g.json_body)
 
 
 def load_query(schema: Schema) -> dict[str, Any]:
@@ -39,7 +49,7 @@ def parse_object(data: bytes) -> dict[str, Any]:
         value = json.loads(
             data.decode("utf-8"), parse_constant=refuse_constant, parse_float=finite_float
         )
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise InvalidJson from error
     if not isinstance(value, dict):
         raise InvalidJson
@@ -55,6 +65,43 @@ def finite_float(text: str) -> float:
     if number in (float("inf"), float("-inf")):
         raise ValueError(text)
     return number
+
+
+def parse_delivery(data: bytes) -> dict[str, Any]:
+    """A webhook's payload. Numbers that Python or Postgres cannot hold become text."""
+    try:
+        payload = json.loads(
+            data.decode("utf-8"),
+            parse_constant=str,
+            parse_float=float_or_text,
+            parse_int=int_or_text,
+        )
+    except ValueError as error:
+        raise InvalidJson from error
+    if not isinstance(payload, dict):
+        raise InvalidJson
+    return payload
+
+
+def float_or_text(text: str) -> float | str:
+    number = float(text)
+    return text if number in (float("inf"), float("-inf")) else number
+
+
+def int_or_text(text: str) -> int | str:
+    return int(text) if len(text) <= MAX_DIGITS else text
+
+
+def storable_json(canonical: str) -> str:
+    """JSON text with NUL characters and half surrogate pairs as the text of their escapes."""
+    if "\\u0000" not in canonical and "\\ud" not in canonical:
+        return canonical
+    return JSON_ESCAPE.sub(lambda match: "\\" + match[0] if match["bad"] else match[0], canonical)
+
+
+def storable_text(text: str) -> str:
+    """Likewise for a plain text."""
+    return UNSTORABLE.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def refuse_unstorable(value: Any) -> None:

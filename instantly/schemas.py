@@ -77,15 +77,15 @@ class EmailAddress(fields.Email):
         super().__init__(validate=validate.Length(max=MAX_EMAIL_CHARACTERS), **kwargs)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        address = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
-        return str(address).strip()
+        address: str = super()._deserialize(value, *args, **kwargs)
+        return address.strip()
 
 
 class CustomVariables(fields.Dict):
     """Text, numbers, booleans and null by name: Instantly takes no objects or lists in a lead."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        variables: dict[str, Any] = super()._deserialize(value, *args, **kwargs)
+        variables: dict[str, Any] = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
         errors = {
             name: ["Must be text, a number, a boolean or null."]
             for name, variable in variables.items()
@@ -100,7 +100,7 @@ class Metadata(fields.Dict):
     """Any object that Postgres can keep."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
-        metadata: dict[str, Any] = super()._deserialize(value, *args, **kwargs)
+        metadata: dict[str, Any] = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
         level: list[Any] = [metadata]
         for _ in range(MAX_METADATA_DEPTH):
             level = [
@@ -122,7 +122,7 @@ def whole_number(low: int) -> Integer:
     return Integer(validate=validate.Range(min=low, max=MAX_INTEGER))
 
 
-NOT_BLANK = validate.Regexp(re.compile(r".*\S", re.DOTALL), error="May not be blank.")
+NOT_BLANK = validate.Regexp(r"^\s*\S", error="May not be blank.")
 
 
 class Variant(CamelCaseSchema):
@@ -149,7 +149,11 @@ class Step(CamelCaseSchema):
             raise ValidationError({camel_case(name): message for name in sorted(missing)})
 
 
-TIME_OF_DAY = validate.Regexp(r"([01][0-9]|2[0-3]):[0-5][0-9]\Z", error="Must be HH:MM, 24 hours.")
+# The length keeps out the line break that $ lets pass.
+TIME_OF_DAY = [
+    validate.Regexp(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", error="Must be HH:MM, 24 hours."),
+    validate.Length(equal=5),
+]
 
 
 class Schedule(CamelCaseSchema):
@@ -285,3 +289,48 @@ class Page(CamelCaseSchema):
     def one_way_to_go_on(self, page: dict[str, Any], **_: Any) -> None:
         if page["skip"] is not None and page["cursor"] is not None:
             raise ValidationError("Not together with skip.", "cursor")
+
+
+class Warmup(CamelCaseSchema):
+    enabled = Boolean(required=True)
+
+
+class EmailList(fields.Field[list[str]]):
+    """Addresses with commas between them, as a query holds them."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[str]:
+        address = EmailAddress()
+        return [address.deserialize(part) for part in value.split(",")]
+
+
+class WarmupAnalytics(CamelCaseSchema):
+    emails = EmailList(load_default=None)
+
+
+class Stats(CamelCaseSchema):
+    """Which campaigns to count; what is given must all hold."""
+
+    run_ids = fields.List(fields.UUID(), validate=validate.Length(min=1, max=1000))
+    clerk_org_id = fields.String()
+    brand_id = fields.String()
+    app_id = fields.String()
+    campaign_id = fields.UUID()
+
+    @validates_schema
+    def something_is_given(self, stats: dict[str, Any], **_: Any) -> None:
+        if not stats:
+            names = ", ".join(field.data_key or "" for field in self.fields.values())
+            raise ValidationError(f"At least one of {names} is required.")
+
+
+class Recovery(CamelCaseSchema):
+    """The days (both inclusive, UTC) whose failed deliveries are to be recorded."""
+
+    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    from_ = fields.Date(required=True, format="iso", data_key="from")
+    to = fields.Date(required=True, format="iso")
+
+    @validates_schema
+    def starts_before_it_ends(self, recovery: dict[str, Any], **_: Any) -> None:
+        if recovery["to"] < recovery["from_"]:
+            raise ValidationError("Must not be before from.", "to")

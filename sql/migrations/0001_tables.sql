@@ -43,6 +43,8 @@ CREATE TABLE instantly_leads (
     'not_interested', 'meeting_booked', 'meeting_completed', 'closed', 'lost', 'out_of_office',
     'wrong_person', 'no_show', 'bounced', 'unsubscribed', 'skipped', 'completed'
   )),
+  -- When the event happened that set the present interest label.
+  labelled_at timestamptz,
   org_id text NOT NULL,
   run_id uuid NOT NULL,
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -54,7 +56,7 @@ CREATE INDEX instantly_leads_by_campaign ON instantly_leads (campaign_id, positi
 
 CREATE TABLE instantly_accounts (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
-  email text NOT NULL UNIQUE,
+  email text NOT NULL,
   status text NOT NULL CHECK (status IN (
     'active', 'paused', 'maintenance', 'connection_error', 'soft_bounce_error', 'sending_error',
     'removed'
@@ -68,14 +70,16 @@ CREATE TABLE instantly_accounts (
   updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
+CREATE UNIQUE INDEX instantly_accounts_by_email ON instantly_accounts (lower(email));
+
 CREATE TABLE instantly_events (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   campaign_id uuid NOT NULL REFERENCES instantly_campaigns ON DELETE CASCADE,
   event_type text NOT NULL,
   lead_email text,
   account_email text,
-  step integer CHECK (step > 0),
-  variant integer CHECK (variant > 0),
+  step bigint CHECK (step > 0),
+  variant bigint CHECK (variant > 0),
   occurred_at timestamptz NOT NULL,
   received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   -- Instantly gives its deliveries no id: this is the hash of the whole payload.
@@ -83,7 +87,26 @@ CREATE TABLE instantly_events (
   payload jsonb NOT NULL
 );
 
-CREATE INDEX instantly_events_by_campaign ON instantly_events (campaign_id, event_type);
+CREATE INDEX instantly_events_by_campaign ON instantly_events (campaign_id);
+
+-- What the events of one lead and one step add up to: the statistics read this and never the events,
+-- whose number has no bound. Written by the statement that records an event.
+-- '' stands for no lead, 0 for no step: NULLs are never equal to each other.
+CREATE TABLE instantly_lead_activity (
+  campaign_id uuid NOT NULL REFERENCES instantly_campaigns ON DELETE CASCADE,
+  lead_email text NOT NULL,
+  step bigint NOT NULL,
+  sent integer NOT NULL,
+  opened integer NOT NULL,
+  clicked integer NOT NULL,
+  replied integer NOT NULL,
+  bounced integer NOT NULL,
+  auto_replied integer NOT NULL,
+  not_interested integer NOT NULL,
+  out_of_office integer NOT NULL,
+  unsubscribed integer NOT NULL,
+  PRIMARY KEY (campaign_id, lead_email, step)
+);
 
 CREATE TABLE instantly_analytics_snapshots (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -123,5 +146,21 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     'metadata', campaign.metadata,
     'createdAt', api_time(campaign.created_at),
     'updatedAt', api_time(campaign.updated_at)
+  )
+$$;
+
+CREATE FUNCTION account_json(account instantly_accounts) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT json_build_object(
+    'id', account.id,
+    'email', account.email,
+    'status', account.status,
+    'warmupEnabled', account.warmup_enabled,
+    'warmupStatus', account.warmup_status,
+    'warmupScore', account.warmup_score,
+    'dailySendLimit', account.daily_send_limit,
+    'providerCode', account.provider_code,
+    'createdAt', api_time(account.created_at),
+    'updatedAt', api_time(account.updated_at)
   )
 $$;

@@ -1,0 +1,138 @@
+"""Sender accounts: list, synchronise, and warm up."""
+
+import time
+from typing import Any
+
+from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
+from psycopg.types.json import Jsonb
+
+from instantly.clients.instantly import InstantlyError, Workspace
+from instantly.context import app_workspace, calls_others, database, json_answer
+from instantly.errors import ApiError, NotFound
+from instantly.inputs import load_body, load_query
+from instantly.schemas import MAX_INTEGER, Warmup, WarmupAnalytics
+
+FOLLOW_JOB_SECONDS = 10.0
+POLL_JOB_SECONDS = 0.5
+
+# Instantly's numbers in our words, from its official OpenAPI document.
+STATUSES = {
+    1: "active",
+    2: "paused",
+    3: "maintenance",
+    -1: "connection_error",
+    -2: "soft_bounce_error",
+    -3: "sending_error",
+}
+WARMUP_STATUSES = {
+    0: "paused",
+    1: "active",
+    -1: "banned",
+    -2: "spam_folder_unknown",
+    -3: "permanent_suspension",
+}
+
+bp = Blueprint("accounts", __name__, url_prefix="/accounts")
+
+
+@bp.get("")
+def list_accounts() -> Response:
+    """All accounts that were ever synchronised, by address."""
+    return json_answer("select_accounts")
+
+
+@bp.post("/sync")
+@calls_others
+def sync_accounts() -> ResponseReturnValue:
+    """Takes over every account that Instantly lists, and marks the others removed."""
+    accounts = {account["email"].lower(): account for account in app_workspace().list_accounts()}
+    row = store(list(accounts.values()), is_complete=True)
+    return {"success": True, "synced": row["synced"], "removed": row["removed"]}
+
+
+def store(accounts: list[dict[str, Any]], *, is_complete: bool) -> dict[str, Any]:
+    """Upserts Instantly's accounts; a complete list removes the others."""
+    row = database().fetch_one(
+        "upsert_accounts",
+        accounts=Jsonb([account_row(account) for account in accounts]),
+        is_complete=is_complete,
+    )
+    return row or {}
+
+
+def account_row(account: dict[str, Any]) -> dict[str, Any]:
+    """Instantly's account as our columns. Its status is not among the fields it promises."""
+    warmup_status = WARMUP_STATUSES.get(account.get("warmup_status", 0), "paused")
+    return {
+        "email": account["email"],
+        "status": STATUSES.get(account.get("status", 1), "active"),
+        "warmup_enabled": warmup_status == "active",
+        "warmup_status": warmup_status,
+        "warmup_score": number(account.get("stat_warmup_score")),
+        "daily_send_limit": whole_number(account.get("daily_limit")),
+        "provider_code": whole_number(account.get("provider_code")),
+    }
+
+
+def number(value: Any) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def whole_number(value: Any) -> int | None:
+    found = number(value)
+    return None if found is None or abs(found) > MAX_INTEGER else round(found)
+
+
+@bp.post("/<path:email>/warmup")
+@calls_others
+def switch_warmup(email: str) -> ResponseReturnValue:
+    """Switches an account's warmup and follows Instantly's job for up to 10 s."""
+    enabled: bool = load_body(Warmup())["enabled"]
+    workspace = app_workspace()
+    email = known_account(workspace, email)
+    job = follow(workspace, workspace.switch_warmup(email, enabled=enabled))
+    shown = {"id": job["id"], "status": job["status"]}
+    if job["status"] in ("failed", "cancelled"):
+        raise ApiError(502, "Warmup job failed", shown)
+    database().execute("update_account_warmup", email=email, enabled=enabled)
+    body = {"success": True, "email": email, "warmupEnabled": enabled, "job": shown}
+    return body, 200 if job["status"] == "success" else 202
+
+
+def known_account(workspace: Workspace, email: str) -> str:
+    """The address as Instantly writes it; one that neither we nor Instantly know is 404."""
+    for row in database().fetch_all("select_account_emails", email=email):
+        return str(row["email"])
+    try:
+        account = workspace.get_account(email)
+    except InstantlyError as error:
+        if error.status in (400, 404):
+            raise NotFound("Account not found") from error
+        raise
+    store([account], is_complete=False)
+    return str(account["email"])
+
+
+def follow(workspace: Workspace, job: dict[str, Any]) -> dict[str, Any]:
+    """Waits for the job's end: success, failed or cancelled. Gives up after FOLLOW_JOB_SECONDS."""
+    deadline = time.monotonic() + FOLLOW_JOB_SECONDS
+    while job["status"] not in ("success", "failed", "cancelled"):
+        if time.monotonic() + POLL_JOB_SECONDS > deadline:
+            break
+        time.sleep(POLL_JOB_SECONDS)
+        job = workspace.get_background_job(job["id"])
+    return job
+
+
+@bp.get("/warmup-analytics")
+@calls_others
+def get_warmup_analytics() -> ResponseReturnValue:
+    """Instantly's warmup figures of all known accounts, or of those that are asked for."""
+    emails = load_query(WarmupAnalytics())["emails"]
+    if emails is None:
+        rows = database().fetch_all("select_account_emails", email=None)
+        emails = [row["email"] for row in rows]
+    if not emails:
+        return {"analytics": {"email_date_data": {}, "aggregate_data": {}}}
+    return {"analytics": app_workspace().get_warmup_analytics(emails)}

@@ -1,0 +1,72 @@
+"""Figures: a campaign's analytics from Instantly, and statistics over our events."""
+
+from typing import Any
+
+from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
+
+from instantly.clients.instantly import InstantlyError
+from instantly.context import (
+    calls_others,
+    database,
+    fetch_campaign,
+    json_answer,
+    organization_workspace,
+    parts,
+)
+from instantly.events import canonical_json
+from instantly.inputs import load_body, storable_json
+from instantly.schemas import MAX_BIGINT, Stats
+
+bp = Blueprint("analytics", __name__)
+
+
+@bp.get("/campaigns/<campaign_id>/analytics")
+@calls_others
+def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
+    """A campaign's figures from Instantly; each call keeps a snapshot of them."""
+    campaign = fetch_campaign(campaign_id)
+    workspace = organization_workspace(campaign["clerkOrgId"])
+    figures = workspace.get_campaign_analytics(campaign["instantlyCampaignId"])
+    row = database().fetch_one(
+        "insert_snapshot",
+        campaign_id=campaign["id"],
+        total_leads=count(figures, "leads_count"),
+        contacted=count(figures, "contacted_count"),
+        opened=count(figures, "open_count_unique", "open_count"),
+        replied=count(figures, "reply_count_unique", "reply_count"),
+        bounced=count(figures, "bounced_count"),
+        unsubscribed=count(figures, "unsubscribed_count"),
+        raw_data=None if figures is None else storable_json(canonical_json(figures)),
+    )
+    return {"analytics": figures, "snapshot": row and row["snapshot"]}
+
+
+def count(figures: dict[str, Any] | None, *names: str) -> int:
+    """The first of these figures that is there; 0 while nothing was sent."""
+    if figures is None:
+        return 0
+    for name in names:
+        value = figures.get(name)
+        if isinstance(value, int) and 0 <= value <= MAX_BIGINT:
+            return value
+        if value is not None:
+            break
+    raise InstantlyError(f"GET /campaigns/analytics: {names[0]} is no count")
+
+
+@bp.post("/stats")
+def get_stats() -> Response:
+    """What the recorded events add up to over the matching campaigns."""
+    conditions = dict.fromkeys(("run_ids", "clerk_org_id", "brand_id", "app_id", "campaign_id"))
+    conditions.update(load_body(Stats()))
+    return json_answer("select_stats", **conditions, excluded=excluded_addresses())
+
+
+def excluded_addresses() -> list[str]:
+    """LIKE patterns for the addresses of the excluded domains and their subdomains."""
+    return [
+        f"%{separator}{domain}".replace("_", r"\_")
+        for domain in parts().settings.stats_excluded_domains
+        for separator in "@."
+    ]

@@ -1,0 +1,77 @@
+-- name: insert_event
+-- Records a delivery: the event, what it adds to the statistics, the lead's and the campaign's state.
+-- A payload that is here already and a campaign that is not ours change nothing.
+WITH campaign AS (
+  SELECT id
+  FROM instantly_campaigns
+  WHERE instantly_campaign_id = %(instantly_campaign_id)s
+),
+event AS (
+  INSERT INTO instantly_events (
+    campaign_id, event_type, lead_email, account_email, step, variant, occurred_at,
+    fingerprint, payload
+  )
+  SELECT
+    id, %(event_type)s, %(lead_email)s, %(account_email)s, %(step)s, %(variant)s,
+    coalesce(%(occurred_at)s, clock_timestamp()), %(fingerprint)s, %(payload)s
+  FROM campaign
+  ON CONFLICT (fingerprint) DO NOTHING
+  RETURNING campaign_id, occurred_at
+),
+activity AS (
+  INSERT INTO instantly_lead_activity AS activity (
+    campaign_id, lead_email, step, sent, opened, clicked, replied, bounced, auto_replied,
+    not_interested, out_of_office, unsubscribed
+  )
+  SELECT
+    campaign_id,
+    coalesce(%(lead_email)s, ''),
+    coalesce(%(step)s, 0),
+    (%(counted_as)s = 'sent')::integer,
+    (%(counted_as)s = 'opened')::integer,
+    (%(counted_as)s = 'clicked')::integer,
+    (%(counted_as)s = 'replied')::integer,
+    (%(counted_as)s = 'bounced')::integer,
+    (%(counted_as)s = 'auto_replied')::integer,
+    (%(counted_as)s = 'not_interested')::integer,
+    (%(counted_as)s = 'out_of_office')::integer,
+    (%(counted_as)s = 'unsubscribed')::integer
+  FROM event
+  WHERE %(counted_as)s::text IS NOT NULL
+  ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
+  SET
+    sent = activity.sent + excluded.sent,
+    opened = activity.opened + excluded.opened,
+    clicked = activity.clicked + excluded.clicked,
+    replied = activity.replied + excluded.replied,
+    bounced = activity.bounced + excluded.bounced,
+    auto_replied = activity.auto_replied + excluded.auto_replied,
+    not_interested = activity.not_interested + excluded.not_interested,
+    out_of_office = activity.out_of_office + excluded.out_of_office,
+    unsubscribed = activity.unsubscribed + excluded.unsubscribed
+),
+lead AS (
+  UPDATE instantly_leads AS lead
+  SET
+    status = %(lead_status)s,
+    labelled_at = CASE WHEN %(is_label)s THEN event.occurred_at ELSE lead.labelled_at END,
+    updated_at = clock_timestamp()
+  FROM event
+  WHERE lead.campaign_id = event.campaign_id
+    AND lower(lead.email) = %(lead_email)s
+    AND (
+      lead.status = ANY (%(weaker_statuses)s::text[])
+      OR (%(is_label)s AND lead.status = ANY (%(labels)s::text[])
+          AND lead.labelled_at <= event.occurred_at)
+    )
+),
+finished AS (
+  UPDATE instantly_campaigns AS campaign
+  SET status = %(campaign_status)s, updated_at = clock_timestamp()
+  FROM event
+  WHERE campaign.id = event.campaign_id
+    AND %(campaign_status)s::text IS NOT NULL
+)
+SELECT
+  EXISTS (SELECT FROM campaign) AS known,
+  EXISTS (SELECT FROM event) AS recorded;
