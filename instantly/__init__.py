@@ -1,5 +1,7 @@
 """instantly-service: runs cold-email outreach through the Instantly.ai API V2."""
 
+from threading import BoundedSemaphore
+
 from flask import Flask
 
 from instantly.auth import require_api_key
@@ -10,8 +12,17 @@ from instantly.config import Settings
 from instantly.context import EXTENSION, Parts
 from instantly.database import Database
 from instantly.errors import register_error_handlers
+from instantly.heartbeat import Heartbeat
 from instantly.observability import configure_logging, observe_requests
-from instantly.routes import campaigns, health, leads
+from instantly.routes import (
+    accounts,
+    analytics,
+    campaigns,
+    documentation,
+    health,
+    leads,
+    webhooks,
+)
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 
@@ -22,17 +33,22 @@ def create_app(settings: Settings) -> Flask:
     app = Flask(__name__, static_folder=None)
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    database = Database(settings.database_url, settings.database_pool_size)
     app.extensions[EXTENSION] = Parts(
         settings=settings,
-        database=Database(settings.database_url, settings.database_pool_size),
+        database=database,
         keys=KeyServiceClient(settings.key_service_url, settings.key_service_api_key),
         runs=RunsServiceClient(settings.runs_service_url, settings.runs_service_api_key),
         instantly=InstantlyClient(settings.instantly_api_url),
+        heartbeat=Heartbeat(database),
+        # A third of the threads is always there for what does not wait for others.
+        slow_slots=BoundedSemaphore(max(1, settings.web_threads * 2 // 3)),
     )
     observe_requests(app)
     require_api_key(app, settings.api_key)
     register_error_handlers(app)
-    for resource in (health, campaigns, leads):
+    for resource in (health, documentation, campaigns, leads, accounts, analytics, webhooks):
         app.register_blueprint(resource.bp)
     return app

@@ -1,4 +1,4 @@
-"""The billed run: created first, its costs logged, completed or failed, its work undone on failure.
+"""The billed run: created first, its costs logged, completed or failed, work undone on failure.
 
 `with billed_run(...) as run:` opens the run before anything is done. Inside, each step that leaves
 something behind first says how to take it back (`run.on_failure`). When the block ends, the cost is
@@ -10,7 +10,9 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from instantly.clients.runs import RunsServiceClient
+from instantly.context import parts
+
+ALIVE_SECONDS = 20
 
 logger = logging.getLogger(__name__)
 
@@ -38,8 +40,8 @@ class BilledRun:
 
 @contextmanager
 def billed_run(
-    runs: RunsServiceClient,
     *,
+    subject: str,
     task_name: str,
     clerk_org_id: str,
     app_id: str,
@@ -47,6 +49,8 @@ def billed_run(
     campaign_id: str | None = None,
     parent_run_id: str | None = None,
 ) -> Iterator[BilledRun]:
+    """`subject` says what the run is about, should its process die."""
+    runs, database = parts().runs, parts().database
     run = BilledRun(
         runs.create_run(
             task_name=task_name,
@@ -57,22 +61,46 @@ def billed_run(
             parent_run_id=parent_run_id,
         )
     )
-    try:
-        yield run
-        if run.cost:
-            runs.add_costs(run.id, *run.cost)
-    except BaseException as error:
-        run.take_back()
-        reason = f"{type(error).__name__}: {error}"
-        attempt(f"run {run.id}: end as failed", lambda: runs.end_run(run.id, "failed", reason))
-        raise
-    # The work is done and billed: an error now would only invite a second act.
-    attempt(f"run {run.id}: end as completed", lambda: runs.end_run(run.id, "completed"))
+    with parts().heartbeat.keeping("update_open_run", run_id=run.id, seconds=ALIVE_SECONDS):
+        try:
+            database.execute(
+                "insert_open_run",
+                run_id=run.id,
+                task_name=task_name,
+                subject=subject,
+                seconds=ALIVE_SECONDS,
+            )
+            yield run
+            if run.cost:
+                runs.add_costs(run.id, *run.cost)
+        except BaseException as error:
+            run.take_back()
+            end(run.id, "failed", f"{type(error).__name__}: {error}")
+            raise
+        # The work is done and billed: an error now would only invite a second act.
+        end(run.id, "completed")
 
 
-def attempt(what: str, step: Callable[[], object]) -> None:
+def end(run_id: str, outcome: str, error: str | None = None) -> None:
+    """Tells runs-service; what it could not be told is left to `python -m instantly.cleanup`."""
+    database = parts().database
+
+    def tell() -> None:
+        parts().runs.end_run(run_id, outcome, error)
+        database.execute("delete_open_run", run_id=run_id)
+
+    if not attempt(f"run {run_id}: end as {outcome}", tell):
+        attempt(
+            f"run {run_id}: remember that it is {outcome}",
+            lambda: database.execute("update_open_run_outcome", run_id=run_id, outcome=outcome),
+        )
+
+
+def attempt(what: str, step: Callable[[], object]) -> bool:
     """Does a step whose failure must not replace the outcome; it is logged loudly instead."""
     try:
         step()
     except Exception:
         logger.exception("needs cleaning up by hand: %s", what)
+        return False
+    return True

@@ -1,18 +1,23 @@
 """What the views work with: the parts of the running service, and the organisation's workspace."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
+from functools import wraps
+from threading import BoundedSemaphore
+from typing import Any, cast
 from uuid import UUID
 
 from flask import Response, current_app, request
+from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyClient, Workspace
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
-from instantly.database import Database, Row
-from instantly.errors import NotFound
+from instantly.database import Database
+from instantly.errors import ApiError, NotFound
+from instantly.heartbeat import Heartbeat
 from instantly.schemas import camel_case
 
 EXTENSION = "instantly-service"
@@ -25,6 +30,8 @@ class Parts:
     keys: KeyServiceClient
     runs: RunsServiceClient
     instantly: InstantlyClient
+    heartbeat: Heartbeat
+    slow_slots: BoundedSemaphore
 
 
 def parts() -> Parts:
@@ -46,13 +53,35 @@ def uuid_or_not_found(text: str, error: str) -> str:
     return found
 
 
-def fetch_campaign(campaign_id: str) -> Row:
+def fetch_campaign(campaign_id: str) -> dict[str, Any]:
     """The campaign as the API shows it, or 404."""
+    answer = campaign_answer("select_campaign", campaign_id)
+    return cast(dict[str, Any], answer.get_json()["campaign"])
+
+
+def campaign_answer(statement: str, campaign_id: str, **parameters: object) -> Response:
+    """The JSON text that a statement makes of a campaign, or 404."""
     campaign_id = uuid_or_not_found(campaign_id, "Campaign not found")
-    row = database().fetch_one("select_campaign", campaign_id=campaign_id)
-    if row is None:
-        raise NotFound("Campaign not found")
-    return cast(Row, row["campaign"])
+    return json_answer(statement, campaign_id=campaign_id, **parameters)
+
+
+def calls_others(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
+    """Marks a view that waits for other services: these share a part of the threads.
+
+    However long an upstream is silent, the other threads go on receiving webhooks.
+    """
+
+    @wraps(view)
+    def bounded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+        slots = parts().slow_slots
+        if not slots.acquire(blocking=False):
+            raise ApiError(503, "Too many requests in progress", retry_after_seconds=1)
+        try:
+            return view(*args, **kwargs)
+        finally:
+            slots.release()
+
+    return bounded
 
 
 def json_answer(statement: str, **parameters: object) -> Response:
@@ -68,6 +97,12 @@ def organization_workspace(clerk_org_id: str) -> Workspace:
     key = parts().keys.decrypt_organization_key(
         clerk_org_id, caller_method=request.method, caller_path=route_pattern()
     )
+    return parts().instantly.with_key(key)
+
+
+def app_workspace() -> Workspace:
+    """Instantly with the shared key of this service: the sender accounts are there."""
+    key = parts().keys.decrypt_app_key(caller_method=request.method, caller_path=route_pattern())
     return parts().instantly.with_key(key)
 
 

@@ -2,10 +2,12 @@
 
 import re
 import select
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from psycopg import Connection, OperationalError, errors
+from psycopg import Connection, Cursor, OperationalError, errors
 from psycopg.abc import PQGen
 from psycopg.rows import dict_row
 from psycopg_pool import ConnectionPool
@@ -69,12 +71,32 @@ def check(connection: DeadlineConnection) -> None:
         ConnectionPool.check_connection(connection)
 
 
-class Database:
+class Session:
+    """Runs the named statements on one connection."""
+
+    def __init__(self, connection: Connection[Row], statements: dict[str, str]) -> None:
+        self._connection = connection
+        self._statements = statements
+
+    def fetch_all(self, statement: str, /, **parameters: Any) -> list[Row]:
+        return self._run(statement, parameters).fetchall()
+
+    def fetch_one(self, statement: str, /, **parameters: Any) -> Row | None:
+        return self._run(statement, parameters).fetchone()
+
+    def execute(self, statement: str, /, **parameters: Any) -> None:
+        self._run(statement, parameters)
+
+    def _run(self, statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
+        return self._connection.execute(self._statements[statement], parameters)
+
+
+class Database(Session):
     """Runs the named statements on pooled connections, each statement its own transaction."""
 
     def __init__(self, url: str, pool_size: int) -> None:
-        self.statements = load_statements(SQL_DIRECTORY)
-        self.pool = ConnectionPool(
+        self._statements = load_statements(SQL_DIRECTORY)
+        self._pool = ConnectionPool(
             url,
             connection_class=DeadlineConnection,
             kwargs={
@@ -92,25 +114,23 @@ class Database:
         )
 
     def close(self) -> None:
-        self.pool.close()
+        self._pool.close()
 
-    def fetch_all(self, statement: str, /, **parameters: Any) -> list[Row]:
-        with self.pool.connection() as connection:
-            return connection.execute(self.statements[statement], parameters).fetchall()
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Several statements, all or none. No network call may stand in the block."""
+        with self._pool.connection() as connection, connection.transaction():
+            yield Session(connection, self._statements)
 
-    def fetch_one(self, statement: str, /, **parameters: Any) -> Row | None:
-        with self.pool.connection() as connection:
-            return connection.execute(self.statements[statement], parameters).fetchone()
-
-    def execute(self, statement: str, /, **parameters: Any) -> int:
-        """Runs a statement that answers nothing; returns how many rows it touched."""
-        with self.pool.connection() as connection:
-            return connection.execute(self.statements[statement], parameters).rowcount
+    def _run(self, statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
+        with self._pool.connection() as connection:
+            # The rows are read already: the cursor outlives its use of the connection.
+            return connection.execute(self._statements[statement], parameters)
 
     def ping(self) -> bool:
         """Whether Postgres answers, within two seconds."""
         try:
-            with self.pool.connection(timeout=PING_TIMEOUT_SECONDS) as connection:
+            with self._pool.connection(timeout=PING_TIMEOUT_SECONDS) as connection:
                 connection.deadline_seconds = PING_TIMEOUT_SECONDS
                 try:
                     connection.execute("SELECT 1")

@@ -7,7 +7,8 @@ INSERT INTO instantly_campaigns (
 VALUES (
   %(campaign_id)s, %(instantly_campaign_id)s, %(org_id)s, %(clerk_org_id)s, %(brand_id)s,
   %(app_id)s, %(name)s, %(run_id)s, %(parent_run_id)s, %(metadata)s
-);
+)
+RETURNING id;
 
 -- name: delete_campaign
 -- Takes the row of a campaign back.
@@ -15,8 +16,8 @@ DELETE FROM instantly_campaigns
 WHERE id = %(campaign_id)s;
 
 -- name: select_campaign
--- One campaign as the API shows it.
-SELECT campaign_json(campaign) AS campaign
+-- The answer of GET /campaigns/{campaignId} as JSON text.
+SELECT json_build_object('campaign', campaign_json(campaign))::text AS body
 FROM instantly_campaigns AS campaign
 WHERE id = %(campaign_id)s;
 
@@ -52,8 +53,8 @@ SELECT json_build_object(
 )::text AS body;
 
 -- name: update_campaign_status
--- What PATCH /campaigns/{campaignId}/status leaves.
+-- What PATCH /campaigns/{campaignId}/status leaves, and its answer as JSON text.
 UPDATE instantly_campaigns AS campaign
 SET status = %(status)s, updated_at = clock_timestamp()
 WHERE id = %(campaign_id)s
-RETURNING campaign_json(campaign) AS campaign;
+RETURNING json_build_object('campaign', campaign_json(campaign))::text AS body;

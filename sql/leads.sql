@@ -6,41 +6,60 @@ WHERE campaign_id = %(campaign_id)s
   AND lower(email) = ANY (%(emails)s::text[]);
 
 -- name: insert_leads
--- Leads of one run, all at once; answers those that the campaign did not hold yet.
+-- Leads of one run, all at once; answers how many the campaign did not hold yet, and whether the
+-- lock was still there: without it nothing is stored.
 -- The campaign's row is locked so that positions become visible in their order: a reader who pages
 -- by them misses no lead that commits late.
 WITH campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
+    AND EXISTS (
+      SELECT
+      FROM instantly_campaign_locks
+      WHERE campaign_id = %(campaign_id)s
+        AND scope = 'leads'
+        AND holder = %(lock_holder)s
+    )
   FOR NO KEY UPDATE
-)
-INSERT INTO instantly_leads (
-  campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
-  org_id, run_id
+),
+added AS (
+  INSERT INTO instantly_leads (
+    campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
+    org_id, run_id
+  )
+  SELECT
+    campaign.id, lead.instantly_lead_id, lead.email, lead.first_name, lead.last_name,
+    lead.company_name, coalesce(lead.custom_variables, '{}'), campaign.org_id, %(run_id)s::uuid
+  FROM campaign
+  CROSS JOIN ROWS FROM (
+    jsonb_to_recordset(%(leads)s::jsonb) AS (
+      instantly_lead_id text, email text, first_name text, last_name text, company_name text,
+      custom_variables jsonb
+    )
+  ) WITH ORDINALITY AS lead (
+    instantly_lead_id, email, first_name, last_name, company_name, custom_variables, number
+  )
+  ORDER BY lead.number
+  ON CONFLICT (campaign_id, lower(email)) DO NOTHING
+  RETURNING id
 )
 SELECT
-  campaign.id, lead.instantly_lead_id, lead.email, lead.first_name, lead.last_name,
-  lead.company_name, coalesce(lead.custom_variables, '{}'), campaign.org_id, %(run_id)s::uuid
-FROM campaign
-CROSS JOIN ROWS FROM (
-  jsonb_to_recordset(%(leads)s::jsonb) AS (
-    instantly_lead_id text, email text, first_name text, last_name text, company_name text,
-    custom_variables jsonb
-  )
-) WITH ORDINALITY AS lead (
-  instantly_lead_id, email, first_name, last_name, company_name, custom_variables, number
-)
-ORDER BY lead.number
-ON CONFLICT (campaign_id, lower(email)) DO NOTHING
-RETURNING lower(email) AS email;
+  EXISTS (SELECT FROM campaign) AS is_locked,
+  (SELECT count(*) FROM added) AS added;
 
 -- name: delete_leads
--- Leads by address (lower case); answers those that the campaign held.
+-- Leads by address (lower case).
 DELETE FROM instantly_leads
 WHERE campaign_id = %(campaign_id)s
-  AND lower(email) = ANY (%(emails)s::text[])
-RETURNING lower(email) AS email;
+  AND lower(email) = ANY (%(emails)s::text[]);
+
+-- name: select_stored_lead_ids
+-- Which of the lead ids the campaign holds.
+SELECT instantly_lead_id
+FROM instantly_leads
+WHERE campaign_id = %(campaign_id)s
+  AND instantly_lead_id = ANY (%(lead_ids)s::text[]);
 
 -- name: delete_leads_of_run
 -- Takes the leads that a run stored back.

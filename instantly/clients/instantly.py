@@ -4,6 +4,7 @@ Facts are from Instantly's official OpenAPI document (https://api.instantly.ai/o
 unless a comment names another source.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -15,6 +16,14 @@ from instantly.clients.http import Json, ServiceClient, UpstreamError
 READ_TIMEOUT_SECONDS = 30
 MAX_LEADS_A_CALL = 1000
 MAX_PAGE_SIZE = 100
+MAX_ACCOUNTS_A_CALL = 100
+
+# What a JSON Schema validator takes for an e-mail address.
+PLAIN_ADDRESS = re.compile(
+    r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
+    r"@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]*[a-z0-9])?",
+    re.IGNORECASE,
+)
 
 Item = TypeVar("Item")
 
@@ -39,6 +48,12 @@ class AddedLeads:
     """index in the request → lead id"""
     refusals: dict[str, int]
     """why leads were refused → how many"""
+
+
+def job_of(answer: dict[str, Any]) -> dict[str, Any]:
+    if not isinstance(answer.get("id"), str) or not isinstance(answer.get("status"), str):
+        raise InstantlyError("the answer is no background job")
+    return answer
 
 
 class InstantlyClient(ServiceClient):
@@ -79,10 +94,21 @@ class Workspace:
         self._client = client
         self._key = key
 
-    def _call(self, method: str, path: str, *, repeatable: bool = True, body: Json = None) -> Any:
-        answer = self._client.call(self._key, method, path, repeatable=repeatable, body=body)
-        if not isinstance(answer, dict):
-            raise InstantlyError(f"{method} {path}: the answer is no object")
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        repeatable: bool = True,
+        body: Json = None,
+        params: Mapping[str, str | int] | None = None,
+        shape: type = dict,
+    ) -> Any:
+        answer = self._client.call(
+            self._key, method, path, repeatable=repeatable, body=body, params=params
+        )
+        if not isinstance(answer, shape):
+            raise InstantlyError(f"{method} {path}: the answer is no {shape.__name__}")
         return answer
 
     def create_campaign(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -142,18 +168,29 @@ class Workspace:
             raise InstantlyError("POST /leads/add: the created leads are not those of the request")
         return AddedLeads(created, {why: n for why, n in refusals.items() if n})
 
-    def list_leads(
-        self, campaign_id: str, *, contacts: Sequence[str] = (), ids: Sequence[str] = ()
-    ) -> Iterator[dict[str, Any]]:
-        """POST /leads/list → the campaign's leads with these addresses, or with these ids.
+    def find_leads(self, campaign_id: str, emails: Sequence[str]) -> Iterator[dict[str, Any]]:
+        """POST /leads/list → those of the addresses that the campaign holds in Instantly."""
+        plain = [email for email in emails if PLAIN_ADDRESS.fullmatch(email)]
+        yield from self._list_leads(campaign_id, "contacts", plain)
+        # `contacts` takes plain addresses only (its format is "email"); others are searched for.
+        for email in emails:
+            if not PLAIN_ADDRESS.fullmatch(email):
+                for lead in self._list_leads(campaign_id, "search", [email]):
+                    if lead["email"].lower() == email.lower():
+                        yield lead
 
-        The filter is named `campaign`: unknown names (`campaign_id`) are ignored and would list
-        the whole workspace.
+    def _list_leads(
+        self, campaign_id: str, filter_name: str, values: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """The campaign's leads that the filter lets through, a page of values at a time.
+
+        The campaign's own filter is named `campaign`: unknown names (`campaign_id`) are ignored
+        and would list the whole workspace.
         """
-        filter_name, values = ("contacts", contacts) if contacts else ("ids", ids)
         for part in chunks(values, MAX_PAGE_SIZE):
-            body = {"campaign": campaign_id, filter_name: part, "limit": MAX_PAGE_SIZE}
-            for lead in self._pages("POST", "/leads/list", body):
+            wanted = part[0] if filter_name == "search" else part
+            body = {"campaign": campaign_id, filter_name: wanted, "limit": MAX_PAGE_SIZE}
+            for lead in self._pages("POST", "/leads/list", body=body):
                 # A filter that Instantly ignored must not make us touch somebody else's lead.
                 if lead.get("campaign") == campaign_id and isinstance(lead.get("email"), str):
                     yield lead
@@ -172,20 +209,93 @@ class Workspace:
                 if error.status != 404:
                     raise
                 # Some are gone: whether the others were deleted is documented nowhere.
-                left = [lead["id"] for lead in self.list_leads(campaign_id, ids=ids)]
+                left = [lead["id"] for lead in self._list_leads(campaign_id, "ids", ids)]
                 if len(left) == len(ids):
                     raise
                 self.delete_leads(campaign_id, left)
 
-    def _pages(self, method: str, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
-        """Every item of a paged list.
+    def get_campaign_analytics(self, campaign_id: str) -> dict[str, Any] | None:
+        """GET /campaigns/analytics → the campaign's figures, None before the first send.
+
+        The filter is named `id`: unknown names are ignored and would report every campaign.
+        """
+        path, params = "/campaigns/analytics", {"id": campaign_id}
+        for figures in self._call("GET", path, params=params, shape=list):
+            if isinstance(figures, dict) and figures.get("campaign_id") == campaign_id:
+                return figures
+        return None
+
+    def list_accounts(self) -> Iterator[dict[str, Any]]:
+        """GET /accounts → every account. They have no id: the e-mail address is the key."""
+        for account in self._pages("GET", "/accounts", params={"limit": MAX_PAGE_SIZE}):
+            if isinstance(account.get("email"), str):
+                yield account
+
+    def get_account(self, email: str) -> dict[str, Any]:
+        """GET /accounts/{email} → the account; an unknown one raises with status 404."""
+        account: dict[str, Any] = self._call("GET", f"/accounts/{quote(email, safe='')}")
+        return account
+
+    def switch_warmup(self, email: str, *, enabled: bool) -> dict[str, Any]:
+        """POST /accounts/warmup/enable or /disable → a background job: id, status."""
+        path = f"/accounts/warmup/{'enable' if enabled else 'disable'}"
+        return job_of(self._call("POST", path, body={"emails": [email]}))
+
+    def get_background_job(self, job_id: str) -> dict[str, Any]:
+        """GET /background-jobs/{id} → the job; its id is no UUID."""
+        return job_of(self._call("GET", f"/background-jobs/{quote(job_id, safe='')}"))
+
+    def get_warmup_analytics(self, emails: Sequence[str]) -> dict[str, Any]:
+        """POST /accounts/warmup-analytics, 100 addresses a call → both of its parts, merged."""
+        merged: dict[str, Any] = {"email_date_data": {}, "aggregate_data": {}}
+        for part in chunks(emails, MAX_ACCOUNTS_A_CALL):
+            answer = self._call("POST", "/accounts/warmup-analytics", body={"emails": part})
+            for name, collected in merged.items():
+                if isinstance(answer.get(name), dict):
+                    collected.update(answer[name])
+        return merged
+
+    def list_failed_deliveries(self, first_day: str, last_day: str) -> Iterator[dict[str, Any]]:
+        """GET /webhook-events → failed deliveries of these days (YYYY-MM-DD, both inclusive).
+
+        One that succeeded when it was tried again is among them [inferred from its fields].
+        """
+        params: dict[str, str | int] = {
+            "success": "false",
+            "from": first_day,
+            "to": last_day,
+            "limit": MAX_PAGE_SIZE,
+        }
+        return self._pages("GET", "/webhook-events", params=params)
+
+    def list_webhooks(self) -> Iterator[dict[str, Any]]:
+        """GET /webhooks → all of the workspace; `status` is -1 for one that was switched off."""
+        return self._pages("GET", "/webhooks", params={"limit": MAX_PAGE_SIZE})
+
+    def resume_webhook(self, webhook_id: str) -> None:
+        """POST /webhooks/{id}/resume."""
+        self._call("POST", f"/webhooks/{quote(webhook_id, safe='')}/resume")
+
+    def _pages(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: dict[str, Any] | None = None,
+        params: dict[str, str | int] | None = None,
+    ) -> Iterator[dict[str, Any]]:
+        """Every item of a paged list; the cursor goes where the limit is, in body or query.
 
         The last page may still carry a cursor, the next one is then empty [Instantly's starter
         kit]; a cursor that repeats would never end.
         """
         seen: set[str] = set()
+        cursor_holder: dict[str, Any] = dict(body or params or {})
         while True:
-            answer = self._call(method, path, body=body)
+            if body is None:
+                answer = self._call(method, path, params=cursor_holder)
+            else:
+                answer = self._call(method, path, body=cursor_holder)
             items = answer.get("items")
             if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
                 raise InstantlyError(f"{method} {path}: the answer holds no items")
@@ -194,4 +304,4 @@ class Workspace:
             if not items or not isinstance(cursor, str) or not cursor or cursor in seen:
                 return
             seen.add(cursor)
-            body = {**body, "starting_after": cursor}
+            cursor_holder["starting_after"] = cursor

@@ -5,20 +5,24 @@ from typing import Any
 from uuid import uuid4
 
 from flask import Blueprint, Response
+from flask.typing import ResponseReturnValue
 from psycopg.types.json import Jsonb
 
 from instantly.billing import BilledRun, billed_run
 from instantly.campaign_body import campaign_body
 from instantly.clients.instantly import InstantlyError, Workspace
 from instantly.context import (
+    calls_others,
+    campaign_answer,
     database,
     fetch_campaign,
     json_answer,
     organization_workspace,
-    parts,
 )
 from instantly.errors import ApiError
+from instantly.idempotency import idempotent, store_act
 from instantly.inputs import load_body, load_query, refuse_unstorable
+from instantly.locks import campaign_lock
 from instantly.schemas import CampaignStatus, CreateCampaign, Page
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
@@ -27,13 +31,15 @@ logger = logging.getLogger(__name__)
 
 
 @bp.post("")
-def create_campaign() -> tuple[dict[str, Any], int]:
+@calls_others
+@idempotent
+def create_campaign() -> ResponseReturnValue:
     """Creates a campaign in Instantly, as a draft, and bills it."""
     campaign = load_body(CreateCampaign())
     workspace = organization_workspace(campaign["clerk_org_id"])
     campaign_id = str(uuid4())
     with billed_run(
-        parts().runs,
+        subject=f"campaign {campaign_id} named {campaign['name']!r}",
         task_name="campaign-create",
         clerk_org_id=campaign["clerk_org_id"],
         app_id=campaign["app_id"],
@@ -41,12 +47,21 @@ def create_campaign() -> tuple[dict[str, Any], int]:
         parent_run_id=campaign["run_id"] and str(campaign["run_id"]),
     ) as run:
         instantly_campaign_id = create_in_instantly(workspace, campaign, run)
+        created = {
+            "id": campaign_id,
+            "instantlyCampaignId": instantly_campaign_id,
+            "name": campaign["name"],
+            "status": "draft",
+        }
         run.on_failure(
             f"campaign {campaign_id}: delete its row",
             lambda: database().execute("delete_campaign", campaign_id=campaign_id),
         )
-        database().execute(
+        run.bill("instantly-campaign-create", 1)
+        return store_act(
+            run,
             "insert_campaign",
+            lambda _: ({"success": True, "campaign": created}, 201),
             campaign_id=campaign_id,
             instantly_campaign_id=instantly_campaign_id,
             org_id=campaign["org_id"],
@@ -58,16 +73,6 @@ def create_campaign() -> tuple[dict[str, Any], int]:
             parent_run_id=campaign["run_id"],
             metadata=None if campaign["metadata"] is None else Jsonb(campaign["metadata"]),
         )
-        run.bill("instantly-campaign-create", 1)
-    return {
-        "success": True,
-        "campaign": {
-            "id": campaign_id,
-            "instantlyCampaignId": instantly_campaign_id,
-            "name": campaign["name"],
-            "status": "draft",
-        },
-    }, 201
 
 
 def create_in_instantly(workspace: Workspace, campaign: dict[str, Any], run: BilledRun) -> str:
@@ -96,9 +101,9 @@ def create_in_instantly(workspace: Workspace, campaign: dict[str, Any], run: Bil
 
 
 @bp.get("/<campaign_id>")
-def get_campaign(campaign_id: str) -> dict[str, Any]:
+def get_campaign(campaign_id: str) -> Response:
     """One campaign."""
-    return {"campaign": fetch_campaign(campaign_id)}
+    return campaign_answer("select_campaign", campaign_id)
 
 
 @bp.get("/by-org/<org_id>")
@@ -109,7 +114,8 @@ def list_campaigns(org_id: str) -> Response:
 
 
 @bp.patch("/<campaign_id>/status")
-def set_campaign_status(campaign_id: str) -> dict[str, Any]:
+@calls_others
+def set_campaign_status(campaign_id: str) -> Response:
     """Activates or pauses the campaign in Instantly, then in our row."""
     status: str = load_body(CampaignStatus())["status"]
     if status not in CampaignStatus.ALLOWED:
@@ -118,8 +124,6 @@ def set_campaign_status(campaign_id: str) -> dict[str, Any]:
     workspace = organization_workspace(campaign["clerkOrgId"])
     # Nothing completes a campaign through Instantly's API: to stop it is to pause it.
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
-    trouble = switch(campaign["instantlyCampaignId"])
-    row = database().fetch_one(
-        "update_campaign_status", campaign_id=campaign["id"], status=trouble or status
-    )
-    return {"campaign": row and row["campaign"]}
+    with campaign_lock(campaign["id"], "status"):
+        trouble = switch(campaign["instantlyCampaignId"])
+        return campaign_answer("update_campaign_status", campaign_id, status=trouble or status)

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
+from heapq import merge
 from html.parser import HTMLParser
 from itertools import islice
 from typing import Any, NoReturn
@@ -51,11 +52,7 @@ REFUSAL_COUNTS = (
     "skipped_count",
     "invalid_email_count",
 )
-REASONS = {
-    400: "Bad Request",
-    401: "Unauthorized",
-    404: "Not Found",
-}
+REASONS = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 EDGE_REFUSAL = "<html><head><title>403 Forbidden</title></head><body>403 Forbidden</body></html>"
 # What a webhook subscribes to and what its deliveries say [docs]; all others are named alike.
 PAYLOAD_NAMES = {"email_link_clicked": "link_clicked"}
@@ -163,30 +160,26 @@ def sanitized(fields: Json) -> Json:
 
 @dataclass
 class LeadIndex:
-    """Leads of a campaign, a list or the whole workspace, found without looking at all of them."""
+    """The leads of a campaign or a list, found without looking at all of them."""
 
     order: list[str] = field(default_factory=list)
     """ids in their order, those of deleted leads included"""
-    by_address: dict[str, dict[str, Json]] = field(default_factory=lambda: defaultdict(dict))
-    """address in lower case → id → lead"""
+    by_address: dict[str, Json] = field(default_factory=dict)
+    """address in lower case → lead: it is in a campaign at most once"""
 
-    def add(self, lead: Json) -> None:
+    def add(self, lead: Json, address: str) -> None:
         self.order.append(lead["id"])
-        self.by_address[address_of(lead)][lead["id"]] = lead
-
-    def remove(self, lead: Json) -> None:
-        same_address = self.by_address[address_of(lead)]
-        del same_address[lead["id"]]
-        if not same_address:
-            del self.by_address[address_of(lead)]
+        self.by_address[address] = lead
 
     def after(self, cursor: str) -> Iterator[str]:
         start = bisect_right(self.order, cursor)
         return (self.order[position] for position in range(start, len(self.order)))
 
 
-def address_of(lead: Json) -> str:
-    return (lead["email"] or "").lower()
+def container_of(lead: Json) -> str:
+    """The id of the campaign or the list that holds a lead."""
+    container: str = lead.get("campaign") or lead["list_id"]
+    return container
 
 
 @dataclass
@@ -211,7 +204,7 @@ class Workspace:
         self.campaigns: dict[str, Json] = {}
         self.analytics: dict[str, Counter[str]] = defaultdict(Counter)
         self.leads: dict[str, Json] = {}
-        self.lead_indexes: dict[str | None, LeadIndex] = defaultdict(LeadIndex)
+        self.lead_indexes: dict[str, LeadIndex] = defaultdict(LeadIndex)
         self.accounts: dict[str, Json] = {}
         self.jobs: dict[str, Job] = {}
         self.webhooks: dict[str, Json] = {}
@@ -254,37 +247,46 @@ class Workspace:
         with self.lock:
             return list(self.alive(self.lead_indexes[campaign_id].after("")))
 
+    def count_leads(self, campaign_id: str) -> int:
+        return len(self.lead_indexes[campaign_id].by_address)
+
     def alive(self, lead_ids: Iterable[str]) -> Iterator[Json]:
         """The leads that still exist."""
         return (self.leads[lead_id] for lead_id in lead_ids if lead_id in self.leads)
 
-    def add_lead(self, fields: Json, container: str, in_list: bool) -> Json:
-        """Create a lead in a campaign or a list."""
-        created = now()
-        email = fields.get("email")
-        payload = {
-            name: fields[own] for own, name in PAYLOAD_FIELDS.items() if fields.get(own) is not None
-        }
-        lead = {
-            **{name: value for name, value in fields.items() if name != "custom_variables"},
-            "id": self.ids.uuid(),
-            "organization": self.id,
-            "list_id" if in_list else "campaign": container,
-            "email": email,
-            "status": 1,
-            "company_domain": (email or "").rpartition("@")[2],
-            "payload": {**fields.get("custom_variables", {}), **payload},
-            "status_summary": {},
-            "email_open_count": 0,
-            "email_click_count": 0,
-            "email_reply_count": 0,
-            "upload_method": "api",
-            "timestamp_created": created,
-            "timestamp_updated": created,
-        }
+    def indexes(self, container: str | None) -> list[LeadIndex]:
+        """The index of a campaign or a list, or those of all."""
+        return [self.lead_indexes[container]] if container else list(self.lead_indexes.values())
+
+    def leads_with(self, address: str) -> list[Json]:
+        """The leads of any campaign or list with this address (in lower case)."""
+        indexes = self.lead_indexes.values()
+        return [index.by_address[address] for index in indexes if address in index.by_address]
+
+    def add_lead(self, fields: Json, address: str, at: str, **container: str) -> Json:
+        """Make a lead of these fields, a dict of our own, in `campaign=` or `list_id=`."""
+        payload = fields.pop("custom_variables", {})
+        for name, payload_name in PAYLOAD_FIELDS.items():
+            if fields.get(name) is not None:
+                payload[payload_name] = fields[name]
+        lead = fields
+        lead.update(
+            container,
+            id=self.ids.uuid(),
+            organization=self.id,
+            status=1,
+            company_domain=address.rpartition("@")[2],
+            payload=payload,
+            status_summary={},
+            email_open_count=0,
+            email_click_count=0,
+            email_reply_count=0,
+            upload_method="api",
+            timestamp_created=at,
+            timestamp_updated=at,
+        )
         self.leads[lead["id"]] = lead
-        for index in (self.lead_indexes[container], self.lead_indexes[None]):
-            index.add(lead)
+        self.lead_indexes[container_of(lead)].add(lead, address)
         return lead
 
     def remove_leads(self, leads: Iterable[Json]) -> int:
@@ -292,8 +294,7 @@ class Workspace:
         count = 0
         for lead in leads:
             del self.leads[lead["id"]]
-            for container in (lead.get("campaign") or lead.get("list_id"), None):
-                self.lead_indexes[container].remove(lead)
+            del self.lead_indexes[container_of(lead)].by_address[lead["email"].lower()]
             count += 1
         return count
 
@@ -355,13 +356,13 @@ class InstantlyStandIn:
         return self.create_webhook(workspace, Call("", {}, fields))
 
     def summary(self) -> dict[str, Json]:
-        """Workspace → campaign name → status and number of leads."""
+        """Workspace → campaign id → name, status and number of leads."""
         return {
             name: {
-                campaign["name"]: {
-                    "id": campaign["id"],
+                campaign["id"]: {
+                    "name": campaign["name"],
                     "status": campaign["status"],
-                    "leads": len(workspace.leads_of(campaign["id"])),
+                    "leads": workspace.count_leads(campaign["id"]),
                 }
                 for campaign in list(workspace.campaigns.values())
             }
@@ -373,18 +374,14 @@ class InstantlyStandIn:
     def _answer(self, path: str) -> Response:
         if is_refused_agent(request.headers.get("User-Agent")):
             return Response(EDGE_REFUSAL, 403, content_type="text/html")
-        operation = find_operation(request.method, request.path)
         try:
-            answer = self._play(operation)
+            answer = self._play(find_operation(request.method, request.path))
         except Refusal as refusal:
             error = {
                 "statusCode": refusal.status,
                 "error": REASONS[refusal.status],
                 "message": refusal.message,
             }
-            # The one operation with another error shape [official OpenAPI document].
-            if operation and operation.name == "get_campaign_analytics" and refusal.status == 400:
-                error = {"message": refusal.message}
             return Response(json.dumps(error), refusal.status, content_type="application/json")
         return Response(answer, content_type="application/json; charset=utf-8")
 
@@ -484,7 +481,7 @@ class InstantlyStandIn:
             "campaign_status": campaign["status"],
             "campaign_is_evergreen": bool(campaign.get("is_evergreen")),
             **{name: counts[name] for name in COUNTS},
-            "leads_count": len(workspace.leads_of(campaign["id"])),
+            "leads_count": workspace.count_leads(campaign["id"]),
             "total_opportunity_value": 0,
         }
 
@@ -494,6 +491,8 @@ class InstantlyStandIn:
         in_list = "list_id" in call.body
         container = call.body["list_id"] if in_list else call.body["campaign_id"]
         campaign = None if in_list else workspace.campaign(container)
+        place = {"list_id" if in_list else "campaign": container}
+        at = now()
         refused: Counter[str] = Counter()
         created: list[Json] = []
         addresses: set[str] = set()
@@ -504,7 +503,7 @@ class InstantlyStandIn:
             if reason:
                 refused[reason] += 1
             else:
-                lead = workspace.add_lead(fields, container, in_list)
+                lead = workspace.add_lead(fields, address, at, **place)
                 created.append({"index": index, "id": lead["id"], "email": lead["email"]})
         if campaign and self.plays:
             self.player.start(workspace, campaign)
@@ -522,22 +521,20 @@ class InstantlyStandIn:
     def list_leads(self, workspace: Workspace, call: Call) -> Json:
         wanted = call.body
         cursor = wanted.get("starting_after", "")
-        index = workspace.lead_indexes[wanted.get("campaign") or wanted.get("list_id")]
+        indexes = workspace.indexes(wanted.get("campaign") or wanted.get("list_id"))
         contacts = {address.lower() for address in wanted.get("contacts", ())}
         lead_ids: Iterable[str]
-        if wanted.get("ids"):
-            lead_ids = sorted(set(wanted["ids"]))
-        elif contacts:
+        if contacts:
             lead_ids = sorted(
-                lead_id for address in contacts for lead_id in index.by_address.get(address, ())
+                index.by_address[address]["id"]
+                for index in indexes
+                for address in contacts & index.by_address.keys()
             )
+        elif wanted.get("ids"):
+            lead_ids = sorted(set(wanted["ids"]))
         else:
-            lead_ids = index.after(cursor)
-        leads = (
-            lead
-            for lead in workspace.alive(lead_ids)
-            if is_wanted(lead, wanted) and (not contacts or address_of(lead) in contacts)
-        )
+            lead_ids = merge(*(index.after(cursor) for index in indexes))
+        leads = (lead for lead in workspace.alive(lead_ids) if is_wanted(lead, wanted))
         return page(leads, wanted)
 
     def delete_leads(self, workspace: Workspace, call: Call) -> Json:
@@ -826,23 +823,24 @@ def refusal_of_lead(
         return "in_blocklist"
     if address in workspace.lead_indexes[container].by_address:
         return "duplicated_leads"
-    elsewhere = workspace.lead_indexes[None].by_address.get(address, {}).values()
-    if (
-        address.startswith("skip+")
-        or (options.get("skip_if_in_workspace") and elsewhere)
-        or (options.get("skip_if_in_campaign") and any(lead.get("campaign") for lead in elsewhere))
-    ):
+    if address.startswith("skip+"):
         return "skipped_count"
+    if options.get("skip_if_in_workspace") and workspace.leads_with(address):
+        return "skipped_count"
+    if options.get("skip_if_in_campaign"):
+        if any(lead.get("campaign") for lead in workspace.leads_with(address)):
+            return "skipped_count"
     return None
 
 
 def is_wanted(lead: Json, wanted: Json) -> bool:
-    """Whether a lead passes the filters of leads/list, `contacts` aside."""
+    """Whether a lead passes the filters of leads/list that are not answered by an index."""
     search = wanted.get("search", "").lower()
     names = (lead["email"], lead.get("first_name"), lead.get("last_name"))
     return (
         wanted.get("campaign", lead.get("campaign")) == lead.get("campaign")
         and wanted.get("list_id", lead.get("list_id")) == lead.get("list_id")
+        and (not wanted.get("ids") or lead["id"] in wanted["ids"])
         and lead["id"] not in wanted.get("excluded_ids", ())
         and any(search in (name or "").lower() for name in names)
     )

@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
@@ -134,18 +135,21 @@ CAMPAIGN_FIELDS = {
             "mode",
         )
     ),
-    "provider_routing_rules": array(
-        obj(
-            {
-                "action": one_of(STRING, "send", "do_not_send"),
-                **each(
-                    "recipient_esp sender_esp",
-                    array(one_of(STRING, "all", "google", "outlook", "other")),
-                ),
-            },
-            "action recipient_esp sender_esp",
-        )
-    ),
+    "provider_routing_rules": {
+        **array(
+            obj(
+                {
+                    "action": one_of(STRING, "send", "do_not_send"),
+                    **each(
+                        "recipient_esp sender_esp",
+                        array(one_of(STRING, "all", "google", "outlook", "other")),
+                    ),
+                }
+            )
+        ),
+        # On the array, where it asks for nothing: so it stands in the document.
+        "required": ["action", "recipient_esp", "sender_esp"],
+    },
 }
 CREATED_CAMPAIGN_FIELDS = {**CAMPAIGN_FIELDS, "ai_sdr_id": OPTIONAL_STRING}
 CAMPAIGN = closed(
@@ -356,13 +360,18 @@ class Operation:
     query: Mapping[str, Schema] = field(default_factory=dict)
     body: Schema | None = None
 
+    @cached_property
+    def pattern(self) -> re.Pattern[str]:
+        """Matches the decoded path; the group is the placeholder's value.
+
+        Only an address may hold a slash (quoted on the wire).
+        """
+        pattern = re.escape(self.path).replace(r"\{id\}", "([^/]+)")
+        return re.compile(pattern.replace(r"\{email\}", "([^/]+|.*@.*)"))
+
     def parameter(self, path: str) -> str | None:
         """The value in the path's placeholder, "" without a placeholder; None: another path."""
-        # Only an address may hold a slash (quoted on the wire): no other parameter spans two parts.
-        pattern = re.escape(self.path)
-        pattern = pattern.replace(r"\{id\}", "([^/]+)")
-        pattern = pattern.replace(r"\{email\}", "([^/]+|.*@.*)")
-        match = re.fullmatch(pattern, path)
+        match = self.pattern.fullmatch(path)
         if match is None:
             return None
         return match[1] if match.groups() else ""

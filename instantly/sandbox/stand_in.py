@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -16,6 +17,7 @@ from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
 from werkzeug.wrappers import Request, Response
 
 HOST = "127.0.0.1"
+BACKLOG = 128
 STOP_POLL_SECONDS = 0.02
 
 How = Literal["instead", "after", "drop", "drop_after", "cut", "hang", "hang_after"]
@@ -109,9 +111,12 @@ class StandIn:
     # Life
 
     def start(self) -> "StandIn":
-        """Serve from a daemon thread; returns itself once connections are accepted."""
+        """Serve from a daemon thread; returns itself once connections are accepted.
+
+        OSError when the port is taken.
+        """
         server = _Server(self)
-        self.port = server.server_port
+        self.port = server.port
         self._server = server
         threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": STOP_POLL_SECONDS}, daemon=True
@@ -125,8 +130,8 @@ class StandIn:
             return
         server.shutdown()
         server.server_close()
-        self.release()
         server.drop_connections()
+        self.release()
 
     def __enter__(self) -> "StandIn":
         return self.start()
@@ -266,10 +271,11 @@ class StandIn:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._releases > releases)
             self._hanging -= 1
-        return self._server is not None and not _is_closed_by_client(connection)
+        return not _is_closed(connection)
 
 
-def _is_closed_by_client(connection: socket.socket) -> bool:
+def _is_closed(connection: socket.socket) -> bool:
+    """Whether the other side, or we, closed the connection."""
     readable, _, _ = select.select([connection], [], [], 0)
     try:
         return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
@@ -284,15 +290,19 @@ class _Server(ThreadedWSGIServer):
         self.stand_in = stand_in
         self._connections: set[socket.socket] = set()
         self._connections_lock = threading.Lock()
-        super().__init__(HOST, stand_in.port, stand_in.app, handler=_Handler)
+        # Bound here, since werkzeug ends the process when the port is taken.
+        with socket.create_server((HOST, stand_in.port), backlog=BACKLOG) as listener:
+            super().__init__(HOST, 0, stand_in.app, handler=_Handler, fd=listener.fileno())
 
-    def opened(self, connection: socket.socket) -> None:
+    def process_request(self, request: Any, client_address: Any) -> None:
         with self._connections_lock:
-            self._connections.add(connection)
+            self._connections.add(request)
+        super().process_request(request, client_address)
 
-    def closed(self, connection: socket.socket) -> None:
+    def close_request(self, request: Any) -> None:
         with self._connections_lock:
-            self._connections.discard(connection)
+            self._connections.discard(request)
+        super().close_request(request)
 
     def drop_connections(self) -> None:
         with self._connections_lock:
@@ -310,16 +320,9 @@ class _Handler(WSGIRequestHandler):
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body leave in one packet
 
-    def setup(self) -> None:
-        super().setup()
-        cast(_Server, self.server).opened(self.connection)
-
     def finish(self) -> None:
-        cast(_Server, self.server).closed(self.connection)
-        try:
+        with suppress(OSError):  # the other side may be gone already
             super().finish()
-        except OSError:
-            pass  # the other side is gone already
 
     def run_wsgi(self) -> None:
         """Read one request to its end, answer it, and leave the connection open."""
@@ -372,7 +375,5 @@ class _Handler(WSGIRequestHandler):
 
 
 def _shut_down(connection: socket.socket) -> None:
-    try:
+    with suppress(OSError):  # the other side may have been faster
         connection.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass  # the other side was faster

@@ -12,7 +12,7 @@ curl -sS $API/campaigns -H "$AUTH" -H "$JSON" -d '{{
   "name": "Autumn outreach",
   "accountIds": ["lena@try-northbeam.example"],
   "sequence": [
-    {{"subject": "Hello {{{{firstName}}}}", "bodyHtml": "Hi {{{{firstName}}}},\\n\\nworth ten minutes?"}},
+    {{"subject": "Hello {{{{firstName}}}}", "bodyHtml": "Hi {{{{firstName}}}},\\n\\nten minutes?"}},
     {{"subject": "Re: Hello", "bodyHtml": "<p>Any thoughts?</p>", "daysSinceLastStep": 3}}
   ]}}' | tee /tmp/campaign.json
 ID=$(python3 -c 'import json; print(json.load(open("/tmp/campaign.json"))["campaign"]["id"])')
@@ -22,7 +22,7 @@ curl -sS $API/campaigns/$ID/leads -H "$AUTH" -H "$JSON" -d '{{
   "orgId": "org_acme",
   "leads": [
     {{"email": "ada@example.com", "firstName": "Ada", "companyName": "Engines Ltd"}},
-    {{"email": "grace@example.com", "firstName": "Grace", "customVariables": {{"city": "Arlington"}}}},
+    {{"email": "grace@example.com", "customVariables": {{"city": "Arlington"}}}},
     {{"email": "ADA@example.com"}}
   ]}}'
 

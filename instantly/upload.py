@@ -1,0 +1,102 @@
+"""Sends leads to Instantly, chunk by chunk, and knows what became of each."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from instantly.billing import BilledRun
+from instantly.clients.instantly import (
+    MAX_LEADS_A_CALL,
+    AddedLeads,
+    InstantlyError,
+    Workspace,
+    chunks,
+)
+from instantly.context import database
+from instantly.events import moment_or_none
+
+# How far Instantly's clock may be behind ours.
+CLOCK_TOLERANCE = timedelta(seconds=60)
+
+Lead = dict[str, Any]
+
+
+class Upload:
+    """`held`: the leads that Instantly holds now, each with its `instantly_lead_id`.
+
+    `rejected`: address and reason of those that it refused.
+    """
+
+    def __init__(self, workspace: Workspace, campaign: dict[str, Any], run: BilledRun) -> None:
+        self.held: list[Lead] = []
+        self.rejected: list[dict[str, str]] = []
+        self._workspace = workspace
+        self._campaign_id: str = campaign["id"]
+        self._instantly_campaign_id: str = campaign["instantlyCampaignId"]
+        self._run = run
+        self._started = datetime.now(UTC)
+
+    def send(self, leads: list[Lead]) -> None:
+        for chunk in chunks(leads, MAX_LEADS_A_CALL):
+            self._send(chunk)
+
+    def _send(self, chunk: Sequence[Lead]) -> None:
+        """One call. The leads that it creates are taken out of Instantly again on failure."""
+        emails = [lead["email"] for lead in chunk]
+        created: list[str] = []
+        doubtful: list[str] = []
+        self._run.on_failure(
+            f"campaign {self._instantly_campaign_id}: delete the new leads in Instantly",
+            lambda: self._take_back(created, doubtful),
+        )
+        try:
+            answer = self._workspace.add_leads(self._instantly_campaign_id, chunk)
+        except InstantlyError as error:
+            if error.status is None or error.status >= 500:
+                # Whether it acted is not known.
+                doubtful += emails
+            raise
+        created += answer.created.values()
+        lead_ids = {emails[index].lower(): lead_id for index, lead_id in answer.created.items()}
+        missing = [email for email in emails if email.lower() not in lead_ids]
+        # Instantly names only what it created: it may hold the others already (a lost answer, a
+        # crash), and then they are adopted.
+        for lead in self._workspace.find_leads(self._instantly_campaign_id, missing):
+            lead_ids[lead["email"].lower()] = lead["id"]
+            if self._is_new(lead):
+                created.append(lead["id"])
+        refused = [email for email in emails if email.lower() not in lead_ids]
+        reason = refusal_reason(answer, len(refused))
+        self.rejected += [{"email": email, "reason": reason} for email in refused]
+        self.held += [
+            {**lead, "instantly_lead_id": lead_ids[lead["email"].lower()]}
+            for lead in chunk
+            if lead["email"].lower() in lead_ids
+        ]
+
+    def _is_new(self, lead: Lead) -> bool:
+        """Whether a lead was created since this upload began."""
+        created = moment_or_none(lead.get("timestamp_created"))
+        return created is not None and created >= self._started - CLOCK_TOLERANCE
+
+    def _take_back(self, created: list[str], doubtful: list[str]) -> None:
+        """Deletes leads in Instantly, but for those that another request has stored."""
+        found = self._workspace.find_leads(self._instantly_campaign_id, doubtful)
+        lead_ids = created + [lead["id"] for lead in found if self._is_new(lead)]
+        rows = database().fetch_all(
+            "select_stored_lead_ids", campaign_id=self._campaign_id, lead_ids=lead_ids
+        )
+        stored = {row["instantly_lead_id"] for row in rows}
+        orphans = [lead_id for lead_id in lead_ids if lead_id not in stored]
+        try:
+            self._workspace.delete_leads(self._instantly_campaign_id, orphans)
+        except InstantlyError as error:
+            raise RuntimeError(f"these leads stay in Instantly: {orphans}") from error
+
+
+def refusal_reason(answer: AddedLeads, refused: int) -> str:
+    """Refusals are counted by reason, but not named: certain only when one explains them all."""
+    match list(answer.refusals.items()):
+        case [(reason, count)] if count == refused:
+            return reason
+    return "unknown"
