@@ -28,20 +28,31 @@ def secret(text: str) -> str:
 
 def http_url(text: str) -> str:
     """A base URL, without the trailing slash."""
-    parts = urlsplit(text)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
+    try:
+        parts = urlsplit(text)
+        _ = parts.port
+    except ValueError:
+        parts = urlsplit("")
+    if (
+        not re.fullmatch(r"https?://[!-~]+", text)
+        or not parts.hostname
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError("must be an http:// or https:// URL")
-    _ = parts.port  # raises ValueError when it is no port
     return text.rstrip("/")
 
 
 def postgres_url(text: str) -> str:
     """A connection string as libpq takes it."""
     try:
-        conninfo_to_dict(text)
+        ports = str(conninfo_to_dict(text).get("port", "5432")).split(",")
+        well_formed = all(port.isdecimal() and 0 < int(port) < 65536 for port in ports)
     except ProgrammingError:
-        # The driver's message would repeat the password.
-        raise ValueError("must be a postgresql:// URL") from None
+        well_formed = False
+    if not well_formed:
+        # Not the driver's message: it would repeat the password.
+        raise ValueError("must be a postgresql:// URL")
     return text
 
 
@@ -72,7 +83,7 @@ def variable(
 ) -> Any:
     """One setting: its environment variable, how to read it, and its default."""
     metadata = {"name": name, "parse": parse, "required": required}
-    hidden = parse in (secret, postgres_url)
+    hidden = parse in (secret, postgres_url, http_url)
     if required:
         return field(metadata=metadata, repr=not hidden)
     return field(default=default, metadata=metadata, repr=not hidden)

@@ -3,23 +3,29 @@
 import re
 import select
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import BoundedSemaphore
 from typing import Any
 
 from psycopg import Connection, Cursor, OperationalError, errors
 from psycopg.abc import PQGen
+from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool
+
+from instantly.config import SERVICE_NAME
 
 SQL_DIRECTORY = Path(__file__).parent.parent / "sql"
-CONNECT_TIMEOUT_SECONDS = 3
-POOL_TIMEOUT_SECONDS = 2.0
-RECONNECT_TIMEOUT_SECONDS = 2.0
-STATEMENT_TIMEOUT_SECONDS = 10.0
-PING_TIMEOUT_SECONDS = 1.0
+CONNECT_TIMEOUT_SECONDS = 2
+SLOT_WAIT_SECONDS = 2.0
+STATEMENT_TIMEOUT_SECONDS = 5.0
+PING_TIMEOUT_SECONDS = 0.5
 
-BLOCK = re.compile(r"-- name: (?P<name>[a-z][a-z_]*)\n-- (?P<purpose>.+)\n(?P<statement>[^;]+;)\s*")
+BLOCK = re.compile(
+    r"-- name: (?P<name>[a-z][a-z_]*)\n"
+    r"(?:-- (?!name:).+\n)+"
+    r"(?P<statement>(?:WITH|SELECT|INSERT|UPDATE|DELETE)\b(?:(?!-- name:)[^;])+);\s*"
+)
 
 Row = dict[str, Any]
 
@@ -39,7 +45,7 @@ def load_statements(directory: Path) -> dict[str, str]:
                 raise ValueError(f"{path.name}:{line}: expected a named statement")
             if block["name"] in statements:
                 raise ValueError(f"{path.name}: {block['name']} stands twice")
-            statements[block["name"]] = block["statement"].strip().rstrip(";")
+            statements[block["name"]] = block["statement"]
             position = block.end()
     return statements
 
@@ -60,15 +66,69 @@ class DeadlineConnection(Connection[Row]):
             raise OperationalError("the server did not answer in time") from error
 
 
-def check(connection: DeadlineConnection) -> None:
-    """Refuses a connection that the server has closed, without a round trip.
+class Pool:
+    """At most `size` connections; those that are free wait on a stack, the last used on top.
 
-    An idle connection has nothing to read, but for the server's farewell.
+    psycopg_pool lets every caller wait out its timeout while the server is away, and after a
+    restart weeds out one dead connection a second; here a caller is served or refused at once.
+    """
+
+    def __init__(self, url: str, size: int) -> None:
+        self._url = url
+        self._free: list[DeadlineConnection] = []
+        self._slots = BoundedSemaphore(size)
+
+    def close(self) -> None:
+        while self._free:
+            self._free.pop().close()
+
+    @contextmanager
+    def connection(self, wait_seconds: float = SLOT_WAIT_SECONDS) -> Iterator[DeadlineConnection]:
+        """Raises OperationalError when the server is away, or none is free in time."""
+        if not self._slots.acquire(timeout=wait_seconds):
+            raise OperationalError("no connection is free")
+        try:
+            connection = self._take()
+            try:
+                yield connection
+            finally:
+                self._give_back(connection)
+        finally:
+            self._slots.release()
+
+    def _take(self) -> DeadlineConnection:
+        with suppress(IndexError):
+            while True:
+                connection = self._free.pop()
+                if is_alive(connection):
+                    return connection
+                connection.close()
+        return self._connect()
+
+    def _give_back(self, connection: DeadlineConnection) -> None:
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            self._free.append(connection)
+        else:
+            connection.close()
+
+    def _connect(self) -> DeadlineConnection:
+        return DeadlineConnection.connect(
+            self._url,
+            autocommit=True,
+            row_factory=dict_row,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            application_name=SERVICE_NAME,
+        )
+
+
+def is_alive(connection: DeadlineConnection) -> bool:
+    """Whether the server has not closed it, without a round trip.
+
+    A free connection has nothing to read, but for the server's farewell.
     """
     poll = select.poll()
     poll.register(connection.fileno(), select.POLLIN)
-    if poll.poll(0):
-        ConnectionPool.check_connection(connection)
+    return not poll.poll(0)
 
 
 class Session:
@@ -96,22 +156,7 @@ class Database(Session):
 
     def __init__(self, url: str, pool_size: int) -> None:
         self._statements = load_statements(SQL_DIRECTORY)
-        self._pool = ConnectionPool(
-            url,
-            connection_class=DeadlineConnection,
-            kwargs={
-                "autocommit": True,
-                "row_factory": dict_row,
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                "application_name": "instantly-service",
-            },
-            min_size=1,
-            max_size=pool_size,
-            timeout=POOL_TIMEOUT_SECONDS,
-            reconnect_timeout=RECONNECT_TIMEOUT_SECONDS,
-            check=check,
-            open=True,
-        )
+        self._pool = Pool(url, pool_size)
 
     def close(self) -> None:
         self._pool.close()
@@ -130,7 +175,7 @@ class Database(Session):
     def ping(self) -> bool:
         """Whether Postgres answers, within two seconds."""
         try:
-            with self._pool.connection(timeout=PING_TIMEOUT_SECONDS) as connection:
+            with self._pool.connection(PING_TIMEOUT_SECONDS) as connection:
                 connection.deadline_seconds = PING_TIMEOUT_SECONDS
                 try:
                     connection.execute("SELECT 1")

@@ -75,28 +75,36 @@ class TopLevel(HTMLParser):
             self._run_has_text = True
 
     def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in BLOCK and self._open:
-            self._run_has_block = True
-        elif tag in BLOCK:
-            self._end_run(self._offset())
+        if tag in BLOCK:
+            if "p" in self._open:
+                # A block ends the paragraph before it, closed or not.
+                self._close("p", self._offset())
+            if self._open:
+                self._run_has_block = True
+            else:
+                self._end_run(self._offset())
         if tag not in VOID:
             self._open.append(tag)
         elif tag in BLOCK and not self._open:
             self._end_run(self._offset() + len(self.get_starttag_text() or ""))
 
+    def _close(self, tag: str, end: int) -> None:
+        while self._open.pop() != tag:
+            pass
+        if tag in BLOCK and not self._open:
+            self._end_run(end)
+
     def handle_startendtag(self, tag: str, attrs: object) -> None:
         self.handle_starttag(tag, attrs)
 
     def handle_endtag(self, tag: str) -> None:
+        end = self._body.find(">", self._offset()) + 1 or len(self._body)
         if tag in self._open:
-            while self._open.pop() != tag:
-                pass
-        elif tag in BLOCK:
+            self._close(tag, end)
+        elif tag in BLOCK and not self._open:
             # It closes nothing here, but inside a wrapper it would close that.
             self._end_run(self._offset())
-        if tag in BLOCK and not self._open:
-            end = self._body.find(">", self._offset()) + 1
-            self._end_run(end or len(self._body))
+            self._end_run(end)
 
     def handle_data(self, data: str) -> None:
         self._text(data)

@@ -33,9 +33,10 @@ def read_migrations(directory: Path) -> list[tuple[str, str, str]]:
 def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
     """Applies what is missing, one transaction a file, and returns the names of those files."""
     migrations = read_migrations(directory)
-    applied_now = []
+    known = [(name, checksum) for name, _, checksum in migrations]
+    applied_now: list[str] = []
     with psycopg.connect(url, autocommit=True) as connection:
-        for position, (name, text, checksum) in enumerate(migrations):
+        while True:
             with connection.transaction():
                 # Held until the commit: of several processes that start at once, one applies.
                 connection.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_KEY])
@@ -46,20 +47,20 @@ def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
                 applied = connection.execute(
                     "SELECT name, checksum FROM schema_migrations ORDER BY name"
                 ).fetchall()
-                known = [(known_name, known_sum) for known_name, _, known_sum in migrations]
                 if applied != known[: len(applied)]:
                     raise MigrationError(
                         "the database holds migrations that are not those of sql/migrations: "
                         "a file was edited or removed after it was applied, or this code is old"
                     )
-                if position == len(applied):
-                    connection.execute(text.encode())
-                    connection.execute(
-                        "INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)",
-                        [name, checksum],
-                    )
-                    applied_now.append(name)
-    return applied_now
+                if len(applied) == len(known):
+                    return applied_now
+                name, text, checksum = migrations[len(applied)]
+                connection.execute(text.encode())
+                connection.execute(
+                    "INSERT INTO schema_migrations (name, checksum) VALUES (%s, %s)",
+                    [name, checksum],
+                )
+            applied_now.append(name)
 
 
 def main() -> None:

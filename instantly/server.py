@@ -4,19 +4,78 @@ One process with threads. Reading the settings here stops a misconfigured start 
 forks, with one message.
 """
 
+import json
 import os
+import socket
+import struct
 import sys
+import time
+from http import HTTPStatus
+from uuid import uuid4
+
+from gunicorn import util
+from gunicorn.workers.gthread import TConn, ThreadWorker
 
 from instantly.config import ConfigurationError, Settings
+
+# A client has this long to send a request, headers and body, before its thread is freed.
+SEND_SECONDS = 30
+# And its socket may be full for this long before the answer is given up.
+RECEIVE_SECONDS = 30
 
 try:
     settings = Settings.from_environment(os.environ)
 except ConfigurationError as error:
     sys.exit(str(error))
 
+
+class Worker(ThreadWorker):  # type: ignore[misc]
+    """gunicorn's threads, but slow clients do not hold one for ever."""
+
+    def init_process(self) -> None:
+        self.deadlines: dict[TConn, float] = {}
+        super().init_process()
+
+    def handle(self, conn: TConn) -> object:
+        timeout = struct.pack("ll", RECEIVE_SECONDS, 0)
+        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
+        self.deadlines[conn] = time.monotonic() + SEND_SECONDS
+        try:
+            return super().handle(conn)
+        finally:
+            del self.deadlines[conn]
+
+    def notify(self) -> None:
+        """Called once a second. Ends the reading of overdue requests; a request that was read in
+        time only loses its keep-alive by that, and can still be answered.
+        """
+        super().notify()
+        for conn, deadline in list(self.deadlines.items()):
+            if time.monotonic() > deadline:
+                try:
+                    conn.sock.shutdown(socket.SHUT_RD)
+                except OSError:
+                    continue  # the client is gone
+
+
+def write_error(sock: socket.socket, status: int, reason: str, message: str) -> None:
+    """gunicorn's own refusals (a malformed request line, headers too large) as JSON too."""
+    body = json.dumps({"error": HTTPStatus(status).phrase}) + "\n"
+    head = (
+        f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+        "Connection: close\r\n"
+        "Content-Type: application/json\r\n"
+        f"Content-Length: {len(body)}\r\n"
+        f"X-Request-Id: {uuid4()}\r\n\r\n"
+    )
+    util.write_nonblock(sock, (head + body).encode())
+
+
+util.write_error = write_error
+
 bind = f"0.0.0.0:{settings.port}"
 workers = 1
-worker_class = "gthread"
+worker_class = "instantly.server.Worker"
 threads = settings.web_threads
 keepalive = 75
 graceful_timeout = 30

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import requests
 from requests.adapters import HTTPAdapter
+from requests.exceptions import ChunkedEncodingError
 from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import Retry
@@ -74,7 +75,7 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """The header in seconds, whether it holds seconds or a date; None when it holds neither."""
     try:
         return Retry(retry_after_max=86400).parse_retry_after(headers["Retry-After"])
-    except (KeyError, InvalidHeader, OverflowError):
+    except (KeyError, InvalidHeader, ValueError, OverflowError):
         return None
 
 
@@ -140,18 +141,23 @@ class ServiceClient:
         assert isinstance(adapter, HTTPAdapter)  # noqa: S101  (what requests mounts by default)
         # The session belongs to this thread alone, so its adapter can carry this call's policy.
         adapter.max_retries = REPEATABLE if repeatable else ONCE
-        try:
-            response = session.request(
-                method,
-                url,
-                params=params,
-                json=body,
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except requests.RequestException as error:
-            raise self.error(f"{method} {path}: {type(error).__name__}") from error
+        for tries_left in (2, 1, 0) if repeatable else (0,):
+            try:
+                response = session.request(
+                    method,
+                    url,
+                    params=params,
+                    json=body,
+                    headers=headers,
+                    timeout=self._timeout,
+                    allow_redirects=False,
+                )
+                break
+            except requests.RequestException as error:
+                # urllib3 repeats what fails before the body; this broke off in the middle of it.
+                if tries_left and isinstance(error, ChunkedEncodingError):
+                    continue
+                raise self.error(f"{method} {path}: {type(error).__name__}") from error
         if not 200 <= response.status_code < 300:
             raise self.error(
                 message_of(response), response.status_code, retry_after_seconds(response.headers)

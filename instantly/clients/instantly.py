@@ -193,6 +193,8 @@ class Workspace:
             for lead in self._pages("POST", "/leads/list", body=body):
                 # A filter that Instantly ignored must not make us touch somebody else's lead.
                 if lead.get("campaign") == campaign_id and isinstance(lead.get("email"), str):
+                    if not isinstance(lead.get("id"), str):
+                        raise InstantlyError("POST /leads/list: a lead has no id")
                     yield lead
 
     def delete_leads(self, campaign_id: str, lead_ids: Sequence[str]) -> None:

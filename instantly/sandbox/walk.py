@@ -30,6 +30,17 @@ curl -sS $API/campaigns/$ID/leads -H "$AUTH" -H "$JSON" -d '{{
 curl -sS -X PATCH $API/campaigns/$ID/status -H "$AUTH" -H "$JSON" -d '{{"status": "active"}}'
 curl -sS "$API/campaigns/$ID/leads?limit=10" -H "$AUTH"
 curl -sS "$API/campaigns/by-org/org_acme" -H "$AUTH"
+
+# A few seconds later the events of its e-mails have arrived.
+sleep 3
+curl -sS $API/stats -H "$AUTH" -H "$JSON" -d '{{"brandId": "brand_1"}}'
+curl -sS $API/campaigns/$ID/analytics -H "$AUTH"
+
+# The sender accounts, and the warmup of one of them.
+curl -sS -X POST $API/accounts/sync -H "$AUTH"
+LENA=lena@try-northbeam.example
+curl -sS $API/accounts/$LENA/warmup -H "$AUTH" -H "$JSON" -d '{{"enabled": true}}'
+curl -sS "$API/accounts/warmup-analytics?emails=$LENA" -H "$AUTH"
 """
 
 RUNS = """

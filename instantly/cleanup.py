@@ -1,0 +1,59 @@
+"""python -m instantly.cleanup: ends the runs of dead processes, and names what may be left over."""
+
+import logging
+import os
+import sys
+
+import psycopg
+
+from instantly.clients.runs import RunsServiceClient, RunsServiceError
+from instantly.config import ConfigurationError, Settings
+from instantly.database import Database
+
+LEFT_OVER = {
+    "campaign-create": "Instantly may hold a draft (which never sends), or no cost may be logged",
+    "leads-add": "Instantly may hold leads that a repeat will adopt, or no cost may be logged",
+}
+
+logger = logging.getLogger(__name__)
+
+
+def clean_up(database: Database, runs: RunsServiceClient) -> list[str]:
+    """Ends each dead run, as `failed` unless its end is known; returns a line for each.
+
+    A run that runs-service cannot be told of now is tried again next time.
+    """
+    lines = []
+    for run in database.fetch_all("select_dead_runs"):
+        outcome = run["outcome"] or "failed"
+        line = f"run {run['run_id']} ({run['task_name']}, {run['started_at']}), {run['subject']}: "
+        try:
+            runs.end_run(run["run_id"], outcome, None if run["outcome"] else "its process died")
+        except RunsServiceError as error:
+            if error.status != 404:
+                lines.append(line + f"could not be ended: {error.message}")
+                continue
+        database.execute("delete_open_run", run_id=run["run_id"])
+        left_over = "" if run["outcome"] else f"; {LEFT_OVER[run['task_name']]}"
+        lines.append(line + f"ended as {outcome}{left_over}")
+    return lines
+
+
+def main() -> None:
+    try:
+        settings = Settings.from_environment(os.environ)
+        database = Database(settings.database_url, pool_size=1)
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    runs = RunsServiceClient(settings.runs_service_url, settings.runs_service_api_key)
+    try:
+        lines = clean_up(database, runs)
+    except psycopg.OperationalError as error:
+        sys.exit(f"Database unavailable: {type(error).__name__}")
+    finally:
+        database.close()
+    sys.stdout.write("\n".join(lines or ["nothing to clean up"]) + "\n")
+
+
+if __name__ == "__main__":
+    main()
