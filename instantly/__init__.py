@@ -24,14 +24,11 @@ from instantly.routes import (
     webhooks,
 )
 
-MAX_BODY_BYTES = 16 * 1024 * 1024
-
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens the connection pool, but waits for no other service."""
     configure_logging(settings.log_level)
     app = Flask(__name__, static_folder=None)
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False

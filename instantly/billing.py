@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from instantly.clients.runs import RunsServiceError
 from instantly.context import parts
 
 ALIVE_SECONDS = 20
@@ -51,8 +52,8 @@ def billed_run(
 ) -> Iterator[BilledRun]:
     """`subject` says what the run is about, should its process die."""
     runs, database = parts().runs, parts().database
-    run = BilledRun(
-        runs.create_run(
+    try:
+        run_id = runs.create_run(
             task_name=task_name,
             clerk_org_id=clerk_org_id,
             app_id=app_id,
@@ -60,7 +61,11 @@ def billed_run(
             campaign_id=campaign_id,
             parent_run_id=parent_run_id,
         )
-    )
+    except RunsServiceError as error:
+        if error.status is None or error.status >= 500:
+            logger.error("runs-service may hold an open run for %s: its answer was lost", subject)
+        raise
+    run = BilledRun(run_id)
     with parts().heartbeat.keeping("update_open_run", run_id=run.id, seconds=ALIVE_SECONDS):
         try:
             database.execute(
@@ -89,18 +94,17 @@ def end(run_id: str, outcome: str, error: str | None = None) -> None:
         parts().runs.end_run(run_id, outcome, error)
         database.execute("delete_open_run", run_id=run_id)
 
-    if not attempt(f"run {run_id}: end as {outcome}", tell):
-        attempt(
-            f"run {run_id}: remember that it is {outcome}",
-            lambda: database.execute("update_open_run_outcome", run_id=run_id, outcome=outcome),
-        )
+    # Remembered first: should the process die meanwhile, what is done does not end as failed.
+    attempt(
+        f"run {run_id}: remember that it is {outcome}",
+        lambda: database.execute("update_open_run_outcome", run_id=run_id, outcome=outcome),
+    )
+    attempt(f"run {run_id}: end as {outcome}", tell)
 
 
-def attempt(what: str, step: Callable[[], object]) -> bool:
+def attempt(what: str, step: Callable[[], object]) -> None:
     """Does a step whose failure must not replace the outcome; it is logged loudly instead."""
     try:
         step()
     except Exception:
         logger.exception("needs cleaning up by hand: %s", what)
-        return False
-    return True

@@ -4,15 +4,16 @@ Names are from Instantly's webhook guide; the last ones of each table have only 
 """
 
 import hashlib
-import json
+import re
 from collections.abc import Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from instantly.inputs import storable_text
-from instantly.schemas import MAX_BIGINT, MAX_EMAIL_CHARACTERS
+from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+from instantly.jsontext import storable_text
+from instantly.schemas import MAX_BIGINT
 
 # A webhook that is subscribed to email_link_clicked delivers link_clicked.
 RECORDED_NAMES = {"link_clicked": "email_link_clicked"}
@@ -136,7 +137,8 @@ def positive_or_none(value: Any) -> int | None:
 
 def moment_or_none(value: Any) -> datetime | None:
     """A time in UTC; one without an offset is taken for UTC."""
-    if not isinstance(value, str):
+    # Python also takes digits alone for a time, and would see the year 1711 in milliseconds.
+    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d", value):
         return None
     try:
         moment = datetime.fromisoformat(value)
@@ -148,11 +150,6 @@ def moment_or_none(value: Any) -> datetime | None:
 def is_readable(payload: dict[str, Any]) -> bool:
     event_type = payload.get("event_type")
     return isinstance(event_type, str) and event_type != ""
-
-
-def canonical_json(payload: dict[str, Any]) -> str:
-    """The same for the same payload, whatever the order of its keys. Plain ASCII."""
-    return json.dumps(payload, sort_keys=True, separators=(",", ":"))
 
 
 def fingerprint(canonical: str) -> bytes:

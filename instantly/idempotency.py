@@ -21,8 +21,8 @@ from instantly.billing import BilledRun
 from instantly.context import database, parts
 from instantly.database import Row, Session
 from instantly.errors import ApiError, InvalidRequest
-from instantly.events import canonical_json
 from instantly.inputs import json_body
+from instantly.jsontext import canonical_json
 
 ALIVE_SECONDS = 120
 FINAL_STATUSES = frozenset([200, 201, 202, 403, 404, 422])

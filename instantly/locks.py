@@ -17,6 +17,8 @@ LOCK_SECONDS = 20
 WAIT_SECONDS = 30.0
 POLL_SECONDS = 0.05
 
+Scope = Literal["leads", "status"]
+
 logger = logging.getLogger(__name__)
 
 
@@ -29,8 +31,13 @@ class Busy(ApiError):
         )
 
 
+def is_locked_by(campaign_id: str, scope: Scope, holder: str) -> bool:
+    lock = {"campaign_id": campaign_id, "scope": scope, "holder": holder}
+    return parts().database.fetch_one("select_campaign_lock", **lock) is not None
+
+
 @contextmanager
-def campaign_lock(campaign_id: str, scope: Literal["leads", "status"]) -> Iterator[str]:
+def campaign_lock(campaign_id: str, scope: Scope) -> Iterator[str]:
     """Waits for its turn, at most WAIT_SECONDS; yields the holder's id (uuid)."""
     database = parts().database
     holder = str(uuid4())

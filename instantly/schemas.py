@@ -15,6 +15,7 @@ from marshmallow import (
     validates_schema,
 )
 
+from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.timezones import NoEqualTimezone, UnknownTimezone, instantly_timezone
 
 MAX_LEADS = 10_000
@@ -23,7 +24,6 @@ MAX_INTEGER = 2**31 - 1
 MAX_BIGINT = 2**63 - 1
 # Postgres refuses index entries of more than a third of a page.
 MAX_ID_CHARACTERS = 255
-MAX_EMAIL_CHARACTERS = 320
 MAX_METADATA_DEPTH = 100
 DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", "sat": "6"}
 

@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import time
+from contextlib import suppress
 from http import HTTPStatus
 from uuid import uuid4
 
@@ -41,9 +42,12 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
         self.deadlines[conn] = time.monotonic() + SEND_SECONDS
         try:
-            return super().handle(conn)
+            keep_open = super().handle(conn)
         finally:
             del self.deadlines[conn]
+        if not keep_open:
+            say_farewell(conn.sock)
+        return keep_open
 
     def notify(self) -> None:
         """Called once a second. Ends the reading of overdue requests; a request that was read in
@@ -52,10 +56,18 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         super().notify()
         for conn, deadline in list(self.deadlines.items()):
             if time.monotonic() > deadline:
-                try:
+                with suppress(OSError):  # the client is gone
                     conn.sock.shutdown(socket.SHUT_RD)
-                except OSError:
-                    continue  # the client is gone
+
+
+def say_farewell(sock: socket.socket) -> None:
+    """Lets the client read the answer to its end before the connection goes.
+
+    gunicorn does it on its main thread, which accepts nobody as long as the client takes.
+    """
+    with suppress(OSError):
+        util.close_graceful(sock.dup())
+        sock.shutdown(socket.SHUT_RDWR)
 
 
 def write_error(sock: socket.socket, status: int, reason: str, message: str) -> None:

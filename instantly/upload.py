@@ -12,8 +12,8 @@ from instantly.clients.instantly import (
     Workspace,
     chunks,
 )
-from instantly.context import database
 from instantly.events import moment_or_none
+from instantly.locks import is_locked_by
 
 # How far Instantly's clock may be behind ours.
 CLOCK_TOLERANCE = timedelta(seconds=60)
@@ -27,13 +27,16 @@ class Upload:
     `rejected`: address and reason of those that it refused.
     """
 
-    def __init__(self, workspace: Workspace, campaign: dict[str, Any], run: BilledRun) -> None:
+    def __init__(
+        self, workspace: Workspace, campaign: dict[str, Any], run: BilledRun, lock_holder: str
+    ) -> None:
         self.held: list[Lead] = []
         self.rejected: list[dict[str, str]] = []
         self._workspace = workspace
         self._campaign_id: str = campaign["id"]
         self._instantly_campaign_id: str = campaign["instantlyCampaignId"]
         self._run = run
+        self._lock_holder = lock_holder
         self._started = datetime.now(UTC)
 
     def send(self, leads: list[Lead]) -> None:
@@ -52,10 +55,13 @@ class Upload:
         try:
             answer = self._workspace.add_leads(self._instantly_campaign_id, chunk)
         except InstantlyError as error:
-            if error.status is None or error.status >= 500:
+            if error.status is None or error.status >= 500 or self._workspace.was_repeated():
                 # Whether it acted is not known.
                 doubtful += emails
             raise
+        if self._workspace.was_repeated():
+            # A try whose answer was lost may have created what this one calls duplicates.
+            doubtful += emails
         created += answer.created.values()
         lead_ids = {emails[index].lower(): lead_id for index, lead_id in answer.created.items()}
         missing = [email for email in emails if email.lower() not in lead_ids]
@@ -63,8 +69,6 @@ class Upload:
         # crash), and then they are adopted.
         for lead in self._workspace.find_leads(self._instantly_campaign_id, missing):
             lead_ids[lead["email"].lower()] = lead["id"]
-            if self._is_new(lead):
-                created.append(lead["id"])
         refused = [email for email in emails if email.lower() not in lead_ids]
         reason = refusal_reason(answer, len(refused))
         self.rejected += [{"email": email, "reason": reason} for email in refused]
@@ -80,18 +84,19 @@ class Upload:
         return created is not None and created >= self._started - CLOCK_TOLERANCE
 
     def _take_back(self, created: list[str], doubtful: list[str]) -> None:
-        """Deletes leads in Instantly, but for those that another request has stored."""
+        """Deletes leads in Instantly.
+
+        Not without the lock: whoever has it now may have adopted them. Then they stay.
+        """
+        if not is_locked_by(self._campaign_id, "leads", self._lock_holder):
+            raise RuntimeError(f"the lock was lost: leads stay in Instantly: {created} {doubtful}")
         found = self._workspace.find_leads(self._instantly_campaign_id, doubtful)
-        lead_ids = created + [lead["id"] for lead in found if self._is_new(lead)]
-        rows = database().fetch_all(
-            "select_stored_lead_ids", campaign_id=self._campaign_id, lead_ids=lead_ids
-        )
-        stored = {row["instantly_lead_id"] for row in rows}
-        orphans = [lead_id for lead_id in lead_ids if lead_id not in stored]
+        new = [lead["id"] for lead in found if self._is_new(lead)]
+        lead_ids = list(dict.fromkeys(created + new))
         try:
-            self._workspace.delete_leads(self._instantly_campaign_id, orphans)
+            self._workspace.delete_leads(self._instantly_campaign_id, lead_ids)
         except InstantlyError as error:
-            raise RuntimeError(f"these leads stay in Instantly: {orphans}") from error
+            raise RuntimeError(f"these leads stay in Instantly: {lead_ids}") from error
 
 
 def refusal_reason(answer: AddedLeads, refused: int) -> str:

@@ -24,10 +24,7 @@ WHERE id = %(campaign_id)s;
 -- name: select_campaigns_page
 -- The answer of GET /campaigns/by-org/{orgId} as JSON text: one page, newest first.
 WITH page AS (
-  SELECT
-    position,
-    campaign_json(campaign) AS document,
-    row_number() OVER (ORDER BY position DESC) AS number
+  SELECT position, campaign_json(campaign) AS document
   FROM instantly_campaigns AS campaign
   WHERE org_id = %(org_id)s
     AND position < coalesce(%(cursor)s::bigint, 9223372036854775807)
@@ -39,10 +36,11 @@ WITH page AS (
 shown AS (
   SELECT *
   FROM page
-  WHERE number <= coalesce(%(skip)s::bigint, 0) + %(limit)s::bigint
+  ORDER BY position DESC
+  LIMIT %(limit)s::bigint
 )
 SELECT json_build_object(
-  'campaigns', coalesce((SELECT json_agg(document ORDER BY number) FROM shown), '[]'),
+  'campaigns', coalesce((SELECT json_agg(document ORDER BY position DESC) FROM shown), '[]'),
   'count', (SELECT count(*) FROM shown),
   'total', (SELECT count(*) FROM instantly_campaigns WHERE org_id = %(org_id)s),
   'nextCursor', (

@@ -49,15 +49,8 @@ SELECT
   (SELECT count(*) FROM added) AS added;
 
 -- name: delete_leads
--- Leads by address (lower case).
+-- Leads that are gone in Instantly.
 DELETE FROM instantly_leads
-WHERE campaign_id = %(campaign_id)s
-  AND lower(email) = ANY (%(emails)s::text[]);
-
--- name: select_stored_lead_ids
--- Which of the lead ids the campaign holds.
-SELECT instantly_lead_id
-FROM instantly_leads
 WHERE campaign_id = %(campaign_id)s
   AND instantly_lead_id = ANY (%(lead_ids)s::text[]);
 
@@ -71,7 +64,7 @@ WHERE campaign_id = %(campaign_id)s
 -- The answer of GET /campaigns/{campaignId}/leads as JSON text: one page, oldest first.
 -- No row at all when there is no such campaign.
 WITH page AS (
-  SELECT *, row_number() OVER (ORDER BY position) AS number
+  SELECT *
   FROM instantly_leads
   WHERE campaign_id = %(campaign_id)s
     AND position > coalesce(%(cursor)s::bigint, 0)
@@ -82,7 +75,8 @@ WITH page AS (
 shown AS (
   SELECT *
   FROM page
-  WHERE number <= coalesce(%(skip)s::bigint, 0) + %(limit)s::bigint
+  ORDER BY position
+  LIMIT %(limit)s::bigint
 )
 SELECT json_build_object(
   'leads', coalesce(
@@ -102,7 +96,7 @@ SELECT json_build_object(
           'runId', run_id,
           'createdAt', api_time(created_at),
           'updatedAt', api_time(updated_at)
-        ) ORDER BY number
+        ) ORDER BY position
       )
       FROM shown
     ),

@@ -18,6 +18,14 @@ WHERE campaign_id = %(campaign_id)s
   AND scope = %(scope)s
   AND holder = %(holder)s;
 
+-- name: select_campaign_lock
+-- Whether the lock is still the holder's.
+SELECT holder
+FROM instantly_campaign_locks
+WHERE campaign_id = %(campaign_id)s
+  AND scope = %(scope)s
+  AND holder = %(holder)s;
+
 -- name: delete_campaign_lock
 -- Gives the lock back, if it is still the holder's.
 DELETE FROM instantly_campaign_locks

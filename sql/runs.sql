@@ -13,7 +13,7 @@ SET alive_until = clock_timestamp() + make_interval(secs => %(seconds)s)
 WHERE run_id = %(run_id)s;
 
 -- name: update_open_run_outcome
--- The run has ended, but runs-service could not be told.
+-- The act has ended; runs-service is told next.
 UPDATE instantly_open_runs
 SET outcome = %(outcome)s
 WHERE run_id = %(run_id)s;

@@ -18,6 +18,7 @@ from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import Retry
 
 from instantly.config import USER_AGENT
+from instantly.jsontext import parse_json
 
 CONNECT_TIMEOUT_SECONDS = 3
 MAX_WAIT_SECONDS = 30.0
@@ -124,6 +125,10 @@ class ServiceClient:
         assert isinstance(session, requests.Session)  # noqa: S101  (threading.local is untyped)
         return session
 
+    def was_repeated(self) -> bool:
+        """Whether this thread's last call took several tries, of which each may have acted."""
+        return bool(self._local.was_repeated)
+
     def _request(
         self,
         method: str,
@@ -141,6 +146,7 @@ class ServiceClient:
         assert isinstance(adapter, HTTPAdapter)  # noqa: S101  (what requests mounts by default)
         # The session belongs to this thread alone, so its adapter can carry this call's policy.
         adapter.max_retries = REPEATABLE if repeatable else ONCE
+        self._local.was_repeated = False
         for tries_left in (2, 1, 0) if repeatable else (0,):
             try:
                 response = session.request(
@@ -156,14 +162,17 @@ class ServiceClient:
             except requests.RequestException as error:
                 # urllib3 repeats what fails before the body; this broke off in the middle of it.
                 if tries_left and isinstance(error, ChunkedEncodingError):
+                    self._local.was_repeated = True
                     continue
                 raise self.error(f"{method} {path}: {type(error).__name__}") from error
+        retries = getattr(response.raw, "retries", None)
+        self._local.was_repeated |= bool(retries and retries.history)
         if not 200 <= response.status_code < 300:
             raise self.error(
                 message_of(response), response.status_code, retry_after_seconds(response.headers)
             )
         try:
-            return response.json()
+            return parse_json(response.content)
         except (ValueError, RecursionError) as error:
             raise self.error(f"{method} {path}: the answer is no JSON") from error
 
@@ -171,7 +180,7 @@ class ServiceClient:
 def message_of(response: requests.Response) -> str:
     """What a refusal says of itself: `message` or `error` of its JSON, or its status in words."""
     try:
-        body = response.json()
+        body = parse_json(response.content)
     except (ValueError, RecursionError):
         body = None
     if isinstance(body, dict):

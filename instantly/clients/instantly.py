@@ -17,6 +17,7 @@ READ_TIMEOUT_SECONDS = 30
 MAX_LEADS_A_CALL = 1000
 MAX_PAGE_SIZE = 100
 MAX_ACCOUNTS_A_CALL = 100
+MAX_EMAIL_CHARACTERS = 320
 
 # What a JSON Schema validator takes for an e-mail address.
 PLAIN_ADDRESS = re.compile(
@@ -51,9 +52,18 @@ class AddedLeads:
 
 
 def job_of(answer: dict[str, Any]) -> dict[str, Any]:
-    if not isinstance(answer.get("id"), str) or not isinstance(answer.get("status"), str):
+    if not is_path_segment(answer.get("id")) or not isinstance(answer.get("status"), str):
         raise InstantlyError("the answer is no background job")
     return answer
+
+
+def is_address(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_EMAIL_CHARACTERS
+
+
+def is_path_segment(value: object) -> bool:
+    """Whether an id can stand in a path: dots alone would lead elsewhere."""
+    return isinstance(value, str) and re.fullmatch(r"[\w-]{1,100}", value) is not None
 
 
 class InstantlyClient(ServiceClient):
@@ -111,6 +121,10 @@ class Workspace:
             raise InstantlyError(f"{method} {path}: the answer is no {shape.__name__}")
         return answer
 
+    def was_repeated(self) -> bool:
+        """Whether the last call took several tries, of which each may have acted."""
+        return self._client.was_repeated()
+
     def create_campaign(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /campaigns → the campaign, a draft. Never repeated: it would make a second one."""
         campaign: dict[str, Any] = self._call("POST", "/campaigns", body=body, repeatable=False)
@@ -162,7 +176,7 @@ class Workspace:
         except (KeyError, TypeError) as error:
             raise InstantlyError("POST /leads/add: the answer names no created leads") from error
         if not all(
-            isinstance(index, int) and 0 <= index < len(leads) and isinstance(lead_id, str)
+            isinstance(index, int) and 0 <= index < len(leads) and is_path_segment(lead_id)
             for index, lead_id in created.items()
         ):
             raise InstantlyError("POST /leads/add: the created leads are not those of the request")
@@ -193,7 +207,7 @@ class Workspace:
             for lead in self._pages("POST", "/leads/list", body=body):
                 # A filter that Instantly ignored must not make us touch somebody else's lead.
                 if lead.get("campaign") == campaign_id and isinstance(lead.get("email"), str):
-                    if not isinstance(lead.get("id"), str):
+                    if not is_path_segment(lead.get("id")):
                         raise InstantlyError("POST /leads/list: a lead has no id")
                     yield lead
 
@@ -230,12 +244,14 @@ class Workspace:
     def list_accounts(self) -> Iterator[dict[str, Any]]:
         """GET /accounts → every account. They have no id: the e-mail address is the key."""
         for account in self._pages("GET", "/accounts", params={"limit": MAX_PAGE_SIZE}):
-            if isinstance(account.get("email"), str):
+            if is_address(account.get("email")):
                 yield account
 
     def get_account(self, email: str) -> dict[str, Any]:
         """GET /accounts/{email} → the account; an unknown one raises with status 404."""
         account: dict[str, Any] = self._call("GET", f"/accounts/{quote(email, safe='')}")
+        if not is_address(account.get("email")):
+            raise InstantlyError("GET /accounts/{email}: the answer holds no address")
         return account
 
     def switch_warmup(self, email: str, *, enabled: bool) -> dict[str, Any]:
@@ -272,7 +288,9 @@ class Workspace:
 
     def list_webhooks(self) -> Iterator[dict[str, Any]]:
         """GET /webhooks → all of the workspace; `status` is -1 for one that was switched off."""
-        return self._pages("GET", "/webhooks", params={"limit": MAX_PAGE_SIZE})
+        for webhook in self._pages("GET", "/webhooks", params={"limit": MAX_PAGE_SIZE}):
+            if is_path_segment(webhook.get("id")):
+                yield webhook
 
     def resume_webhook(self, webhook_id: str) -> None:
         """POST /webhooks/{id}/resume."""

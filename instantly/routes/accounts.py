@@ -5,19 +5,20 @@ from typing import Any
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
-from psycopg.types.json import Jsonb
+from marshmallow import ValidationError
 
 from instantly.clients.instantly import InstantlyError, Workspace
 from instantly.context import app_workspace, calls_others, database, json_answer
 from instantly.errors import ApiError, NotFound
 from instantly.inputs import load_body, load_query
-from instantly.schemas import MAX_INTEGER, Warmup, WarmupAnalytics
+from instantly.jsontext import canonical_json, storable_json
+from instantly.schemas import MAX_INTEGER, EmailAddress, Warmup, WarmupAnalytics
 
 FOLLOW_JOB_SECONDS = 10.0
 POLL_JOB_SECONDS = 0.5
 
 # Instantly's numbers in our words, from its official OpenAPI document.
-STATUSES = {
+STATUSES: dict[int | None, str] = {
     1: "active",
     2: "paused",
     3: "maintenance",
@@ -25,7 +26,7 @@ STATUSES = {
     -2: "soft_bounce_error",
     -3: "sending_error",
 }
-WARMUP_STATUSES = {
+WARMUP_STATUSES: dict[int | None, str] = {
     0: "paused",
     1: "active",
     -1: "banned",
@@ -55,7 +56,7 @@ def store(accounts: list[dict[str, Any]], *, is_complete: bool) -> dict[str, Any
     """Upserts Instantly's accounts; a complete list removes the others."""
     row = database().fetch_one(
         "upsert_accounts",
-        accounts=Jsonb([account_row(account) for account in accounts]),
+        accounts=storable_json(canonical_json([account_row(account) for account in accounts])),
         is_complete=is_complete,
     )
     return row or {}
@@ -63,10 +64,10 @@ def store(accounts: list[dict[str, Any]], *, is_complete: bool) -> dict[str, Any
 
 def account_row(account: dict[str, Any]) -> dict[str, Any]:
     """Instantly's account as our columns. Its status is not among the fields it promises."""
-    warmup_status = WARMUP_STATUSES.get(account.get("warmup_status", 0), "paused")
+    warmup_status = WARMUP_STATUSES.get(whole_number(account.get("warmup_status")), "paused")
     return {
         "email": account["email"],
-        "status": STATUSES.get(account.get("status", 1), "active"),
+        "status": STATUSES.get(whole_number(account.get("status")), "active"),
         "warmup_enabled": warmup_status == "active",
         "warmup_status": warmup_status,
         "warmup_score": number(account.get("stat_warmup_score")),
@@ -76,12 +77,14 @@ def account_row(account: dict[str, Any]) -> dict[str, Any]:
 
 
 def number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    """None also for what is too large to be meant."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return value if is_number and abs(value) <= MAX_INTEGER else None
 
 
 def whole_number(value: Any) -> int | None:
     found = number(value)
-    return None if found is None or abs(found) > MAX_INTEGER else round(found)
+    return None if found is None else round(found)
 
 
 @bp.post("/<path:email>/warmup")
@@ -102,6 +105,10 @@ def switch_warmup(email: str) -> ResponseReturnValue:
 
 def known_account(workspace: Workspace, email: str) -> str:
     """The address as Instantly writes it; one that neither we nor Instantly know is 404."""
+    try:
+        email = EmailAddress().deserialize(email)
+    except ValidationError as error:
+        raise NotFound("Account not found") from error
     for row in database().fetch_all("select_account_emails", email=email):
         return str(row["email"])
     try:

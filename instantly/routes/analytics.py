@@ -14,8 +14,8 @@ from instantly.context import (
     organization_workspace,
     parts,
 )
-from instantly.events import canonical_json
-from instantly.inputs import load_body, storable_json
+from instantly.inputs import load_body
+from instantly.jsontext import canonical_json, storable_json
 from instantly.schemas import MAX_BIGINT, Stats
 
 bp = Blueprint("analytics", __name__)
@@ -48,7 +48,7 @@ def count(figures: dict[str, Any] | None, *names: str) -> int:
         return 0
     for name in names:
         value = figures.get(name)
-        if isinstance(value, int) and 0 <= value <= MAX_BIGINT:
+        if type(value) is int and 0 <= value <= MAX_BIGINT:
             return value
         if value is not None:
             break

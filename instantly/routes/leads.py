@@ -52,7 +52,7 @@ def add_leads(campaign_id: str) -> ResponseReturnValue:
         ) as run,
     ):
         held = held_leads(campaign["id"], list(wanted))
-        upload = Upload(workspace, campaign, run)
+        upload = Upload(workspace, campaign, run, lock_holder)
         upload.send([lead for address, lead in wanted.items() if address not in held])
         return store_leads(campaign["id"], lock_holder, run, upload, len(request["leads"]))
 
@@ -126,7 +126,9 @@ def delete_leads(campaign_id: str) -> dict[str, Any]:
         for lead in workspace.find_leads(instantly_campaign_id, missing):
             found[lead["email"].lower()] = lead["id"]
         workspace.delete_leads(instantly_campaign_id, list(found.values()))
-        database().execute("delete_leads", campaign_id=campaign["id"], emails=list(found))
+        database().execute(
+            "delete_leads", campaign_id=campaign["id"], lead_ids=list(found.values())
+        )
     return {
         "success": True,
         "deleted": len(found),

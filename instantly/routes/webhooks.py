@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from flask import Blueprint, request
+from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from instantly.context import calls_others, database, organization_workspace, parts
@@ -13,14 +13,13 @@ from instantly.events import (
     LEAD_STATUS,
     WEAKER_STATUSES,
     Event,
-    canonical_json,
     fingerprint,
     is_readable,
 )
-from instantly.inputs import load_body, parse_delivery, storable_json
+from instantly.inputs import delivery_body, load_body
+from instantly.jsontext import canonical_json, storable_json
 from instantly.schemas import Recovery
 
-MAX_DELIVERY_BYTES = 4 * 1024 * 1024
 DISABLED = -1
 UNKNOWN_CAMPAIGN = "unknown campaign"
 
@@ -48,8 +47,7 @@ def receive() -> dict[str, Any]:
     What is not ours is answered with success too: after repeated failures Instantly switches a
     webhook off, and with it the events of our own campaigns.
     """
-    request.max_content_length = MAX_DELIVERY_BYTES
-    payload = parse_delivery(request.get_data())
+    payload = delivery_body()
     if not is_readable(payload):
         raise InvalidRequest({"event_type": ["Must be a non-empty string."]})
     event = Event.from_payload(payload)

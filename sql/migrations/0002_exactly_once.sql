@@ -14,7 +14,7 @@ CREATE TABLE instantly_open_runs (
   task_name text NOT NULL,
   -- What the run is about, for whoever has to clean up.
   subject text NOT NULL,
-  -- Set when the run's end could not be told to runs-service.
+  -- Set when the act has ended, before runs-service is told.
   outcome text CHECK (outcome IN ('completed', 'failed')),
   started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   alive_until timestamptz NOT NULL
