@@ -7,13 +7,18 @@ run ends as `failed`, and the first error goes on to the caller.
 """
 
 import logging
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+
+from psycopg import OperationalError
 
 from instantly.clients.runs import RunsServiceError
 from instantly.context import parts
 
 ALIVE_SECONDS = 20
+DATABASE_PAUSES_SECONDS = (0.2, 1.0, 3.0)
 
 logger = logging.getLogger(__name__)
 
@@ -35,8 +40,13 @@ class BilledRun:
         self.cost = (cost_name, quantity) if quantity else None
 
     def take_back(self) -> None:
+        """Undoes the steps, the last one first.
+
+        Rows that cannot be deleted keep what they stand for: then nothing before them is undone.
+        """
         for what, undo in reversed(self._undo):
-            attempt(what, undo)
+            if isinstance(attempt(what, partial(patiently, undo)), OperationalError):
+                return
 
 
 @contextmanager
@@ -102,9 +112,22 @@ def end(run_id: str, outcome: str, error: str | None = None) -> None:
     attempt(f"run {run_id}: end as {outcome}", tell)
 
 
-def attempt(what: str, step: Callable[[], object]) -> None:
+def patiently(step: Callable[[], object]) -> None:
+    """Does a step again while the database is away, for a few seconds."""
+    for pause in DATABASE_PAUSES_SECONDS:
+        try:
+            step()
+            return
+        except OperationalError:
+            time.sleep(pause)
+    step()
+
+
+def attempt(what: str, step: Callable[[], object]) -> Exception | None:
     """Does a step whose failure must not replace the outcome; it is logged loudly instead."""
     try:
         step()
-    except Exception:
+    except Exception as error:
         logger.exception("needs cleaning up by hand: %s", what)
+        return error
+    return None

@@ -32,6 +32,8 @@ def load_query(schema: Schema) -> dict[str, Any]:
 
 def body_bytes(limit: int) -> bytes:
     """The request's body; a longer one is refused, before it is read if its length is declared."""
+    if (request.content_length or 0) > limit:
+        raise RequestEntityTooLarge
     # werkzeug cuts a body of undeclared length off at its limit, silently: one more byte tells.
     request.max_content_length = limit + 1
     data = request.get_data()

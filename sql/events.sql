@@ -5,6 +5,8 @@ WITH campaign AS (
   SELECT id
   FROM instantly_campaigns
   WHERE instantly_campaign_id = %(instantly_campaign_id)s
+  -- The lock of the foreign key, but before anything is written: see select_campaign_for_rebuild.
+  FOR KEY SHARE
 ),
 event AS (
   INSERT INTO instantly_events (
@@ -75,3 +77,49 @@ finished AS (
 SELECT
   EXISTS (SELECT FROM campaign) AS known,
   EXISTS (SELECT FROM event) AS recorded;
+
+-- name: select_campaign_ids
+-- Every campaign, for what is done to one after the other.
+SELECT id::text
+FROM instantly_campaigns
+ORDER BY position;
+
+-- name: select_campaign_for_rebuild
+-- Makes deliveries of this campaign wait while what its events add up to is written anew.
+SELECT id
+FROM instantly_campaigns
+WHERE id = %(campaign_id)s
+FOR UPDATE;
+
+-- name: delete_activity
+-- What a campaign's events add up to.
+DELETE FROM instantly_lead_activity
+WHERE campaign_id = %(campaign_id)s;
+
+-- name: insert_activity
+-- Likewise, counted again from the events; `counted_as` maps event types to columns.
+INSERT INTO instantly_lead_activity (
+  campaign_id, lead_email, step, sent, opened, clicked, replied, bounced, auto_replied,
+  not_interested, out_of_office, unsubscribed
+)
+SELECT
+  campaign_id,
+  coalesce(lead_email, ''),
+  coalesce(step, 0),
+  count(*) FILTER (WHERE counted_as = 'sent'),
+  count(*) FILTER (WHERE counted_as = 'opened'),
+  count(*) FILTER (WHERE counted_as = 'clicked'),
+  count(*) FILTER (WHERE counted_as = 'replied'),
+  count(*) FILTER (WHERE counted_as = 'bounced'),
+  count(*) FILTER (WHERE counted_as = 'auto_replied'),
+  count(*) FILTER (WHERE counted_as = 'not_interested'),
+  count(*) FILTER (WHERE counted_as = 'out_of_office'),
+  count(*) FILTER (WHERE counted_as = 'unsubscribed')
+FROM (
+  SELECT campaign_id, lead_email, step, %(counted_as)s::jsonb ->> event_type AS counted_as
+  FROM instantly_events
+  WHERE campaign_id = %(campaign_id)s
+    AND (lead_email IS NULL OR account_email IS NULL OR lead_email <> account_email)
+) AS event
+WHERE counted_as IS NOT NULL
+GROUP BY campaign_id, coalesce(lead_email, ''), coalesce(step, 0);

@@ -168,13 +168,28 @@ class ServiceClient:
         retries = getattr(response.raw, "retries", None)
         self._local.was_repeated |= bool(retries and retries.history)
         if not 200 <= response.status_code < 300:
+            message = message_of(response)
+            # A service that repeats what it was sent must not make us pass a key on.
+            for key in keys_in({**self._headers, **(headers or {})}):
+                message = message.replace(key, "***")
             raise self.error(
-                message_of(response), response.status_code, retry_after_seconds(response.headers)
+                message[:MAX_MESSAGE_CHARACTERS],
+                response.status_code,
+                retry_after_seconds(response.headers),
             )
         try:
             return parse_json(response.content)
         except (ValueError, RecursionError) as error:
             raise self.error(f"{method} {path}: the answer is no JSON") from error
+
+
+def keys_in(headers: Mapping[str, str]) -> list[str]:
+    """The secrets among the headers of a call."""
+    return [
+        value.removeprefix("Bearer ")
+        for name, value in headers.items()
+        if name.lower() in ("authorization", "x-api-key")
+    ]
 
 
 def message_of(response: requests.Response) -> str:
@@ -186,7 +201,7 @@ def message_of(response: requests.Response) -> str:
     if isinstance(body, dict):
         for key in ("message", "error"):
             if isinstance(body.get(key), str):
-                return str(body[key])[:MAX_MESSAGE_CHARACTERS]
+                return str(body[key])
     try:
         return HTTPStatus(response.status_code).phrase
     except ValueError:

@@ -1,5 +1,6 @@
 """Serve a Flask app on a real socket, record what it is asked, and fail on demand."""
 
+import errno
 import io
 import json
 import re
@@ -115,13 +116,24 @@ class StandIn:
 
         OSError when the port is taken.
         """
-        server = _Server(self)
+        server = self._bound()
         self.port = server.port
         self._server = server
         threading.Thread(
             target=server.serve_forever, kwargs={"poll_interval": STOP_POLL_SECONDS}, daemon=True
         ).start()
         return self
+
+    def _bound(self) -> "_Server":
+        """A port that was in use a moment ago is free only when its last farewell is said."""
+        for _ in range(20):
+            try:
+                return _Server(self)
+            except OSError as error:
+                if self.port == 0 or error.errno != errno.EADDRINUSE:
+                    raise
+                time.sleep(STOP_POLL_SECONDS)
+        return _Server(self)
 
     def stop(self) -> None:
         """Accept nothing any more and drop every open connection, hanging ones included."""

@@ -1,0 +1,45 @@
+"""python -m instantly.rebuild: counts the statistics again from the recorded events.
+
+They are kept by the statement that records an event; this is for the day on which what counts
+changes. Campaign by campaign: deliveries of the others go on.
+"""
+
+import os
+import sys
+
+from psycopg.types.json import Jsonb
+
+from instantly.config import ConfigurationError, Settings
+from instantly.database import Database
+from instantly.events import COUNTED_AS
+
+
+def rebuild(database: Database) -> int:
+    """Returns how many campaigns there are."""
+    campaigns = database.fetch_all("select_campaign_ids")
+    for campaign in campaigns:
+        with database.transaction() as transaction:
+            campaign_id = campaign["id"]
+            transaction.fetch_one("select_campaign_for_rebuild", campaign_id=campaign_id)
+            transaction.execute("delete_activity", campaign_id=campaign_id)
+            transaction.execute(
+                "insert_activity", campaign_id=campaign_id, counted_as=Jsonb(COUNTED_AS)
+            )
+    return len(campaigns)
+
+
+def main() -> None:
+    try:
+        settings = Settings.from_environment(os.environ)
+    except ConfigurationError as error:
+        sys.exit(str(error))
+    database = Database(settings.database_url, pool_size=1)
+    try:
+        campaigns = rebuild(database)
+    finally:
+        database.close()
+    sys.stdout.write(f"rebuilt the statistics of {campaigns} campaigns\n")
+
+
+if __name__ == "__main__":
+    main()
