@@ -182,6 +182,11 @@ ADD_LEADS_EXAMPLE = {
         {"email": "grace@example.com", "customVariables": {"city": "Arlington"}},
     ],
 }
+DELIVERY: Shape = {
+    "type": "object",
+    "properties": {"event_type": {"type": "string", "minLength": 1}},
+    "required": ["event_type"],
+}
 DELIVERY_EXAMPLE = {
     "timestamp": "2026-08-18T08:03:19.774Z",
     "event_type": "email_opened",

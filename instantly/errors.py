@@ -6,6 +6,7 @@ from typing import Any
 from flask import Flask, Response, jsonify
 from marshmallow import ValidationError
 from psycopg import OperationalError
+from psycopg.errors import StatementTooComplex
 from werkzeug.exceptions import HTTPException
 
 from instantly.clients.http import UpstreamError
@@ -131,8 +132,9 @@ def register_error_handlers(app: Flask) -> None:
         ).response()
 
     @app.errorhandler(RecursionError)
-    def nested_too_deep(error: RecursionError) -> Response:
-        # Nothing but JSON is walked recursively here.
+    @app.errorhandler(StatementTooComplex)
+    def nested_too_deep(error: Exception) -> Response:
+        # Nothing but JSON is walked recursively here, nor in Postgres.
         return InvalidJson().response()
 
     @app.errorhandler(HTTPException)

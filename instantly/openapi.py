@@ -171,7 +171,7 @@ def describe(app: Flask, rule: Rule, plugin: Plugin) -> dict[str, Any]:
     if rule.endpoint in PUBLIC_ENDPOINTS:
         described["security"] = []
     if operation.example is not None:
-        schema: Any = operation.body or {"type": "object", "required": ["event_type"]}
+        schema: Any = operation.body or answers.DELIVERY
         described["requestBody"] = {
             "required": True,
             "content": {JSON: {"schema": schema, "example": operation.example}},

@@ -22,7 +22,7 @@ from instantly.context import (
 from instantly.errors import ApiError
 from instantly.idempotency import idempotent, store_act
 from instantly.inputs import load_body, load_query, refuse_unstorable
-from instantly.locks import campaign_lock
+from instantly.locks import Busy, campaign_lock, is_locked_by
 from instantly.schemas import CampaignStatus, CreateCampaign, Page
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
@@ -124,6 +124,8 @@ def set_campaign_status(campaign_id: str) -> Response:
     workspace = organization_workspace(campaign["clerkOrgId"])
     # Nothing completes a campaign through Instantly's API: to stop it is to pause it.
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
-    with campaign_lock(campaign["id"], "status"):
+    with campaign_lock(campaign["id"], "status") as lock_holder:
         trouble = switch(campaign["instantlyCampaignId"])
+        if not is_locked_by(campaign["id"], "status", lock_holder):
+            raise Busy
         return campaign_answer("update_campaign_status", campaign_id, status=trouble or status)

@@ -1,0 +1,258 @@
+"""The real server as a subprocess, to be stalled, killed and started again; and what it leaves.
+
+Not a test. `from harness import …` works as `from conftest import …` does.
+"""
+
+import os
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import requests
+from conftest import API_KEY, Rows, Upstreams
+from psycopg import sql
+
+from instantly.migrate import migrate
+from instantly.sandbox.postgres import LocalPostgres
+
+ROOT = Path(__file__).parents[1]
+PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+# No step may take longer, on whatever machine: a bound against hanging, not a promise of speed.
+HANGING_SECONDS = 60.0
+TABLES = (
+    "instantly_campaigns",
+    "instantly_leads",
+    "instantly_events",
+    "instantly_campaign_locks",
+    "instantly_open_runs",
+    "instantly_idempotency_keys",
+)
+SILENT = "UPDATE {} SET alive_until = now() - interval '1 second'"
+
+
+def web_command() -> list[str]:
+    """The words of the Procfile's line for the web process."""
+    for line in (ROOT / "Procfile").read_text().splitlines():
+        name, _, command = line.partition(":")
+        if name == "web":
+            return shlex.split(command)
+    raise AssertionError("the Procfile has no web process")
+
+
+def free_port() -> int:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port: int = free.getsockname()[1]
+        return port
+
+
+def wait_until(is_so: Callable[[], object], seconds: float = HANGING_SECONDS) -> None:
+    """Looks often; AssertionError when it takes too long."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.02)
+
+
+@contextmanager
+def fresh_database(postgres: LocalPostgres) -> Iterator[str]:
+    """The URL of a migrated database of one's own; what is connected at the end is thrown out."""
+    name = f"own_{uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        url = str(postgres.url(database=name))
+        migrate(url)
+        yield url
+        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@contextmanager
+def looking_at(database_url: str) -> Iterator[Rows]:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        yield Rows(connection)
+
+
+def fall_silent(db: Rows) -> None:
+    """As if those who hold something had said nothing for a long time."""
+    for table in ("instantly_open_runs", "instantly_campaign_locks", "instantly_idempotency_keys"):
+        db.connection.execute(SILENT.format(table).encode())
+
+
+class Service:
+    """The server as the Procfile starts it, on one port and with one log all its lives long."""
+
+    def __init__(
+        self, database_url: str, sockets: Upstreams, folder: Path, **environment: str
+    ) -> None:
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._log = folder / "log"
+        self._environment = {
+            "PATH": PROGRAMS,
+            "HOME": str(folder),
+            "PORT": str(self.port),
+            "INSTANTLY_SERVICE_DATABASE_URL": database_url,
+            "INSTANTLY_SERVICE_API_KEY": API_KEY,
+            "KEY_SERVICE_URL": sockets.keys_http.url,
+            "KEY_SERVICE_API_KEY": "keys-key",
+            "RUNS_SERVICE_URL": sockets.runs_http.url,
+            "RUNS_SERVICE_API_KEY": "runs-key",
+            "INSTANTLY_API_URL": sockets.instantly_http.url,
+            "WEBHOOK_BASE_URL": "https://instantly-service.example",
+            **environment,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> str:
+        """What all processes have said so far."""
+        return self._log.read_text()
+
+    def start(self, command: list[str] | None = None) -> "Service":
+        """Returns itself once it answers."""
+        program, *arguments = command or web_command()
+        path = shutil.which(program, path=PROGRAMS)
+        assert path
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [path, *arguments],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        wait_until(self._answers)
+        return self
+
+    def _answers(self) -> bool:
+        assert self._process and self._process.poll() is None, self.log
+        try:
+            return self.call("GET", "/").status_code == 200
+        except requests.ConnectionError:
+            return False
+
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def kill(self) -> None:
+        """SIGKILL for all of its processes: nobody can finish anything."""
+        process, self._process = self._process, None
+        if process:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait(HANGING_SECONDS)
+            wait_until(lambda: not self._is_listening())
+
+    def _is_listening(self) -> bool:
+        """gunicorn's worker may outlive its master for a moment."""
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        """A request with our key on a connection of its own."""
+        headers = {"X-API-Key": API_KEY, **more.pop("headers", {})}
+        more.setdefault("timeout", HANGING_SECONDS)
+        with requests.Session() as session:
+            session.trust_env = False
+            return session.request(method, self.url + path, headers=headers, **more)
+
+    def clean_up(self) -> str:
+        """What `python -m instantly.cleanup` prints."""
+        done = subprocess.run(
+            [sys.executable, "-m", "instantly.cleanup"],
+            cwd=ROOT,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=HANGING_SECONDS,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+
+@contextmanager
+def running(service: Service) -> Iterator[Service]:
+    try:
+        yield service.start()
+    finally:
+        service.kill()
+
+
+@dataclass
+class Places:
+    """The places where an act leaves something: our tables, Instantly and runs-service."""
+
+    db: Rows
+    upstreams: Upstreams
+
+    def campaign_rows(self) -> list[str]:
+        """The ids that our campaigns have in Instantly."""
+        rows = self.db.all("SELECT instantly_campaign_id::text AS id FROM instantly_campaigns")
+        return [row["id"] for row in rows]
+
+    def campaigns(self) -> dict[str, dict[str, Any]]:
+        """Instantly's."""
+        return self.upstreams.instantly.workspace("clerk-1").campaigns
+
+    def lead_rows(self) -> dict[str, str]:
+        """Address → Instantly's id, of all of our leads."""
+        rows = self.db.all("SELECT lower(email) AS email, instantly_lead_id FROM instantly_leads")
+        found = {row["email"]: row["instantly_lead_id"] for row in rows}
+        assert len(found) == len(rows), "a lead is stored twice"
+        return found
+
+    def leads(self) -> dict[str, str]:
+        """Address → id, of all leads in Instantly."""
+        leads = self.upstreams.instantly.workspace("clerk-1").leads.values()
+        return {lead["email"].lower(): lead["id"] for lead in leads}
+
+    def runs(self) -> list[str]:
+        """The status of each run, in the order of their creation."""
+        return self.upstreams.run_statuses()
+
+    def billed(self) -> int:
+        """The sum of all cost lines."""
+        return int(sum(self.upstreams.runs.billed().values()))
+
+    def billed_to_completed_runs(self) -> int:
+        """Without what stands on runs that have failed."""
+        return int(
+            sum(
+                cost["quantity"]
+                for run in self.upstreams.runs.runs.values()
+                if run["status"] == "completed"
+                for cost in run["costs"]
+            )
+        )
+
+    def __str__(self) -> str:
+        drafts = [c for c in self.campaigns().values() if c["status"] == 0]
+        return (
+            f"rows {len(self.campaign_rows())} campaigns {len(self.lead_rows())} leads, "
+            f"Instantly {len(self.campaigns())} campaigns ({len(drafts)} drafts) "
+            f"{len(self.leads())} leads, "
+            f"runs {' '.join(self.runs()) or 'none'}, billed {self.billed()}"
+        )
+
+
+def tell(*cells: object) -> None:
+    """A line of the table of faults, routes and what was left behind.
+
+    It is printed (`pytest -rP`), and appended to the file that FAULT_TABLE names.
+    """
+    line = " | ".join(str(cell) for cell in cells)
+    sys.stdout.write(line + "\n")
+    if path := os.environ.get("FAULT_TABLE"):
+        with Path(path).open("a") as table:
+            table.write(line + "\n")

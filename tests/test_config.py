@@ -1,0 +1,238 @@
+"""The settings: all problems named at once, nothing secret said."""
+
+import pytest
+
+from instantly.config import ConfigurationError, Settings
+
+REQUIRED = {
+    "INSTANTLY_SERVICE_DATABASE_URL": "postgresql://user:pg-password@db.example:5432/instantly",
+    "INSTANTLY_SERVICE_API_KEY": "own-key",
+    "KEY_SERVICE_URL": "http://keys.example",
+    "KEY_SERVICE_API_KEY": "keys-key",
+    "RUNS_SERVICE_URL": "http://runs.example",
+    "RUNS_SERVICE_API_KEY": "runs-key",
+}
+OPTIONAL = {
+    "WEBHOOK_BASE_URL": "https://hooks.example",
+    "PORT": "8080",
+    "INSTANTLY_API_URL": "http://instantly.example",
+    "STATS_EXCLUDED_DOMAINS": "ours.example",
+    "DATABASE_POOL_SIZE": "3",
+    "WEB_THREADS": "5",
+    "LOG_LEVEL": "DEBUG",
+}
+FIELDS = {
+    "INSTANTLY_SERVICE_DATABASE_URL": "database_url",
+    "INSTANTLY_SERVICE_API_KEY": "api_key",
+    "KEY_SERVICE_URL": "key_service_url",
+    "KEY_SERVICE_API_KEY": "key_service_api_key",
+    "RUNS_SERVICE_URL": "runs_service_url",
+    "RUNS_SERVICE_API_KEY": "runs_service_api_key",
+    "WEBHOOK_BASE_URL": "webhook_base_url",
+    "PORT": "port",
+    "INSTANTLY_API_URL": "instantly_api_url",
+    "STATS_EXCLUDED_DOMAINS": "stats_excluded_domains",
+    "DATABASE_POOL_SIZE": "database_pool_size",
+    "WEB_THREADS": "web_threads",
+    "LOG_LEVEL": "log_level",
+}
+KEYS = [name for name in REQUIRED if name.endswith("_KEY")]
+URLS = ["KEY_SERVICE_URL", "RUNS_SERVICE_URL", "WEBHOOK_BASE_URL", "INSTANTLY_API_URL"]
+NUMBERS = ["PORT", "DATABASE_POOL_SIZE", "WEB_THREADS"]
+
+BAD_KEYS = ["two words", "tab\there", "line\nbreak", "schlüssel", "zero\u200bwidth", "bell\x07"]
+BAD_URLS = [
+    "keys.example",
+    "//keys.example",
+    "localhost:3000",
+    "ftp://keys.example",
+    "http://",
+    "http:///path",
+    "http://:3000",
+    "http://keys.example/?to=x",
+    "http://keys.example/#top",
+    "http://keys.example:port",
+    "http://keys.example:70000",
+    "http://keys.example:-1",
+    "http://[::1",
+    "http://[nonsense]/",
+    "http://keys example",
+    "http://keys.exa\nmple",
+    "http://ke\u2100ys.example",
+]
+BAD_NUMBERS = ["0", "-1", "+5", "1.5", "1e3", "0x10", "many", "1 0", "1_0", "\uff14", "9" * 50]
+BAD_DATABASE_URLS = [
+    "instantly",
+    "mysql://user:pg-password@db.example/instantly",
+    "http://db.example/instantly?x=pg-password",
+    "postgresql://user:pg-password@[db.example/instantly",
+    "postgresql://db.example/instantly?no_such_option=pg-password",
+    "postgresql://user:%zz@db.example/instantly",
+    "host=db.example password='pg-password",
+    "postgresql://user:pg-password@db.example:port/instantly",
+    "postgresql://user:pg-password@db.example:70000/instantly",
+]
+
+
+def table(names: list[str], values: list[str]) -> list[tuple[str, str]]:
+    return [(name, value) for name in names for value in values]
+
+
+def refusal(environment: dict[str, str]) -> str:
+    with pytest.raises(ConfigurationError) as refused:
+        Settings.from_environment(environment)
+    return str(refused.value)
+
+
+def named_in(message: str) -> set[str]:
+    """The variables of which a message speaks."""
+    words = {word.strip(":;,.") for word in message.split()}
+    return words & FIELDS.keys()
+
+
+def test_an_empty_environment_is_refused_with_every_required_name_at_once() -> None:
+    assert named_in(refusal({})) == set(REQUIRED)
+
+
+@pytest.mark.parametrize("name", REQUIRED)
+@pytest.mark.parametrize("nothing", [None, "", "  ", "\n"])
+def test_a_required_variable_that_is_absent_or_empty_is_missing(
+    name: str, nothing: str | None
+) -> None:
+    environment = {**REQUIRED, **OPTIONAL}
+    del environment[name]
+    if nothing is not None:
+        environment[name] = nothing
+    message = refusal(environment)
+    assert named_in(message) == {name}
+    assert "missing" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *table(KEYS, BAD_KEYS),
+        *table(URLS, BAD_URLS),
+        *table(NUMBERS, BAD_NUMBERS),
+        ("PORT", "65536"),
+        ("DATABASE_POOL_SIZE", "201"),
+        ("WEB_THREADS", "201"),
+        *table(["LOG_LEVEL"], ["loud", "10", "INFO,DEBUG"]),
+        *table(["INSTANTLY_SERVICE_DATABASE_URL"], BAD_DATABASE_URLS),
+    ],
+)
+def test_a_malformed_variable_is_named_and_its_value_is_not_repeated(name: str, value: str) -> None:
+    message = refusal({**REQUIRED, **OPTIONAL, name: value})
+    assert named_in(message) == {name}
+    if len(value) > len("https://"):
+        assert value not in message
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("INSTANTLY_SERVICE_DATABASE_URL", "postgresql://user:hush-hush@[db.example/instantly"),
+        ("INSTANTLY_SERVICE_DATABASE_URL", "hush-hush"),
+        ("INSTANTLY_SERVICE_API_KEY", "hush-hush and more"),
+        ("KEY_SERVICE_URL", "http://user:hush-hush"),
+        ("KEY_SERVICE_URL", "http://[hush-hush]/"),
+        ("KEY_SERVICE_URL", "http://user:hush-hush@keys\u2100.example/"),
+        ("KEY_SERVICE_URL", "ftp://user:hush-hush@keys.example"),
+        ("KEY_SERVICE_URL", "http://user:hush-hush@keys.example?x"),
+    ],
+)
+def test_a_refusal_says_no_part_of_a_secret_or_of_a_url(name: str, value: str) -> None:
+    assert "hush-hush" not in refusal({**REQUIRED, name: value})
+
+
+def test_all_that_is_missing_or_malformed_is_named_in_one_message() -> None:
+    message = refusal(
+        {
+            "INSTANTLY_SERVICE_API_KEY": "two words",
+            "KEY_SERVICE_URL": "keys.example",
+            "RUNS_SERVICE_URL": "http://runs.example",
+            "PORT": "many",
+            "LOG_LEVEL": "loud",
+            "WEBHOOK_BASE_URL": "ftp://hooks.example",
+        }
+    )
+    assert named_in(message) == FIELDS.keys() - {
+        "RUNS_SERVICE_URL",
+        "INSTANTLY_API_URL",
+        "STATS_EXCLUDED_DOMAINS",
+        "DATABASE_POOL_SIZE",
+        "WEB_THREADS",
+    }
+    assert "\n" not in message
+
+
+def test_the_optional_variables_have_defaults() -> None:
+    settings = Settings.from_environment(REQUIRED)
+    assert settings.webhook_base_url is None
+    assert settings.port == 3011
+    assert settings.instantly_api_url == "https://api.instantly.ai"
+    assert settings.stats_excluded_domains == ()
+    assert settings.database_pool_size >= 1
+    assert settings.web_threads >= 1
+    assert settings.log_level == "INFO"
+
+
+@pytest.mark.parametrize("name", OPTIONAL)
+@pytest.mark.parametrize("nothing", ["", " "])
+def test_an_optional_variable_that_is_empty_takes_its_default(name: str, nothing: str) -> None:
+    assert Settings.from_environment({**REQUIRED, name: nothing}) == Settings.from_environment(
+        REQUIRED
+    )
+
+
+def test_no_secret_has_a_default() -> None:
+    environment = {**REQUIRED, **OPTIONAL}
+    for name in KEYS:
+        del environment[name]
+    assert named_in(refusal(environment)) == set(KEYS)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        *((name, f"  {value}\n", value) for name, value in REQUIRED.items()),
+        ("INSTANTLY_SERVICE_DATABASE_URL", "postgres://u:p@db/x", "postgres://u:p@db/x"),
+        ("INSTANTLY_SERVICE_DATABASE_URL", "host=db dbname=x", "host=db dbname=x"),
+        ("INSTANTLY_SERVICE_API_KEY", "!~{}=/+", "!~{}=/+"),
+        ("KEY_SERVICE_URL", "https://keys.example:8443/", "https://keys.example:8443"),
+        ("KEY_SERVICE_URL", "http://[::1]:80", "http://[::1]:80"),
+        ("RUNS_SERVICE_URL", "http://runs.example/base//", "http://runs.example/base"),
+        ("WEBHOOK_BASE_URL", "https://hooks.example/", "https://hooks.example"),
+        ("INSTANTLY_API_URL", "http://127.0.0.1:3012/", "http://127.0.0.1:3012"),
+        ("PORT", "1", 1),
+        ("PORT", "65535", 65535),
+        ("DATABASE_POOL_SIZE", "1", 1),
+        ("DATABASE_POOL_SIZE", "200", 200),
+        ("WEB_THREADS", " 32 ", 32),
+        ("LOG_LEVEL", "warning", "WARNING"),
+        ("LOG_LEVEL", "Error", "ERROR"),
+        ("STATS_EXCLUDED_DOMAINS", "One.example, two.EXAMPLE,,", ("one.example", "two.example")),
+        ("STATS_EXCLUDED_DOMAINS", ",", ()),
+    ],
+)
+def test_a_value_is_read(name: str, text: str, value: object) -> None:
+    settings = Settings.from_environment({**REQUIRED, name: text})
+    assert getattr(settings, FIELDS[name]) == value
+
+
+@pytest.mark.parametrize("name", [name for name in FIELDS if name.endswith(("_KEY", "_URL"))])
+def test_neither_a_secret_nor_a_url_shows_in_the_repr(name: str) -> None:
+    environment = {**REQUIRED, **OPTIONAL}
+    if name in URLS:
+        environment[name] = environment[name].replace("//", "//hush:hush-hush@", 1)
+    settings = Settings.from_environment(environment)
+    assert getattr(settings, FIELDS[name])
+    for representation in (repr(settings), str(settings)):
+        assert environment[name] not in representation
+        assert "hush-hush" not in representation
+        assert "pg-password" not in representation
+
+
+def test_unknown_variables_are_no_concern() -> None:
+    environment = {**REQUIRED, "PATH": "/bin", "INSTANTLY_SERVICE_UNKNOWN": "\x00"}
+    assert Settings.from_environment(environment) == Settings.from_environment(REQUIRED)

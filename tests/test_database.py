@@ -1,0 +1,463 @@
+"""Named statements, and connections that neither hang nor stay broken."""
+
+import ast
+import os
+import re
+import select
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+import pytest
+from psycopg import OperationalError
+
+import instantly
+from instantly import database as module
+from instantly.database import SQL_DIRECTORY, Database, DeadlineConnection, load_statements
+
+PACKAGE = Path(instantly.__file__).parent
+NAME = re.compile(r"(select|insert|upsert|update|delete)_[a-z_]+")
+STATEMENTS = load_statements(SQL_DIRECTORY)
+# No call may take longer, on whatever machine: a bound against hanging, not a promise of speed.
+HANGING_SECONDS = 8.0
+
+GOOD = "-- name: select_one\n-- The number one.\nSELECT 1 AS one;\n"
+
+
+# The loader
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Callable[..., dict[str, str]]:
+    def load(*texts: str) -> dict[str, str]:
+        for number, text in enumerate(texts):
+            (tmp_path / f"{number}.sql").write_text(text)
+        return load_statements(tmp_path)
+
+    return load
+
+
+def test_statements_are_loaded_by_name_from_all_files(
+    load: Callable[..., dict[str, str]],
+) -> None:
+    second = "-- name: select_two\n-- The number two,\n-- in two lines.\nSELECT\n  2 AS two;\n\n"
+    third = "-- name: select_three\n-- 3.\n-- It's a % sign.\nSELECT 3 -- really\n;"
+    statements = load(GOOD + "\n\n" + second, third)
+    assert list(statements) == ["select_one", "select_two", "select_three"]
+    assert statements["select_one"] == "SELECT 1 AS one"
+    assert all(";" not in statement for statement in statements.values())
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param([GOOD, GOOD], id="a name that stands twice"),
+        pytest.param([GOOD + GOOD], id="a name that stands twice in a file"),
+        pytest.param(["SELECT 1;"], id="no header"),
+        pytest.param(["-- The number one.\nSELECT 1;"], id="a comment instead of a header"),
+        pytest.param(["-- name select_one\n-- One.\nSELECT 1;"], id="a header without a colon"),
+        pytest.param(["--name: select_one\n-- One.\nSELECT 1;"], id="a header without a blank"),
+        pytest.param(["-- name: \n-- One.\nSELECT 1;"], id="a header without a name"),
+        pytest.param(["-- name: select one\n-- One.\nSELECT 1;"], id="a name in two words"),
+        pytest.param(["-- name: Select_one\n-- One.\nSELECT 1;"], id="a name in capitals"),
+        pytest.param(["-- name: select-one\n-- One.\nSELECT 1;"], id="a name with a hyphen"),
+        pytest.param(["-- name: select_one\nSELECT 1;"], id="no purpose"),
+        pytest.param(["-- name: select_one\n\n-- One.\nSELECT 1;"], id="a gap in the header"),
+        pytest.param(["-- name: select_one\n-- One.\nSELECT 1"], id="no end"),
+        pytest.param([GOOD + "SELECT 2;"], id="two statements under one name"),
+        pytest.param([GOOD + "-- nmae: select_two\n-- Two.\nSELECT 2;"], id="a misspelt header"),
+        pytest.param([GOOD + "-- the end\n"], id="words at the end"),
+        pytest.param(["-- name: select_one\n-- One.\n"], id="an empty block at the end"),
+        pytest.param(["-- name: select_one\n-- One.\n;"], id="an end without a statement"),
+        pytest.param(["-- name: select_one\n-- One.\n  \n;\n"], id="blanks for a statement"),
+        pytest.param(
+            ["-- name: select_one\n-- One.\n-- Only words.\n;\n"], id="words for a statement"
+        ),
+        pytest.param(
+            ["-- name: select_none\n-- None.\n" + GOOD], id="an empty block before another"
+        ),
+        pytest.param(
+            ["-- name: select_two\n-- Two.\nSELECT 2\n\n" + GOOD], id="no end before another"
+        ),
+    ],
+)
+def test_a_malformed_file_is_refused(load: Callable[..., dict[str, str]], texts: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"\.sql"):
+        load(*texts)
+
+
+# The statements
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_the_statement_fits_the_schema_with_null_for_every_placeholder(
+    database_url: str, name: str
+) -> None:
+    statement = STATEMENTS[name]
+    nulls = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement))
+    with psycopg.connect(database_url) as connection, connection.transaction(force_rollback=True):
+        try:
+            connection.execute(statement.encode(), nulls)
+        except psycopg.IntegrityError:
+            pass  # It ran, and a constraint refused the NULLs.
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+def test_the_name_of_a_statement_begins_with_its_verb(name: str) -> None:
+    assert NAME.fullmatch(name)
+
+
+def sources() -> Iterator[ast.AST]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        if "sandbox" not in path.parts:
+            yield from ast.walk(ast.parse(path.read_text()))
+
+
+def names_in_sources() -> set[str]:
+    """The texts of the service that are worded as the name of a statement."""
+    return {
+        node.value
+        for node in sources()
+        if isinstance(node, ast.Constant)
+        if isinstance(node.value, str) and NAME.fullmatch(node.value)
+    }
+
+
+def test_every_statement_is_used() -> None:
+    assert STATEMENTS.keys() - names_in_sources() == set()
+
+
+def test_every_name_that_is_used_is_that_of_a_statement() -> None:
+    assert names_in_sources() - STATEMENTS.keys() == set()
+
+
+# The connections
+
+
+STATEMENTS_OF_THE_TESTS = {
+    "select_one": "SELECT 1 AS one",
+    "select_numbers": "SELECT number FROM generate_series(1, %(last)s) AS number",
+    "select_process": "SELECT pg_backend_pid() AS process FROM pg_sleep(%(seconds)s)",
+    "select_transaction": "SELECT txid_current() AS id",
+    "select_nothing_for_ever": "SELECT pg_sleep(60)",
+    "select_slowly": "SELECT pg_sleep(0.5) IS NULL AS never",
+    "select_nonsense": "SELECT 1 / 0",
+    "select_the_end": "SELECT pg_terminate_backend(pg_backend_pid())",
+    "insert_mark": "INSERT INTO marks VALUES (%(mark)s)",
+    "select_marks": "SELECT mark FROM marks ORDER BY mark",
+}
+
+
+@pytest.fixture(autouse=True)
+def statements_of_the_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = [
+        f"-- name: {name}\n-- For a test.\n{statement};\n"
+        for name, statement in STATEMENTS_OF_THE_TESTS.items()
+    ]
+    (tmp_path / "sql").mkdir()
+    (tmp_path / "sql" / "tests.sql").write_text("\n".join(blocks))
+    monkeypatch.setattr(module, "SQL_DIRECTORY", tmp_path / "sql")
+
+
+@contextmanager
+def opened(url: str, pool_size: int = 1) -> Iterator[Database]:
+    database = Database(url, pool_size)
+    try:
+        yield database
+    finally:
+        database.close()
+
+
+@contextmanager
+def no_longer_than(seconds: float) -> Iterator[None]:
+    started = time.monotonic()
+    yield
+    assert time.monotonic() - started < seconds
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STATEMENT_TIMEOUT_SECONDS", 0.5)
+    monkeypatch.setattr(DeadlineConnection, "deadline_seconds", 0.5)
+
+
+class Door:
+    """A port in front of Postgres that opens later."""
+
+    def __init__(self, postgres_port: int) -> None:
+        self._target = ("127.0.0.1", postgres_port)
+        self._stack = ExitStack()
+        self._listener = self._stack.enter_context(socket.socket())
+        self._listener.bind(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._open = True
+
+    def open(self) -> None:
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._open = False
+        if hasattr(self, "_thread"):
+            self._thread.join(HANGING_SECONDS)
+        self._stack.close()
+
+    def _serve(self) -> None:
+        other_end: dict[socket.socket, socket.socket] = {}
+        while self._open:
+            readable, _, _ = select.select([self._listener, *other_end], [], [], 0.02)
+            for ready in readable:
+                if ready is self._listener:
+                    client = self._stack.enter_context(ready.accept()[0])
+                    server = self._stack.enter_context(socket.create_connection(self._target))
+                    other_end |= {client: server, server: client}
+                elif ready in other_end:
+                    data = ready.recv(65536)
+                    if data:
+                        other_end[ready].sendall(data)
+                    else:
+                        other = other_end.pop(ready)
+                        other_end.pop(other)
+                        other.shutdown(socket.SHUT_RDWR)
+
+
+def refused_url() -> str:
+    """Nobody listens there."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return f"postgresql://postgres@127.0.0.1:{taken.getsockname()[1]}/test"
+
+
+@pytest.fixture
+def silent_url() -> Iterator[str]:
+    """Somebody accepts there and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield f"postgresql://postgres@127.0.0.1:{listener.getsockname()[1]}/test"
+
+
+@contextmanager
+def stopped(process_id: int) -> Iterator[None]:
+    """The server process is there, holds its connection, and does nothing."""
+    os.kill(process_id, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(process_id, signal.SIGCONT)
+
+
+def process_of(database: Database) -> int:
+    """The server process behind the pool's only connection."""
+    row = database.fetch_one("select_process", seconds=0)
+    assert row
+    return int(row["process"])
+
+
+def processes_of(database: Database, pool_size: int) -> set[int]:
+    """Lets the pool open all its connections; the server processes behind them."""
+
+    def process(_: int) -> int:
+        row = database.fetch_one("select_process", seconds=0.2)
+        assert row
+        return int(row["process"])
+
+    with ThreadPoolExecutor(pool_size) as executor:
+        while True:
+            processes = set(executor.map(process, range(pool_size)))
+            if len(processes) == pool_size:
+                return processes
+
+
+def ways_to_run(database: Database, name: str) -> list[Callable[[], object]]:
+    return [
+        lambda: database.fetch_all(name),
+        lambda: database.fetch_one(name),
+        lambda: database.execute(name),
+    ]
+
+
+def test_a_statement_answers_rows_by_column_name(database_url: str) -> None:
+    with opened(database_url) as database:
+        assert database.fetch_all("select_numbers", last=2) == [{"number": 1}, {"number": 2}]
+        assert database.fetch_one("select_numbers", last=2) == {"number": 1}
+        assert database.fetch_one("select_numbers", last=0) is None
+
+
+def test_each_statement_is_its_own_transaction(database_url: str) -> None:
+    with opened(database_url) as database:
+        first = database.fetch_one("select_transaction")
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            database.execute("select_nonsense")
+        assert database.fetch_one("select_transaction") != first
+
+
+def test_a_transaction_is_kept_whole_or_not_at_all(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    connection.execute("CREATE TABLE marks (mark integer)")
+    try:
+        with opened(database_url) as database:
+            with pytest.raises(psycopg.errors.DivisionByZero), database.transaction() as session:
+                session.execute("insert_mark", mark=1)
+                session.execute("select_nonsense")
+            assert database.fetch_all("select_marks") == []
+            with database.transaction() as session:
+                session.execute("insert_mark", mark=2)
+                assert session.fetch_one("select_marks") == {"mark": 2}
+                session.execute("insert_mark", mark=3)
+            assert database.fetch_all("select_marks") == [{"mark": 2}, {"mark": 3}]
+    finally:
+        connection.execute("DROP TABLE marks")
+
+
+def test_opening_waits_for_no_server(silent_url: str) -> None:
+    for url in (refused_url(), silent_url):
+        with no_longer_than(1.5):
+            database = Database(url, 1)
+        database.close()
+
+
+def test_ping_tells_that_postgres_answers(database_url: str) -> None:
+    with opened(database_url) as database:
+        assert database.ping() is True
+        assert database.ping() is True
+
+
+def test_without_a_server_ping_says_so_within_three_seconds() -> None:
+    with opened(refused_url()) as database:
+        for _ in range(2):
+            with no_longer_than(3.0):
+                assert database.ping() is False
+
+
+def test_a_server_with_two_addresses_that_are_silent_is_given_up_within_three_seconds(
+    silent_url: str,
+) -> None:
+    port = silent_url.rpartition(":")[2].partition("/")[0]
+    with opened(f"postgresql://postgres@127.0.0.1:{port},127.0.0.1:{port}/test") as database:
+        with no_longer_than(3.0):
+            assert database.ping() is False
+
+
+def test_without_a_server_statements_fail_instead_of_hanging() -> None:
+    with opened(refused_url()) as database:
+        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
+            database.fetch_one("select_one")
+
+
+def test_a_server_that_accepts_and_never_answers_hangs_nobody(
+    silent_url: str, short_waits: None
+) -> None:
+    with opened(silent_url) as database:
+        with no_longer_than(3.0):
+            assert database.ping() is False
+        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
+            database.fetch_one("select_one")
+
+
+def test_a_server_that_comes_back_is_used_again(database_url: str, short_waits: None) -> None:
+    real = psycopg.conninfo.conninfo_to_dict(database_url)
+    with Door(int(str(real["port"]))) as door:
+        url = psycopg.conninfo.make_conninfo(database_url, host="127.0.0.1", port=door.port)
+        with opened(url) as database:
+            assert database.ping() is False
+            with pytest.raises(OperationalError):
+                database.fetch_one("select_one")
+            door.open()
+            deadline = time.monotonic() + HANGING_SECONDS
+            while not database.ping():
+                assert time.monotonic() < deadline
+            assert database.fetch_one("select_one") == {"one": 1}
+
+
+def test_a_server_that_falls_silent_hangs_no_statement(
+    database_url: str, short_waits: None
+) -> None:
+    with opened(database_url) as database:
+        for run in ways_to_run(database, "select_one"):
+            with stopped(process_of(database)):
+                with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
+                    run()
+                # The silent connection is given up, and a new one works.
+                assert database.fetch_one("select_one") == {"one": 1}
+
+
+def test_a_server_that_falls_silent_hangs_no_transaction(
+    database_url: str, short_waits: None
+) -> None:
+    with opened(database_url) as database, stopped(process_of(database)):
+        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
+            with database.transaction() as session:
+                session.execute("select_one")
+        assert database.fetch_one("select_one") == {"one": 1}
+
+
+def test_a_server_that_falls_silent_hangs_no_ping(database_url: str) -> None:
+    with opened(database_url) as database:
+        with stopped(process_of(database)), no_longer_than(3.0):
+            assert database.ping() is False
+        assert database.ping() is True
+
+
+def test_a_statement_that_never_ends_is_given_up(database_url: str, short_waits: None) -> None:
+    with opened(database_url) as database:
+        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
+            database.fetch_one("select_nothing_for_ever")
+        assert database.ping() is True
+
+
+def test_a_ping_leaves_the_deadline_of_statements_as_it_was(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "PING_TIMEOUT_SECONDS", 0.2)
+    with opened(database_url) as database:
+        assert database.fetch_one("select_one")
+        assert database.ping() is True
+        assert database.fetch_one("select_slowly") == {"never": False}
+
+
+def test_when_no_connection_is_free_a_statement_fails_in_time(
+    database_url: str, short_waits: None
+) -> None:
+    with opened(database_url) as database, database.transaction():
+        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
+            database.fetch_one("select_one")
+
+
+@pytest.mark.parametrize("pool_size", [1, 2, 5])
+def test_connections_that_were_closed_while_idle_are_replaced_unnoticed(
+    database_url: str, connection: psycopg.Connection[Any], pool_size: int
+) -> None:
+    with opened(database_url, pool_size) as database:
+        processes = processes_of(database, pool_size)
+        for process in processes:
+            connection.execute("SELECT pg_terminate_backend(%s, 5000)", [process])
+        for _ in range(pool_size + 1):
+            assert process_of(database) not in processes
+
+
+def test_ping_replaces_a_closed_connection_too(
+    database_url: str, connection: psycopg.Connection[Any]
+) -> None:
+    with opened(database_url) as database:
+        connection.execute("SELECT pg_terminate_backend(%s, 5000)", [process_of(database)])
+        assert database.ping() is True
+
+
+def test_a_connection_that_dies_under_a_statement_fails_that_statement_alone(
+    database_url: str,
+) -> None:
+    with opened(database_url) as database:
+        with pytest.raises(OperationalError):
+            database.fetch_one("select_the_end")
+        assert database.fetch_one("select_one") == {"one": 1}

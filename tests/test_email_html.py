@@ -1,0 +1,200 @@
+"""Bodies of which Instantly, which strips text outside any element, keeps every word."""
+
+import random
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+
+import pytest
+
+from instantly.email_html import email_html
+
+VOID = {"br", "hr", "img", "input", "link", "meta", "wbr"}
+# A paragraph ends where one of these begins, whether </p> is written or not [HTML standard].
+ENDS_A_PARAGRAPH = {"blockquote", "div", "h1", "h2", "hr", "ol", "p", "pre", "table", "ul"}
+
+
+class Sanitizer(HTMLParser):
+    """Reads HTML as a browser does, and parts the text inside elements from that outside."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.open: list[str] = []
+        self.inside: list[str] = []
+        self.outside: list[str] = []
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        if tag in ENDS_A_PARAGRAPH:
+            self.handle_endtag("p")
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self.open:
+            while self.open.pop() != tag:
+                pass
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            (self.inside if self.open else self.outside).append(data)
+
+
+class Bodies:
+    """Random mixtures of text, inline and block elements; `words` notes the texts in order."""
+
+    INLINE = ("<b>{}</b>", "<a href='https://x.example/?a=1&b=2'>{}</a>", "<SPAN class=x>{}</SPAN>")
+    LINES = ("<p style='margin:0'>{}</p>", "<h2>{}</h2>", "<ul><li>{}</li></ul>", "<P>{}</P>")
+    BOXES = ("<div>{}</div>", "<table><tr><td>{}</td></tr></table>", "<blockquote>{}</blockquote>")
+    TEXTS = ("{}", " {}\n", "{} &amp;", "&nbsp;{}", "&#8220;{}", "3 < {} & ")
+    EMPTY = ("<br>", "<br/>", "<img src='x.png' alt='a > b'>", "<!-- <p>no text</p> -->")
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.words: list[str] = []
+
+    def text(self) -> str:
+        word = f"word{len(self.words)}."
+        self.words.append(word)
+        return self.random.choice(self.TEXTS).format(word)
+
+    def inline(self, depth: int) -> str:
+        kind = self.random.randrange(4)
+        if kind == 0 and depth:
+            return self.random.choice(self.INLINE).format(self.several(self.inline, depth - 1))
+        return self.random.choice(self.EMPTY) if kind == 1 else self.text()
+
+    def mixture(self, depth: int) -> str:
+        kind = self.random.randrange(6)
+        if not depth or kind < 2:
+            return self.inline(depth)
+        if kind == 2:
+            return self.random.choice(("<hr>", "\n", "<hr/>", " "))
+        if kind == 3:
+            return self.random.choice(self.LINES).format(self.several(self.inline, depth - 1))
+        wrappers = self.BOXES if kind == 4 else self.INLINE
+        return self.random.choice(wrappers).format(self.several(self.mixture, depth - 1))
+
+    def several(self, part: Callable[[int], str], depth: int) -> str:
+        return "".join(part(depth) for _ in range(self.random.randrange(1, 5)))
+
+
+def is_subsequence(part: str, whole: str) -> bool:
+    rest = iter(whole)
+    return all(character in rest for character in part)
+
+
+@pytest.mark.parametrize(
+    ("body", "html"),
+    [
+        ("Hi", "<p>Hi</p>"),
+        ("Hi {{firstName}},", "<p>Hi {{firstName}},</p>"),
+        ("one\ntwo", "<p>one<br/>two</p>"),
+        ("one\r\ntwo\rthree", "<p>one<br/>two<br/>three</p>"),
+        ("one\n\ntwo", "<p>one</p><p>two</p>"),
+        ("one\r\n\r\ntwo", "<p>one</p><p>two</p>"),
+        ("one\n \t\n\n\ntwo", "<p>one</p><p>two</p>"),
+        ("\n\none\n", "<p>one</p>"),
+        ("R&D", "<p>R&amp;D</p>"),
+        ("R&amp;D", "<p>R&amp;amp;D</p>"),
+        ("1 < 2 > 0", "<p>1 &lt; 2 &gt; 0</p>"),
+        ("I <3 you", "<p>I &lt;3 you</p>"),
+        ("'quoted' \"twice\"", "<p>'quoted' \"twice\"</p>"),
+        ("write to <ada@example.com>", "<p>write to &lt;ada@example.com&gt;</p>"),
+        ("see <https://x.example/>", "<p>see &lt;https://x.example/&gt;</p>"),
+        ("<your name here>", "<p>&lt;your name here&gt;</p>"),
+    ],
+)
+def test_a_body_without_tags_is_text(body: str, html: str) -> None:
+    assert email_html(body) == html
+
+
+@pytest.mark.parametrize(
+    "html",
+    [
+        "<p>Hi</p>",
+        "<P CLASS=x>Hi</P>",
+        "<div>one<p>two</p>three</div>",
+        "<p>one</p>\n\n<p>two</p>\n",
+        "<p>R&D &amp; more</p>",
+        "<!DOCTYPE html><html><head><title>t</title></head><body>Hi</body></html>",
+        "<style>p { color: red }</style><p>Hi</p>",
+        "<ul><li>one<li>two</ul>",
+        "<table><tr><td>one</td></tr></table>",
+        "<p>one<p>two",
+        "<p>one</p><!-- not text --><p>two</p>",
+        "<p>one</p><br><br><p>two</p>",
+        "<hr>",
+        "<p title='a > b'>Hi</p>",
+    ],
+)
+def test_html_that_holds_all_its_text_is_sent_as_it_is(html: str) -> None:
+    assert email_html(html) == html
+
+
+@pytest.mark.parametrize(
+    ("body", "html"),
+    [
+        ("Hi<br>there", "<p>Hi<br>there</p>"),
+        ("<p>one</p>two", "<p>one</p><p>two</p>"),
+        ("one<p>two</p>three", "<p>one</p><p>two</p><p>three</p>"),
+        ("one <b>two</b> three", "<p>one <b>two</b> three</p>"),
+        ("<b>one</b> two", "<p><b>one</b> two</p>"),
+        ("<p>one</p>two <i>three</i><p>four</p>", "<p>one</p><p>two <i>three</i></p><p>four</p>"),
+        ("one<hr>two", "<p>one</p><hr><p>two</p>"),
+        ("one<hr/>two", "<p>one</p><hr/><p>two</p>"),
+        ("<img src=x>one", "<p><img src=x>one</p>"),
+        ("<p>one</p>&nbsp;&amp;", "<p>one</p><p>&nbsp;&amp;</p>"),
+        ("<p>one</p>&#160;", "<p>one</p><p>&#160;</p>"),
+        ("<p>one</p>1 < 2", "<p>one</p><p>1 < 2</p>"),
+        ("<ul><li>one<li>two</ul>three", "<ul><li>one<li>two</ul><p>three</p>"),
+        ("<p>one</p><strange>two</strange>3", "<p>one</p><p><strange>two</strange>3</p>"),
+    ],
+)
+def test_text_beside_the_elements_becomes_a_paragraph(body: str, html: str) -> None:
+    assert email_html(body) == html
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "one<a href=x><div>two</div></a>three",
+        "<span>one<p>two</p></span>three",
+        "one</p>two",
+        "</div>one",
+        "<p>one</p></p>two</b>three",
+        "<b>one",
+        "one<b>two<p>three</p>four",
+        "<p>one</p>two <",
+        "<p>one</p>two <b",
+        "<p>one</p>two &",
+        "<p>one</p>\n\n\ttwo\n",
+        "<!-- 0 --><b>one</b>two",
+        "<script>1</script>one<p>two</p>",
+        # </p> may be left out.
+        "<p>one<p>two</p>three",
+        "<p>one<div>two</div>three",
+        "<p>one<ul><li>two</ul>three",
+        "<p>one<hr>two",
+        "<p>one<table><tr><td>two</td></tr></table>three",
+    ],
+)
+def test_no_word_is_left_outside_an_element(body: str) -> None:
+    kept = Sanitizer(email_html(body))
+    assert kept.outside == []
+    words = re.findall(r"one|two|three|four", body)
+    assert re.findall(r"one|two|three|four", "".join(kept.inside)) == words
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_of_any_mixture_every_word_stands_inside_an_element_and_in_its_order(seed: int) -> None:
+    for number in range(100):
+        bodies = Bodies(1000 * seed + number)
+        body = bodies.several(bodies.mixture, depth=3) + "<br>"
+        html = email_html(body)
+        kept = Sanitizer(html)
+        assert kept.outside == [], (body, html)
+        assert re.findall(r"word\d+\.", "".join(kept.inside)) == bodies.words, (body, html)
+        assert is_subsequence(body, html), (body, html)
+        assert email_html(html) == html, body

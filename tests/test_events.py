@@ -1,0 +1,361 @@
+"""The pure tables: what an event is called, what it says of a lead, and how a payload is read."""
+
+from datetime import UTC, datetime
+from itertools import pairwise
+from typing import Any
+
+import pytest
+
+from instantly.events import (
+    CAMPAIGN_STATUS,
+    COUNTED_AS,
+    LABELS,
+    LEAD_STATUS,
+    RECORDED_NAMES,
+    STRENGTH,
+    WEAKER_STATUSES,
+    Event,
+    address_or_none,
+    fingerprint,
+    is_readable,
+    moment_or_none,
+    positive_or_none,
+    uuid_or_none,
+)
+from instantly.jsontext import canonical_json
+
+CAMPAIGN_ID = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
+# The contract's order (§8), weakest first; None stands for the labels.
+ORDER = [
+    "active",
+    "contacted",
+    "opened",
+    "clicked",
+    "completed",
+    "replied",
+    None,
+    "bounced",
+    "unsubscribed",
+]
+CONTRACT_LABELS = {
+    "interested",
+    "neutral",
+    "not_interested",
+    "meeting_booked",
+    "meeting_completed",
+    "closed",
+    "lost",
+    "out_of_office",
+    "wrong_person",
+    "no_show",
+    "skipped",
+}
+CONTRACT_STATUSES = CONTRACT_LABELS | {status for status in ORDER if status is not None}
+
+
+def payload(**changes: Any) -> dict[str, Any]:
+    return {"event_type": "email_sent", "campaign_id": CAMPAIGN_ID, **changes}
+
+
+def test_the_strengths_are_those_of_the_contract_weakest_first() -> None:
+    assert [set(statuses) for statuses in STRENGTH] == [
+        CONTRACT_LABELS if status is None else {status} for status in ORDER
+    ]
+
+
+def test_every_status_of_a_lead_has_exactly_one_strength() -> None:
+    statuses = [status for equals in STRENGTH for status in equals]
+    assert len(statuses) == len(set(statuses))
+    assert set(statuses) == CONTRACT_STATUSES
+
+
+def test_a_status_beats_all_that_are_weaker_and_none_that_is_as_strong() -> None:
+    for weaker, stronger in pairwise(STRENGTH):
+        for status in stronger:
+            beaten = set(WEAKER_STATUSES[status])
+            assert weaker <= beaten
+            assert not beaten & stronger
+            for weak in weaker:
+                assert set(WEAKER_STATUSES[weak]) < beaten
+
+
+def test_nothing_is_weaker_than_active() -> None:
+    assert WEAKER_STATUSES["active"] == []
+
+
+def test_the_labels_are_equally_strong_and_are_those_of_the_contract() -> None:
+    assert LABELS == CONTRACT_LABELS
+
+
+@pytest.mark.parametrize(
+    ("event_type", "status"),
+    [
+        ("email_sent", "contacted"),
+        ("email_opened", "opened"),
+        ("email_link_clicked", "clicked"),
+        ("reply_received", "replied"),
+        ("email_bounced", "bounced"),
+        ("lead_unsubscribed", "unsubscribed"),
+        ("lead_interested", "interested"),
+        ("lead_neutral", "neutral"),
+        ("lead_not_interested", "not_interested"),
+        ("lead_meeting_booked", "meeting_booked"),
+        ("lead_meeting_completed", "meeting_completed"),
+        ("lead_closed", "closed"),
+        ("lead_won", "closed"),
+        ("lead_lost", "lost"),
+        ("lead_skipped", "skipped"),
+        ("lead_out_of_office", "out_of_office"),
+        ("lead_wrong_person", "wrong_person"),
+        ("lead_no_show", "no_show"),
+        ("campaign_completed_for_lead_without_reply", "completed"),
+        ("auto_reply_received", None),
+        ("account_error", None),
+        ("campaign_completed", None),
+        ("supersearch_enrichment_completed", None),
+        ("Call back in Q4", None),
+    ],
+)
+def test_an_event_says_this_of_its_lead(event_type: str, status: str | None) -> None:
+    assert LEAD_STATUS.get(event_type) == status
+
+
+def test_only_the_end_of_the_campaign_changes_the_campaign() -> None:
+    assert CAMPAIGN_STATUS == {"campaign_completed": "completed"}
+
+
+@pytest.mark.parametrize(
+    ("event_type", "column"),
+    [
+        ("email_sent", "sent"),
+        ("email_opened", "opened"),
+        ("link_clicked", "clicked"),
+        ("email_link_clicked", "clicked"),
+        ("reply_received", "replied"),
+        ("email_bounced", "bounced"),
+        ("auto_reply_received", "auto_replied"),
+        ("lead_not_interested", "not_interested"),
+        ("lead_out_of_office", "out_of_office"),
+        ("lead_unsubscribed", "unsubscribed"),
+        ("lead_interested", None),
+        ("campaign_completed", None),
+        ("account_error", None),
+        ("Call back in Q4", None),
+    ],
+)
+def test_an_event_counts_as_this(event_type: str, column: str | None) -> None:
+    assert Event.from_payload(payload(event_type=event_type)).counted_as == column
+
+
+def test_what_the_statistics_count_is_known_under_its_recorded_name() -> None:
+    assert not COUNTED_AS.keys() & RECORDED_NAMES.keys()
+    assert not LEAD_STATUS.keys() & RECORDED_NAMES.keys()
+
+
+@pytest.mark.parametrize(
+    ("lead", "account", "counts"),
+    [
+        ("a@x.example", "b@x.example", True),
+        ("a@x.example", "a@x.example", False),
+        ("A@X.Example", " a@x.example ", False),
+        ("a@x.example", None, True),
+        (None, "a@x.example", True),
+        (None, None, True),
+    ],
+)
+def test_the_sending_account_is_no_lead(
+    lead: str | None, account: str | None, counts: bool
+) -> None:
+    event = Event.from_payload(payload(lead_email=lead, email_account=account))
+    assert (event.counted_as is not None) is counts
+
+
+@pytest.mark.parametrize(
+    ("delivered", "recorded"),
+    [
+        ("link_clicked", "email_link_clicked"),
+        ("email_link_clicked", "email_link_clicked"),
+        ("email_opened", "email_opened"),
+        ("Call back in Q4", "Call back in Q4"),
+        ("Später melden ☎️ / « prioritaire »", "Später melden ☎️ / « prioritaire »"),
+        ("EMAIL_SENT", "EMAIL_SENT"),
+        (" email_sent", " email_sent"),
+        ("a\x00b", "a\\u0000b"),
+        ("a\ud800b", "a\\ud800b"),
+    ],
+)
+def test_a_name_is_recorded_as_it_is_but_for_clicks(delivered: str, recorded: str) -> None:
+    assert Event.from_payload(payload(event_type=delivered)).event_type == recorded
+
+
+@pytest.mark.parametrize(
+    ("value", "readable"),
+    [("email_sent", True), (" ", True), ("", False), (None, False), (1, False), (["a"], False)],
+)
+def test_a_payload_is_readable_when_it_names_its_event(value: object, readable: bool) -> None:
+    assert is_readable({"event_type": value}) is readable
+
+
+def test_a_payload_without_an_event_type_is_not_readable() -> None:
+    assert not is_readable({})
+
+
+@pytest.mark.parametrize(
+    ("value", "moment"),
+    [
+        ("2026-08-18T07:12:44.318Z", datetime(2026, 8, 18, 7, 12, 44, 318000, UTC)),
+        ("2026-08-18T10:11:12+02:00", datetime(2026, 8, 18, 8, 11, 12, 0, UTC)),
+        ("2026-08-18T10:11:12-0530", datetime(2026, 8, 18, 15, 41, 12, 0, UTC)),
+        ("2026-08-18T10:11:12", datetime(2026, 8, 18, 10, 11, 12, 0, UTC)),
+        ("2026-08-18 10:11:12Z", datetime(2026, 8, 18, 10, 11, 12, 0, UTC)),
+        ("2026-08-18T07:12:44.318123456Z", datetime(2026, 8, 18, 7, 12, 44, 318123, UTC)),
+        ("2026-08-18", datetime(2026, 8, 18, tzinfo=UTC)),
+        ("0001-01-01T00:00:00Z", datetime(1, 1, 1, tzinfo=UTC)),
+        ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, 0, UTC)),
+        # The same moments in zones where Python's calendar ends.
+        ("0001-01-01T00:00:00+02:00", None),
+        ("9999-12-31T23:59:59-02:00", None),
+        ("2026-02-30T00:00:00Z", None),
+        ("2026-08-18T25:00:00Z", None),
+        ("2026-08-18T07:12:44+25:00", None),
+        ("10000-01-01T00:00:00Z", None),
+        ("yesterday", None),
+        ("", None),
+        (" ", None),
+        ("\ud800", None),
+        ("x" * 100_000, None),
+        # Milliseconds since 1970 as a text, and not a morning in 1711.
+        ("1711111100000", None),
+        (1_787_000_000, None),
+        (1.5, None),
+        (True, None),
+        (None, None),
+        ([], None),
+        ({}, None),
+    ],
+)
+def test_a_timestamp_is_read_as_utc_or_not_at_all(value: object, moment: datetime | None) -> None:
+    assert moment_or_none(value) == moment
+
+
+@pytest.mark.parametrize("name", ["step", "variant"])
+@pytest.mark.parametrize(
+    ("value", "number"),
+    [
+        (1, 1),
+        (2, 2),
+        (99999999999, 99999999999),
+        (2**63 - 1, 2**63 - 1),
+        (2**63, None),
+        (10**30, None),
+        (0, None),
+        (-1, None),
+        (1.5, None),
+        (1.0, None),
+        ("1", None),
+        (True, None),
+        (False, None),
+        (None, None),
+        ([1], None),
+        ({"step": 1}, None),
+    ],
+)
+def test_a_step_or_variant_is_a_positive_integer_or_null(
+    name: str, value: object, number: int | None
+) -> None:
+    assert positive_or_none(value) == number
+    event = Event.from_payload(payload(**{name: value}))
+    assert (event.step, event.variant) == ((number, None) if name == "step" else (None, number))
+
+
+@pytest.mark.parametrize(
+    ("value", "address"),
+    [
+        ("jonas@x.example", "jonas@x.example"),
+        ("Nina.Weiss@ALPENCARGO.example", "nina.weiss@alpencargo.example"),
+        ("  a@x.example\n", "a@x.example"),
+        ("PETRA.VOSS@GRÜN.example", "petra.voss@grün.example"),
+        ("petra.voß@grün-transport.example", "petra.voß@grün-transport.example"),
+        ("a\x00@x.example", "a\\u0000@x.example"),
+        ("a\udc00@x.example", "a\\udc00@x.example"),
+        ("no address", "no address"),
+        ("a" * 320, "a" * 320),
+        ("a" * 321, None),
+        ("", None),
+        ("   ", None),
+        (None, None),
+        (5, None),
+        (["a@x.example"], None),
+    ],
+)
+def test_an_address_is_read_trimmed_and_in_lower_case(value: object, address: str | None) -> None:
+    assert address_or_none(value) == address
+    event = Event.from_payload(payload(lead_email=value, email_account=value))
+    assert (event.lead_email, event.account_email) == (address, address)
+
+
+@pytest.mark.parametrize(
+    ("value", "campaign_id"),
+    [
+        (CAMPAIGN_ID, CAMPAIGN_ID),
+        (CAMPAIGN_ID.upper(), CAMPAIGN_ID),
+        (CAMPAIGN_ID[:-1], None),
+        ("campaign", None),
+        ("", None),
+        ("\ud800", None),
+        (f"{CAMPAIGN_ID}\x00", None),
+        (None, None),
+        (7, None),
+        ([CAMPAIGN_ID], None),
+        ({"id": CAMPAIGN_ID}, None),
+    ],
+)
+def test_a_campaign_id_is_a_uuid_or_nothing(value: object, campaign_id: str | None) -> None:
+    assert uuid_or_none(value) == campaign_id
+
+
+def test_a_payload_that_names_nothing_but_its_event_is_an_event() -> None:
+    assert Event.from_payload({"event_type": "account_error"}) == Event(
+        event_type="account_error",
+        campaign_id=None,
+        lead_email=None,
+        account_email=None,
+        step=None,
+        variant=None,
+        occurred_at=None,
+    )
+
+
+def test_the_order_of_keys_at_any_depth_makes_no_other_event() -> None:
+    one = {"a": 1, "b": {"c": [1, {"d": 2, "e": 3}], "f": "ü"}}
+    other = {"b": {"f": "ü", "c": [1, {"e": 3, "d": 2}]}, "a": 1}
+    assert fingerprint(canonical_json(one)) == fingerprint(canonical_json(other))
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"a": [2, 1]},
+        {"a": [1, 2], "b": None},
+        {"a": [1, "2"]},
+        {"a": [1, 2.5]},
+        {"A": [1, 2]},
+        {"a": [1, True]},
+        {},
+    ],
+)
+def test_another_value_is_another_event(other: dict[str, Any]) -> None:
+    assert fingerprint(canonical_json({"a": [1, 2]})) != fingerprint(canonical_json(other))
+
+
+def test_a_nul_and_the_text_of_its_escape_are_different_events() -> None:
+    assert canonical_json({"a": "\x00"}) != canonical_json({"a": "\\u0000"})
+
+
+def test_the_schema_of_the_table_and_the_code_name_the_same_statuses(db: Any) -> None:
+    rows = db.all(
+        "SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint"
+        " WHERE conname = 'instantly_leads_status_check'"
+    )
+    named = set(rows[0]["definition"].split("'")[1::2])
+    assert named == CONTRACT_STATUSES

@@ -1,0 +1,267 @@
+"""The migration runner: every file once, in order, whole or not at all."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from instantly.migrate import MIGRATIONS, MigrationError, migrate
+from instantly.sandbox.postgres import LocalPostgres
+
+ROOT = MIGRATIONS.parents[1]
+ENVIRONMENT = {
+    "INSTANTLY_SERVICE_API_KEY": "own-key",
+    "KEY_SERVICE_URL": "http://127.0.0.1:1",
+    "KEY_SERVICE_API_KEY": "keys-key",
+    "RUNS_SERVICE_URL": "http://127.0.0.1:1",
+    "RUNS_SERVICE_API_KEY": "runs-key",
+}
+ONE, TWO, THREE = "0001_one.sql", "0002_two.sql", "0003_three.sql"
+Files = Callable[..., Path]
+
+
+@pytest.fixture
+def url(postgres: LocalPostgres) -> Iterator[str]:
+    """A database of its own, empty."""
+    name = f"migrate_{uuid4().hex}"
+    with psycopg.connect(postgres.url(), autocommit=True) as connection:
+        connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+        yield postgres.url(database=name)
+        connection.execute(sql.SQL("DROP DATABASE {}").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    """Makes the folder of migrations hold exactly these files."""
+
+    def write(**texts: str) -> Path:
+        for path in tmp_path.iterdir():
+            path.unlink()
+        for name, text in texts.items():
+            (tmp_path / name).write_text(text)
+        return tmp_path
+
+    return write
+
+
+def tables(url: str) -> set[str]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+        ).fetchall()
+    return {name for (name,) in rows} - {"schema_migrations"}
+
+
+def applied(url: str) -> list[str]:
+    with psycopg.connect(url) as connection:
+        rows = connection.execute("SELECT name FROM schema_migrations ORDER BY name").fetchall()
+    return [name for (name,) in rows]
+
+
+def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "instantly.migrate"],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+
+
+def test_a_fresh_database_gets_every_file(url: str) -> None:
+    names = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
+    assert migrate(url) == names
+    assert applied(url) == names
+    assert {
+        "instantly_campaigns",
+        "instantly_leads",
+        "instantly_accounts",
+        "instantly_events",
+        "instantly_analytics_snapshots",
+    } <= tables(url)
+
+
+def test_a_second_time_does_nothing(url: str, files: Files) -> None:
+    folder = files(**{ONE: "CREATE TABLE one ();", TWO: "CREATE TABLE two ();"})
+    assert migrate(url, folder) == [ONE, TWO]
+    assert migrate(url, folder) == []
+    assert tables(url) == {"one", "two"}
+
+
+def test_a_new_file_is_applied_alone(url: str, files: Files) -> None:
+    migrate(url, files(**{ONE: "CREATE TABLE one ();"}))
+    folder = files(**{ONE: "CREATE TABLE one ();", TWO: "CREATE TABLE two ();"})
+    assert migrate(url, folder) == [TWO]
+    assert tables(url) == {"one", "two"}
+
+
+def test_a_file_may_hold_any_sql(url: str, files: Files) -> None:
+    text = """
+        CREATE TABLE one (percent text DEFAULT '100 %s; %(name)s');
+        CREATE FUNCTION two() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RETURN 2; END; $$;
+        INSERT INTO one DEFAULT VALUES;
+    """
+    assert migrate(url, files(**{ONE: text})) == [ONE]
+
+
+def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(
+    url: str, files: Files
+) -> None:
+    slow = "SELECT pg_sleep(0.05); CREATE TABLE {} ();"
+    folder = files(
+        **{ONE: slow.format("one"), TWO: slow.format("two"), THREE: slow.format("three")}
+    )
+    barrier = Barrier(6)
+
+    def start(_: int) -> list[str]:
+        barrier.wait(10)
+        return migrate(url, folder)
+
+    with ThreadPoolExecutor(6) as executor:
+        done = list(executor.map(start, range(6)))
+    assert sorted(name for names in done for name in names) == [ONE, TWO, THREE]
+    assert tables(url) == {"one", "two", "three"}
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        pytest.param({ONE: "CREATE TABLE one (x int);", TWO: "SELECT 2;"}, id="an edited file"),
+        pytest.param({ONE: "CREATE TABLE one (); ", TWO: "SELECT 2;"}, id="a blank more"),
+        pytest.param({ONE: "CREATE TABLE one ();", TWO: "SELECT 22;"}, id="the last file edited"),
+        pytest.param({ONE: "CREATE TABLE one ();"}, id="the last file removed"),
+        pytest.param({ONE: "SELECT 2;"}, id="the first file removed, the others renumbered"),
+        pytest.param({}, id="no file left"),
+        pytest.param(
+            {ONE: "CREATE TABLE one ();", "0002_other.sql": "SELECT 2;"}, id="a file renamed"
+        ),
+        pytest.param(
+            {ONE: "SELECT 0;", TWO: "CREATE TABLE one ();", THREE: "SELECT 2;"},
+            id="a file put in front",
+        ),
+        pytest.param(
+            {ONE: "CREATE TABLE one ();", TWO: "SELECT 22;", THREE: "CREATE TABLE three ();"},
+            id="an edited file before a new one",
+        ),
+    ],
+)
+def test_a_database_that_holds_other_migrations_is_refused_and_left_alone(
+    url: str, files: Files, texts: dict[str, str]
+) -> None:
+    migrate(url, files(**{ONE: "CREATE TABLE one ();", TWO: "SELECT 2;"}))
+    folder = files(**texts)
+    with pytest.raises(MigrationError):
+        migrate(url, folder)
+    assert applied(url) == [ONE, TWO]
+    assert tables(url) == {"one"}
+
+
+def test_a_database_ahead_of_the_code_is_refused(url: str, files: Files) -> None:
+    folder = files(**{ONE: "CREATE TABLE one ();"})
+    migrate(url, folder)
+    with psycopg.connect(url) as connection:
+        connection.execute(
+            "INSERT INTO schema_migrations (name, checksum) VALUES ('0002_newer.sql', 'sum')"
+        )
+    with pytest.raises(MigrationError):
+        migrate(url, folder)
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "CREATE TABLE two (); SELECT no_such_column;",
+        "CREATE TABLE two (); CREATE TABLE two ();",
+        "CREATE TABLE two (); CREATE TABLE",
+        "CREATE TABLE two (); DROP TABLE schema_migrations;",
+    ],
+)
+def test_a_failing_file_leaves_nothing_behind_but_those_before_it(
+    url: str, files: Files, broken: str
+) -> None:
+    folder = files(**{ONE: "CREATE TABLE one ();", TWO: broken, THREE: "CREATE TABLE three ();"})
+    with pytest.raises(psycopg.Error):
+        migrate(url, folder)
+    assert tables(url) == {"one"}
+    assert applied(url) == [ONE]
+
+    (folder / TWO).write_text("CREATE TABLE two ();")
+    assert migrate(url, folder) == [TWO, THREE]
+    assert tables(url) == {"one", "two", "three"}
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        [ONE, THREE],
+        ["0000_zero.sql", ONE],
+        [TWO],
+        [ONE, "0001_other.sql"],
+        ["1_one.sql"],
+        ["001_one.sql"],
+        ["00001_one.sql"],
+        ["0001-one.sql"],
+        ["0001_One.sql"],
+        ["0001_.sql"],
+        ["0001.sql"],
+        ["0001_one.two.sql"],
+        ["one.sql"],
+        [ONE, "notes.sql"],
+    ],
+    ids=", ".join,
+)
+def test_gaps_and_bad_names_are_refused_before_anything_is_applied(
+    url: str, files: Files, names: list[str]
+) -> None:
+    folder = files(**dict.fromkeys(names, "CREATE TABLE one ();"))
+    with pytest.raises(MigrationError):
+        migrate(url, folder)
+    assert tables(url) == set()
+
+
+def test_other_files_of_the_folder_are_no_migrations(url: str, files: Files) -> None:
+    folder = files(**{ONE: "CREATE TABLE one ();", "README.md": "words", "0002_two.sql~": "words"})
+    assert migrate(url, folder) == [ONE]
+
+
+def test_the_command_says_what_it_applied(url: str) -> None:
+    first = run({**ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL": url})
+    assert (first.returncode, first.stderr) == (0, "")
+    for name in applied(url):
+        assert name in first.stdout
+    second = run({**ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL": url})
+    assert (second.returncode, second.stderr) == (0, "")
+    assert second.stdout.count("\n") == 1
+    assert ".sql" not in second.stdout
+
+
+def test_the_command_stops_at_a_bad_environment_with_one_message() -> None:
+    ended = run({"RUNS_SERVICE_URL": "nonsense", "PORT": "many"})
+    assert ended.returncode != 0
+    assert ended.stdout == ""
+    assert ended.stderr.count("\n") == 1
+    for name in [*ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL", "PORT"]:
+        assert name in ended.stderr
+
+
+@pytest.mark.parametrize("fault", ["nobody listens", "no such database"])
+def test_the_command_fails_without_a_stack_trace_when_it_cannot_connect(
+    postgres: LocalPostgres, fault: str
+) -> None:
+    url = postgres.url(database="no_such_database", user="postgres:hush-hush")
+    if fault == "nobody listens":
+        url = postgres.url(port=1, user="postgres:hush-hush")
+    ended = run({**ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL": url})
+    assert ended.returncode != 0
+    assert ended.stdout == ""
+    assert "Traceback" not in ended.stderr
+    assert "hush-hush" not in ended.stderr

@@ -1,0 +1,78 @@
+"""The document describes the API, all of it, and the page shows it."""
+
+import re
+from typing import Any
+
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from instantly.openapi import OPERATIONS, openapi_path
+
+
+@pytest.fixture
+def document(client: FlaskClient) -> dict[str, Any]:
+    answer = client.get("/openapi.json")
+    assert answer.status_code == 200
+    found: dict[str, Any] = answer.get_json()
+    return found
+
+
+def test_the_document_is_valid(document: dict[str, Any]) -> None:
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_every_route_is_documented_and_every_documented_one_exists(
+    app: Flask, document: dict[str, Any]
+) -> None:
+    routes = {
+        (openapi_path(rule), method.lower())
+        for rule in app.url_map.iter_rules()
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}
+    }
+    documented = {
+        (path, method) for path, operations in document["paths"].items() for method in operations
+    }
+    assert documented == routes
+    assert OPERATIONS.keys() == app.view_functions.keys()
+
+
+def test_every_operation_has_a_summary_and_examples(document: dict[str, Any]) -> None:
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            assert operation["summary"].endswith(".")
+            successes = [
+                media["example"]
+                for status, response in operation["responses"].items()
+                for media in response["content"].values()
+                if status.startswith("2")
+            ]
+            assert successes
+            if "requestBody" in operation:
+                assert operation["requestBody"]["content"]["application/json"]["example"]
+
+
+def test_only_the_public_operations_need_no_key(document: dict[str, Any]) -> None:
+    public = {
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if operation.get("security") == []
+    }
+    assert public == {
+        *("/", "/health", "/openapi.json", "/docs"),
+        *("/webhooks/instantly/config", "/webhooks/instantly"),
+    }
+    assert document["security"] == [{"apiKey": []}]
+
+
+def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(
+    client: FlaskClient, document: dict[str, Any]
+) -> None:
+    answer = client.get("/docs")
+    assert answer.mimetype == "text/html"
+    page = answer.text
+    for path in document["paths"]:
+        assert f"</span>{path}</code>" in page
+    assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//|url\(|@import", page)

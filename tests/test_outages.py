@@ -1,0 +1,756 @@
+"""Postgres or another service is away, or clients misbehave: quick refusals, nothing lost, and full
+service soon after.
+"""
+
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from conftest import API_KEY, Rows, Upstreams, campaign_request
+from flask.testing import FlaskClient
+from harness import (
+    HANGING_SECONDS,
+    TABLES,
+    Places,
+    Service,
+    fresh_database,
+    looking_at,
+    running,
+    tell,
+    wait_until,
+)
+from werkzeug.test import TestResponse
+
+from instantly.context import EXTENSION
+from instantly.migrate import migrate
+from instantly.sandbox.postgres import LocalPostgres
+from instantly.sandbox.stand_in import StandIn
+
+pytestmark = pytest.mark.outage
+
+# The whole promise is 30.
+OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "6"))
+RECOVERY_SECONDS = 5.0
+# A refusal comes within a few seconds: twice that is allowed on a busy machine.
+QUICK_SECONDS = 14.0
+
+HTML = "<html><body>Bad gateway</body></html>"
+SHORT_TIMEOUT = (3, 0.3)
+
+
+# PostgreSQL
+
+
+@dataclass
+class Answer:
+    at: float
+    seconds: float
+    status: int
+    retry_after: str | None
+
+
+@dataclass
+class Traffic:
+    """Clients that do not stop: events, each repeated until it is answered 200, and reads."""
+
+    service: Service
+    instantly_campaign_id: str
+    is_over: threading.Event = field(default_factory=threading.Event)
+    events: list[Answer] = field(default_factory=list)
+    reads: list[Answer] = field(default_factory=list)
+    received: set[str] = field(default_factory=set)
+    """the events that were answered with 200"""
+
+    def deliver(self, name: str) -> None:
+        with client() as session:
+            for number in range(20_000):
+                event = f"{name}-{number}"
+                while not self.is_over.is_set():
+                    answer = self.call(
+                        session, "POST", "/webhooks/instantly", json=self.event(event)
+                    )
+                    self.events.append(answer)
+                    if answer.status == 200:
+                        self.received.add(event)
+                        break
+                    time.sleep(0.1)
+                if self.is_over.is_set():
+                    return
+                time.sleep(0.005)
+
+    def read(self, path: str) -> None:
+        with client() as session:
+            while not self.is_over.is_set():
+                self.reads.append(self.call(session, "GET", path))
+                time.sleep(0.05)
+
+    def event(self, name: str) -> dict[str, Any]:
+        return {
+            "event_type": "email_opened",
+            "campaign_id": self.instantly_campaign_id,
+            "lead_email": "ada@example.com",
+            "name": name,
+        }
+
+    def call(self, session: requests.Session, method: str, path: str, **more: Any) -> Answer:
+        begin = time.monotonic()
+        answer = session.request(
+            method,
+            self.service.url + path,
+            headers={"X-API-Key": API_KEY},
+            timeout=HANGING_SECONDS,
+            **more,
+        )
+        seconds = time.monotonic() - begin
+        return Answer(begin, seconds, answer.status_code, answer.headers.get("Retry-After"))
+
+
+@contextmanager
+def client() -> Iterator[requests.Session]:
+    with requests.Session() as session:
+        session.trust_env = False
+        yield session
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[LocalPostgres]:
+    """A server that may be stopped."""
+    with LocalPostgres() as server:
+        migrate(str(server.url()))
+        yield server
+        server.terminate(signal.SIGINT)
+
+
+@pytest.fixture(scope="module")
+def service_on_own_postgres(
+    own_postgres: LocalPostgres, sockets: Upstreams, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    folder = tmp_path_factory.mktemp("outage")
+    with running(Service(str(own_postgres.url()), sockets, folder)) as service:
+        yield service
+
+
+def processes_of(server: LocalPostgres) -> list[int]:
+    """Postgres and its children."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            words = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has just ended
+            continue
+        parents[int(stat.parent.name)] = int(words[1])
+    return [
+        server.server_pid,
+        *(pid for pid, parent in parents.items() if parent == server.server_pid),
+    ]
+
+
+@contextmanager
+def frozen(server: LocalPostgres) -> Iterator[None]:
+    """It answers nothing, and refuses nothing."""
+    pids = processes_of(server)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def stopped(server: LocalPostgres) -> Iterator[None]:
+    """Shut down, and started again on the same data and port."""
+    server.terminate(signal.SIGINT)
+    try:
+        yield
+    finally:
+        server.start()
+
+
+@pytest.mark.parametrize("away", [frozen, stopped])
+def test_without_postgres_all_are_refused_quickly_and_nothing_is_lost(
+    own_postgres: LocalPostgres,
+    service_on_own_postgres: Service,
+    upstreams: Upstreams,
+    away: Callable[[LocalPostgres], Any],
+) -> None:
+    service = service_on_own_postgres
+    campaign = service.call("POST", "/campaigns", json=campaign_request()).json()["campaign"]
+    traffic = Traffic(service, campaign["instantlyCampaignId"])
+    with ThreadPoolExecutor(8) as threads:
+        clients = [threads.submit(traffic.deliver, f"client{n}") for n in range(5)]
+        for path in (f"/campaigns/{campaign['id']}", "/campaigns/by-org/org-1", "/health"):
+            clients.append(threads.submit(traffic.read, path))
+        time.sleep(1)
+        with away(own_postgres):
+            gone = time.monotonic()
+            time.sleep(OUTAGE_SECONDS)
+            back = time.monotonic()
+        # A real start takes its time, too.
+        back = max(back, time.monotonic()) if away is stopped else back
+        time.sleep(RECOVERY_SECONDS + 1)
+        traffic.is_over.set()
+        for one in clients:
+            one.result(HANGING_SECONDS)
+
+    answers = [*traffic.events, *traffic.reads]
+    assert {answer.status for answer in answers} == {200, 503}
+    assert all(answer.retry_after for answer in traffic.events if answer.status == 503)
+    during = [answer for answer in answers if gone <= answer.at < back]
+    slowest = max(answer.seconds for answer in answers)
+    first = min(a.at + a.seconds for a in traffic.events if a.status == 200 and a.at > back)
+    tell(
+        f"Postgres {away.__name__} for {OUTAGE_SECONDS:.0f} s",
+        f"{len(answers)} requests, {Counter(answer.status for answer in answers)}",
+        f"slowest {slowest:.1f} s, first 200 after {first - back:.1f} s",
+        f"{len(traffic.received)} events answered 200",
+    )
+    assert 503 in {answer.status for answer in during}
+    assert slowest < QUICK_SECONDS
+    late = [answer for answer in answers if answer.at > back + RECOVERY_SECONDS]
+    assert {answer.status for answer in late} == {200}
+    with looking_at(str(own_postgres.url())) as db:
+        rows = db.all(
+            "SELECT payload->>'name' AS name, count(*) AS n FROM instantly_events GROUP BY 1"
+        )
+        # Those who were at it when all stopped may have been recorded as well.
+        assert traffic.received <= {row["name"] for row in rows}
+        assert {row["n"] for row in rows} == {1}
+        (activity,) = db.all("SELECT sum(opened) AS n FROM instantly_lead_activity")
+        assert activity["n"] == len(rows)
+        db.connection.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE".encode())
+    assert service.is_running()
+
+
+@pytest.mark.parametrize("route", ["campaigns", "leads"])
+def test_an_act_that_postgres_did_not_store_is_taken_back_once_postgres_is_back(
+    own_postgres: LocalPostgres,
+    service_on_own_postgres: Service,
+    upstreams: Upstreams,
+    route: str,
+) -> None:
+    service = service_on_own_postgres
+    path, body, called = "/campaigns", campaign_request(), "/api/v2/campaigns"
+    campaigns = set()
+    if route == "leads":
+        campaign = service.call("POST", path, json=body).json()["campaign"]
+        campaigns = {campaign["instantlyCampaignId"]}
+        leads = [{"email": "ada@example.com"}, {"email": "bea@example.com"}]
+        path, body = f"/campaigns/{campaign['id']}/leads", {"orgId": "org-1", "leads": leads}
+        called = "/api/v2/leads/add"
+        upstreams.runs.runs.clear()
+    upstreams.instantly_http.fail("POST", called, how="hang_after")
+    with ThreadPoolExecutor(1) as caller:
+        first = caller.submit(service.call, "POST", path, json=body)
+        upstreams.instantly_http.wait_until_hanging()
+        with stopped(own_postgres):
+            upstreams.instantly_http.release()
+            time.sleep(0.5)
+            assert not first.done()
+        answer = first.result(HANGING_SECONDS)
+    assert (answer.status_code, answer.json()) == (503, {"error": "Database unavailable"})
+    assert answer.headers["Retry-After"]
+    with looking_at(str(own_postgres.url())) as db:
+        places = Places(db, upstreams)
+        tell(f"POST {route}", "Postgres restarts before our insert", "answer 503", places)
+        assert places.runs() == ["failed"]
+        assert set(places.campaigns()) == set(places.campaign_rows()) == campaigns
+        assert places.leads() == places.lead_rows() == {}
+        assert service.call("POST", path, json=body).status_code == 201
+        assert places.lead_rows() == places.leads()
+        assert set(places.campaign_rows()) == set(places.campaigns())
+        assert places.billed() == places.billed_to_completed_runs()
+        assert places.billed() == (1 if route == "campaigns" else 2)
+        db.connection.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE".encode())
+
+
+# The other services, in this process: silence is shortened
+
+
+@dataclass
+class Act:
+    client: FlaskClient
+    path: str
+    body: dict[str, Any]
+    calls: dict[str, tuple[str, str]]
+
+    def send(self) -> TestResponse:
+        return self.client.post(self.path, json=self.body)
+
+
+CALLS = {"keys": ("GET", "/internal/keys/.*"), "runs": ("POST", "/v1/runs")}
+
+
+@pytest.fixture(params=["campaigns", "leads"])
+def act(request: pytest.FixtureRequest, client: FlaskClient, upstreams: Upstreams) -> Act:
+    if request.param == "campaigns":
+        calls = {**CALLS, "instantly": ("POST", "/api/v2/campaigns")}
+        return Act(client, "/campaigns", campaign_request(), calls)
+    campaign = client.post("/campaigns", json=campaign_request()).get_json()["campaign"]
+    upstreams.runs.runs.clear()
+    body = {"orgId": "org-1", "leads": [{"email": "ada@example.com"}]}
+    calls = {**CALLS, "instantly": ("POST", "/api/v2/leads/add")}
+    return Act(client, f"/campaigns/{campaign['id']}/leads", body, calls)
+
+
+UNAVAILABLE = {
+    "keys": (502, "key-service unavailable"),
+    "runs": (502, "runs-service unavailable"),
+    "instantly": (502, "Instantly unavailable"),
+}
+FAULTS: dict[str, dict[str, Any]] = {
+    "silent": {"how": "hang"},
+    "drops": {"how": "drop"},
+    "HTML": {"status": 200, "body": HTML},
+    "HTML 502": {"status": 502, "body": HTML},
+    "429": {"status": 429},
+    "429 come back in 2 s": {"status": 429, "headers": {"Retry-After": "2"}},
+    "429 come back in 60 s": {"status": 429, "headers": {"Retry-After": "60"}},
+    "429 come back at a date": {
+        "status": 429,
+        "headers": {"Retry-After": "Wed, 21 Oct 2099 07:28:00 GMT"},
+    },
+}
+
+
+@pytest.fixture
+def short_timeouts(client: FlaskClient) -> Iterator[None]:
+    parts = client.application.extensions[EXTENSION]
+    clients = [parts.keys, parts.runs, parts.instantly]
+    before = [one._timeout for one in clients]
+    for one in clients:
+        one._timeout = SHORT_TIMEOUT
+    yield
+    for one, timeout in zip(clients, before, strict=True):
+        one._timeout = timeout
+
+
+@contextmanager
+def broken(stand_in: StandIn, call: tuple[str, str], fault: str) -> Iterator[None]:
+    if fault == "unreachable":
+        stand_in.stop()
+    else:
+        stand_in.fail(*call, times=None, **FAULTS[fault])
+    try:
+        yield
+    finally:
+        stand_in.heal()
+        if fault == "unreachable":
+            stand_in.start()
+        wait_until(lambda: stand_in.hanging == 0)
+
+
+@pytest.mark.parametrize("fault", ["unreachable", *FAULTS])
+@pytest.mark.parametrize("name", ["keys", "runs", "instantly"])
+def test_while_a_service_is_away_nothing_is_done_and_then_all_is_well(
+    act: Act,
+    upstreams: Upstreams,
+    db: Rows,
+    short_timeouts: None,
+    waits: list[float],
+    name: str,
+    fault: str,
+) -> None:
+    places = Places(db, upstreams)
+    campaigns = set(places.campaigns())
+    stand_in: StandIn = getattr(upstreams, f"{name}_http")
+    with broken(stand_in, act.calls[name], fault):
+        answer = act.send()
+    tell(f"POST {act.path[:11]}", f"{name}: {fault}", f"answer {answer.status_code}", places)
+    status, error = UNAVAILABLE[name]
+    if name == "instantly" and fault.startswith("429"):
+        status, error = 503, "Instantly rate limit reached"
+        assert int(answer.headers["Retry-After"]) > 0
+    assert (answer.status_code, answer.get_json()) == (status, {"error": error})
+    # A longer wait than 30 s in all is not begun.
+    assert sum(waits) <= 30
+    assert set(places.campaigns()) == campaigns
+    assert places.leads() == places.lead_rows() == {}
+    assert places.runs() == (["failed"] if name == "instantly" else [])
+    assert places.billed() == 0
+    assert db.count("instantly_open_runs") == db.count("instantly_campaign_locks") == 0
+    assert act.send().status_code == 201
+    assert places.billed() == 1
+    assert places.lead_rows() == places.leads()
+
+
+# Stuck uploads and webhooks
+
+
+@pytest.fixture(scope="module")
+def places(postgres: LocalPostgres, sockets: Upstreams) -> Iterator[tuple[str, Places]]:
+    with fresh_database(postgres) as url, looking_at(url) as db:
+        yield url, Places(db, sockets)
+
+
+@pytest.fixture(scope="module")
+def running_service(
+    places: tuple[str, Places], sockets: Upstreams, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    with running(Service(places[0], sockets, tmp_path_factory.mktemp("server"))) as service:
+        yield service
+
+
+@pytest.fixture
+def service(running_service: Service, places: tuple[str, Places], upstreams: Upstreams) -> Service:
+    places[1].db.connection.execute(f"TRUNCATE {', '.join(TABLES)} CASCADE".encode())
+    return running_service
+
+
+def webhook_rate(service: Service, instantly_campaign_id: str, seconds: float) -> float:
+    """Events answered 200 in a second, by four clients."""
+
+    def deliver(_: int) -> int:
+        count = 0
+        with client() as session:
+            deadline = time.monotonic() + seconds
+            while time.monotonic() < deadline and count < 10_000:
+                event = {
+                    "event_type": "email_opened",
+                    "campaign_id": instantly_campaign_id,
+                    "lead_email": f"{count}@example.com",
+                    "at": time.time_ns(),
+                }
+                answer = session.post(f"{service.url}/webhooks/instantly", json=event, timeout=30)
+                assert answer.status_code == 200
+                count += 1
+        return count
+
+    with ThreadPoolExecutor(4) as clients:
+        return sum(clients.map(deliver, range(4))) / seconds
+
+
+def uploads_of(service: Service, count: int, *, campaigns: int) -> list[Callable[[], Any]]:
+    made = [
+        service.call("POST", "/campaigns", json=campaign_request()).json()["campaign"]["id"]
+        for _ in range(campaigns)
+    ]
+
+    def upload(number: int) -> requests.Response:
+        body = {"orgId": "org-1", "leads": [{"email": f"lead{number}@example.com"}]}
+        return service.call("POST", f"/campaigns/{made[number % campaigns]}/leads", json=body)
+
+    return [lambda number=number: upload(number) for number in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("name", "campaigns"), [("keys", 16), ("runs", 16), ("instantly", 16), ("instantly", 1)]
+)
+def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(
+    service: Service, upstreams: Upstreams, name: str, campaigns: int
+) -> None:
+    created = service.call("POST", "/campaigns", json=campaign_request()).json()["campaign"]
+    uploads = uploads_of(service, 16, campaigns=campaigns)
+    stand_in: StandIn = getattr(upstreams, f"{name}_http")
+    calls = {**CALLS, "instantly": ("POST", "/api/v2/leads/add")}
+    webhook_rate(service, created["instantlyCampaignId"], 0.5)
+    before = webhook_rate(service, created["instantlyCampaignId"], 1.5)
+    stand_in.fail(*calls[name], times=None, how="hang")
+    with ThreadPoolExecutor(16) as callers:
+        stuck = [callers.submit(upload) for upload in uploads]
+        stand_in.wait_until_hanging(campaigns)
+        during = webhook_rate(service, created["instantlyCampaignId"], 1.5)
+        assert not any(upload.done() for upload in stuck)
+        stand_in.heal()
+        assert {upload.result(HANGING_SECONDS).status_code for upload in stuck} == {201}
+    after = webhook_rate(service, created["instantlyCampaignId"], 1.5)
+    ratio = during / ((before + after) / 2)
+    tell(
+        f"16 uploads to {campaigns} campaigns stuck in {name}",
+        f"webhooks: {before:.0f}/s before, {during:.0f}/s meanwhile, {after:.0f}/s after",
+        f"ratio {ratio:.2f}",
+    )
+    assert ratio >= 0.5
+
+
+def test_uploads_beyond_their_share_of_the_threads_are_refused_quickly(
+    service: Service, upstreams: Upstreams
+) -> None:
+    created = service.call("POST", "/campaigns", json=campaign_request()).json()["campaign"]
+    uploads = uploads_of(service, 48, campaigns=1)
+    upstreams.keys_http.fail(*CALLS["keys"], times=None, how="hang")
+    with ThreadPoolExecutor(48) as callers:
+        answers = [callers.submit(upload) for upload in uploads]
+        wait_until(lambda: sum(a.done() for a in answers) + upstreams.keys_http.hanging == 48)
+        refused = [answer.result() for answer in answers if answer.done()]
+        begin = time.monotonic()
+        assert service.call("GET", "/health").status_code == 200
+        assert webhook_rate(service, created["instantlyCampaignId"], 0.5) > 0
+        one_more = uploads[0]()
+        seconds = time.monotonic() - begin
+        upstreams.keys_http.heal()
+        served = [answer.result(HANGING_SECONDS) for answer in answers]
+    assert 0 < len(refused) < 48
+    for answer in (*refused, one_more):
+        assert (answer.status_code, answer.json()) == (
+            503,
+            {"error": "Too many requests in progress"},
+        )
+        assert int(answer.headers["Retry-After"]) > 0
+    assert seconds < QUICK_SECONDS
+    assert Counter(a.status_code for a in served) == {201: 48 - len(refused), 503: len(refused)}
+
+
+# Clients that are slow, or talk nonsense
+
+SMALL_AND_IMPATIENT = """
+import sys
+import instantly.server
+instantly.server.SEND_SECONDS = 1
+instantly.server.RECEIVE_SECONDS = 1
+from gunicorn.app.wsgiapp import run
+sys.argv = ["gunicorn", *sys.argv[1:]]
+run()
+"""
+THREADS = 4
+
+
+@pytest.fixture(scope="module")
+def impatient_service(
+    places: tuple[str, Places], sockets: Upstreams, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    """Four threads, and one second for a client to send its request."""
+    service = Service(
+        places[0], sockets, tmp_path_factory.mktemp("impatient"), WEB_THREADS=str(THREADS)
+    )
+    arguments = ["--config", "python:instantly.server", "app:create_app()"]
+    try:
+        service.start([sys.executable, "-c", SMALL_AND_IMPATIENT, *arguments])
+        yield service
+    finally:
+        service.kill()
+
+
+@contextmanager
+def raw(service: Service) -> Iterator[socket.socket]:
+    with socket.create_connection(("127.0.0.1", service.port), timeout=HANGING_SECONDS) as one:
+        yield one
+
+
+def request_head(method: str, path: str, *headers: str) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"X-API-Key: {API_KEY}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n"
+
+
+JSON_TYPE = "Content-Type: application/json"
+HALF_HEADERS = b"POST /webhooks/instantly HTTP/1.1\r\nHost: x\r\nContent-Ty"
+HALF_BODY = request_head("POST", "/webhooks/instantly", JSON_TYPE, "Content-Length: 100") + b'{"a'
+HALF_CHUNK = (
+    request_head("POST", "/webhooks/instantly", JSON_TYPE, "Transfer-Encoding: chunked")
+    + b'64\r\n{"a'
+)
+UNREAD_ANSWERS = request_head("GET", "/openapi.json") * 400
+
+
+def read_to_the_end(connection: socket.socket) -> bytes:
+    """What the server says until it closes; a reset counts as closing."""
+    said = b""
+    try:
+        while part := connection.recv(65536):
+            said += part
+    except ConnectionError:
+        pass
+    return said
+
+
+@pytest.mark.parametrize("sent", [b"", HALF_HEADERS, HALF_BODY, HALF_CHUNK], ids=lambda s: s[-12:])
+def test_slow_senders_lose_their_threads(impatient_service: Service, sent: bytes) -> None:
+    """More of them than threads."""
+    with ExitStack() as stack:
+        slow = [stack.enter_context(raw(impatient_service)) for _ in range(2 * THREADS)]
+        for connection in slow:
+            connection.sendall(sent)
+        begin = time.monotonic()
+        assert impatient_service.call("GET", "/").status_code == 200
+        seconds = time.monotonic() - begin
+        if sent:
+            for connection in slow:
+                answered = read_to_the_end(connection)
+                assert not answered or answered.startswith(b"HTTP/1.1 4"), answered
+    tell(
+        f"{2 * THREADS} slow senders, {THREADS} threads",
+        sent[-12:],
+        f"served after {seconds:.1f} s",
+    )
+
+
+def test_a_trickle_is_slow_sending_too(impatient_service: Service) -> None:
+    """However lively it looks."""
+    with ExitStack() as stack:
+        slow = [stack.enter_context(raw(impatient_service)) for _ in range(THREADS)]
+        begin = time.monotonic()
+        try:
+            while time.monotonic() < begin + HANGING_SECONDS:
+                for connection in slow:
+                    connection.sendall(b"G" if time.monotonic() < begin + 0.1 else b"E")
+                time.sleep(0.1)
+        except ConnectionError:
+            pass
+        assert time.monotonic() < begin + HANGING_SECONDS
+    assert impatient_service.call("GET", "/").status_code == 200
+
+
+def test_clients_that_do_not_read_lose_their_threads(impatient_service: Service) -> None:
+    with ExitStack() as stack:
+        for _ in range(THREADS):
+            connection = stack.enter_context(raw(impatient_service))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            connection.sendall(UNREAD_ANSWERS)
+        assert impatient_service.call("GET", "/").status_code == 200
+
+
+def test_refused_clients_that_stay_keep_nobody_waiting(service: Service) -> None:
+    with ExitStack() as stack:
+        for _ in range(30):
+            connection = stack.enter_context(raw(service))
+            connection.sendall(b"NONSENSE\r\n\r\n")
+        begin = time.monotonic()
+        for _ in range(5):
+            assert service.call("GET", "/health").status_code == 200
+        assert time.monotonic() - begin < QUICK_SECONDS
+
+
+@dataclass
+class RawAnswer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+
+def ask(service: Service, sent: bytes) -> RawAnswer:
+    """The one answer to these bytes; the client sends no more and goes on listening."""
+    with raw(service) as connection:
+        connection.sendall(sent)
+        said = b""
+        while b"\r\n\r\n" not in said:
+            part = connection.recv(65536)
+            assert part, f"closed after {said!r}"
+            said += part
+        head, _, body = said.partition(b"\r\n\r\n")
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        headers = {
+            name.lower(): value.strip() for name, _, value in (s.partition(":") for s in lines)
+        }
+        while len(body) < int(headers["content-length"]):
+            part = connection.recv(65536)
+            assert part
+            body += part
+    return RawAnswer(int(status_line.split()[1]), headers, body)
+
+
+def is_a_clean_refusal(answer: RawAnswer) -> bool:
+    return (
+        400 <= answer.status < 500
+        and answer.headers["content-type"] == "application/json"
+        and isinstance(json.loads(answer.body)["error"], str)
+        and len(answer.headers["x-request-id"]) == 36
+    )
+
+
+MIB = 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("path", "length"),
+    [
+        ("/campaigns", 16 * MIB + 1),
+        ("/campaigns", 10**18),
+        ("/campaigns/11111111-1111-4111-8111-111111111111/leads", 17 * MIB),
+        ("/stats", 17 * MIB),
+        ("/webhooks/instantly", 4 * MIB + 1),
+    ],
+)
+def test_a_body_over_the_limit_is_refused_before_it_is_sent(
+    service: Service, path: str, length: int
+) -> None:
+    sent = request_head("POST", path, JSON_TYPE, f"Content-Length: {length}") + b'{"a":'
+    begin = time.monotonic()
+    answer = ask(service, sent)
+    assert time.monotonic() - begin < QUICK_SECONDS
+    assert (answer.status, json.loads(answer.body)) == (413, {"error": "Request body too large"})
+    assert is_a_clean_refusal(answer)
+
+
+@pytest.mark.parametrize(
+    ("path", "limit"), [("/campaigns", 16 * MIB), ("/webhooks/instantly", 4 * MIB)]
+)
+def test_a_body_over_the_limit_is_refused_without_a_declared_length(
+    service: Service, path: str, limit: int
+) -> None:
+    chunk = b"%x\r\n%s\r\n" % (MIB, b" " * MIB)
+    head = request_head("POST", path, JSON_TYPE, "Transfer-Encoding: chunked")
+    answer = ask(service, head + chunk * (limit // MIB + 1) + b"0\r\n\r\n")
+    assert (answer.status, json.loads(answer.body)) == (413, {"error": "Request body too large"})
+
+
+def test_a_caller_without_the_key_is_refused_before_its_body_is_sent(service: Service) -> None:
+    head = b"POST /campaigns HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
+    answer = ask(service, head + b"Content-Type: application/json\r\n\r\n")
+    assert (answer.status, json.loads(answer.body)) == (401, {"error": "Unauthorized"})
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"NONSENSE\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+        b"GET\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"GET / HTP/1.1\r\n\r\n",
+        b"G\x00T / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 100_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Many: a\r\n" * 1000 + b"\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nNo colon\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nBad Name: a\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Nul: a\x00b\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nX-Folded: a\r\n b\r\n\r\n",
+        request_head("POST", "/stats", "Content-Length: many"),
+        request_head("POST", "/stats", "Content-Length: -1"),
+        request_head("POST", "/stats", "Content-Length: 1", "Content-Length: 2"),
+        request_head("POST", "/stats", "Content-Length: 1", "Transfer-Encoding: chunked"),
+        request_head("POST", "/stats", JSON_TYPE, "Transfer-Encoding: chunked") + b"zz\r\n{}\r\n",
+        request_head("GET", "/%00"),
+        request_head("GET", "/campaigns/%00"),
+        request_head("GET", "/campaigns/by-org/%00"),
+        request_head("GET", "/campaigns/by-org/a%00b?limit=1"),
+        request_head("GET", "/campaigns/by-org/%ff%fe/x"),
+        request_head("GET", "/campaigns/by-org/org?limit=%00"),
+        request_head("GET", "/campaigns/by-org/org?limit=%ff"),
+        request_head("GET", "/campaigns/by-org/org?cursor=%00"),
+        request_head("GET", "/campaigns/%zz"),
+        request_head("GET", "/campaigns/%u0041"),
+        request_head("GET", "/campaigns/%"),
+        request_head("GET", "/campaigns/..%2f..%2fetc%2fpasswd"),
+        request_head("GET", "/../../etc/passwd"),
+        request_head("GET", "//campaigns//"),
+        request_head("GET", "/campaigns/" + "%41" * 1000),
+        request_head("POST", "/accounts/%00/warmup", JSON_TYPE, "Content-Length: 16")
+        + b'{"enabled":true}',
+        request_head("DELETE", "/"),
+        request_head("TRACE", "/health"),
+        request_head("FOO", "/campaigns"),
+        b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /campaigns HTTP/1.1\r\nHost: x\r\nX-API-Key: \xff\xfe\r\n\r\n",
+    ],
+    ids=lambda sent: repr(sent[:60] + sent[-30:])[:90],
+)
+def test_nonsense_is_refused_in_clean_json(service: Service, sent: bytes) -> None:
+    answer = ask(service, sent)
+    assert is_a_clean_refusal(answer), answer
+    assert b"\x00" not in answer.body
+    assert service.call("GET", "/health").status_code == 200

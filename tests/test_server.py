@@ -1,0 +1,259 @@
+"""The service as the Procfile starts it: gunicorn, a real database, a real environment."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from conftest import Upstreams, campaign_request
+
+from instantly.config import VERSION
+
+ROOT = Path(__file__).parents[1]
+# No step may take longer, on whatever machine: a bound against hanging, not a promise of speed.
+HANGING_SECONDS = 20.0
+PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+SECRETS = {
+    "INSTANTLY_SERVICE_API_KEY": "own-key-hush",
+    "KEY_SERVICE_API_KEY": "keys-key",
+    "RUNS_SERVICE_API_KEY": "runs-key",
+}
+REQUIRED = {*SECRETS, "INSTANTLY_SERVICE_DATABASE_URL", "KEY_SERVICE_URL", "RUNS_SERVICE_URL"}
+
+
+def web_command() -> list[str]:
+    """The words of the Procfile's line for the web process."""
+    (line,) = [
+        command
+        for name, _, command in (
+            line.partition(":") for line in (ROOT / "Procfile").read_text().splitlines()
+        )
+        if name == "web"
+    ]
+    return shlex.split(line)
+
+
+WITHOUT_OUR_SETTINGS = ["gunicorn", "app:create_app()"]
+
+
+class Server:
+    """The started command. Its output goes to files, so that no pipe fills up."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
+        program = shutil.which(command[0], path=PROGRAMS)
+        assert program
+        self._out, self._err = folder / "stdout", folder / "stderr"
+        with self._out.open("w") as out, self._err.open("w") as err:
+            self.process = subprocess.Popen(
+                [program, *command[1:]],
+                cwd=ROOT,
+                env={"PATH": PROGRAMS, "HOME": str(folder), **environment},
+                stdout=out,
+                stderr=err,
+            )
+        self.url = f"http://127.0.0.1:{environment['PORT']}"
+        self.session = requests.Session()
+        self.session.trust_env = False
+
+    @property
+    def output(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def errors(self) -> str:
+        return self._err.read_text()
+
+    def call(self, method: str, path: str, **more: Any) -> requests.Response:
+        return self.session.request(method, self.url + path, timeout=HANGING_SECONDS, **more)
+
+    def wait_until_it_answers(self) -> None:
+        deadline = time.monotonic() + HANGING_SECONDS
+        while True:
+            try:
+                self.call("GET", "/")
+                return
+            except requests.ConnectionError:
+                assert self.process.poll() is None, self.errors
+                assert time.monotonic() < deadline, self.errors
+                time.sleep(0.05)
+
+    def request_log(self, route: str | None = None) -> list[dict[str, Any]]:
+        """The lines about requests, all or those of a route."""
+        lines = [json.loads(line) for line in self.output.splitlines()]
+        return [line for line in lines if "route" in line and route in (None, line["route"])]
+
+    def stop(self) -> None:
+        self.session.close()
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(HANGING_SECONDS)
+
+
+@contextmanager
+def started(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[Server]:
+    server = Server(command, environment, folder)
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="module")
+def settings_of_the_services(database_url: str, sockets: Upstreams) -> dict[str, str]:
+    return {
+        **SECRETS,
+        "INSTANTLY_SERVICE_DATABASE_URL": database_url,
+        "KEY_SERVICE_URL": sockets.keys_http.url,
+        "RUNS_SERVICE_URL": sockets.runs_http.url,
+        "INSTANTLY_API_URL": sockets.instantly_http.url,
+    }
+
+
+def with_a_free_port(environment: dict[str, str]) -> dict[str, str]:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return {**environment, "PORT": str(free.getsockname()[1])}
+
+
+@pytest.fixture
+def environment(settings_of_the_services: dict[str, str]) -> dict[str, str]:
+    return with_a_free_port(settings_of_the_services)
+
+
+@pytest.fixture(scope="module")
+def server(
+    settings_of_the_services: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """Started as the Procfile says, and answering."""
+    environment = with_a_free_port(settings_of_the_services)
+    with started(web_command(), environment, tmp_path_factory.mktemp("server")) as server:
+        server.wait_until_it_answers()
+        yield server
+
+
+KEY_HEADER = {"X-API-Key": SECRETS["INSTANTLY_SERVICE_API_KEY"]}
+
+
+@pytest.mark.parametrize(
+    "command", [web_command(), WITHOUT_OUR_SETTINGS], ids=["Procfile", "without --config"]
+)
+def test_a_bad_environment_stops_the_start_with_one_message_that_names_all(
+    environment: dict[str, str], tmp_path: Path, command: list[str]
+) -> None:
+    del environment["RUNS_SERVICE_API_KEY"]
+    environment["KEY_SERVICE_URL"] = "nonsense-hush"
+    with started(command, environment, tmp_path) as server:
+        assert server.process.wait(HANGING_SECONDS) > 0
+    # Without our settings gunicorn repeats what stopped its worker.
+    (message,) = {
+        line.partition("Configuration: ")[2]
+        for line in server.errors.splitlines()
+        if "RUNS_SERVICE" in line or "KEY_SERVICE" in line
+    }
+    assert named_in(message) == {"RUNS_SERVICE_API_KEY", "KEY_SERVICE_URL"}
+    assert server.errors.count("Booting worker") <= 1
+    for said in (server.output, server.errors):
+        for hidden in ("nonsense-hush", *SECRETS.values()):
+            assert hidden not in said
+
+
+def test_an_empty_environment_is_told_every_required_name_in_a_single_line(tmp_path: Path) -> None:
+    with started(web_command(), {"PORT": "many"}, tmp_path) as server:
+        assert server.process.wait(HANGING_SECONDS) > 0
+    assert named_in(server.errors) == {*REQUIRED, "PORT"}
+    assert len(server.errors.splitlines()) == 1
+    assert server.output == ""
+
+
+def named_in(message: str) -> set[str]:
+    return {word for word in re.findall(r"[A-Z_]+", message) if word in {*REQUIRED, "PORT"}}
+
+
+def test_it_answers_on_its_port(server: Server) -> None:
+    index = server.call("GET", "/")
+    assert (index.status_code, index.json()) == (
+        200,
+        {"service": "instantly-service", "version": VERSION},
+    )
+    health = server.call("GET", "/health")
+    assert (health.status_code, health.json()) == (
+        200,
+        {"status": "ok", "service": "instantly-service", "database": "ok"},
+    )
+    assert server.call("GET", "/campaigns/by-org/org-1").status_code == 401
+
+
+def test_it_starts_without_a_database_and_says_so(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    environment["INSTANTLY_SERVICE_DATABASE_URL"] = "postgresql://postgres@127.0.0.1:1/test"
+    with started(web_command(), environment, tmp_path) as server:
+        server.wait_until_it_answers()
+        assert server.call("GET", "/health").status_code == 503
+
+
+def test_a_request_in_flight_is_finished_before_it_stops(
+    environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
+) -> None:
+    upstreams.keys_http.fail("GET", "/internal/keys/.*", how="hang")
+    with ThreadPoolExecutor(1) as caller, started(web_command(), environment, tmp_path) as server:
+        server.wait_until_it_answers()
+        answer = caller.submit(
+            server.call, "POST", "/campaigns", json=campaign_request(), headers=KEY_HEADER
+        )
+        upstreams.keys_http.wait_until_hanging()
+        server.process.send_signal(signal.SIGTERM)
+        time.sleep(0.3)
+        assert server.process.poll() is None
+        upstreams.keys_http.release()
+        assert answer.result(HANGING_SECONDS).status_code == 201
+        assert server.process.wait(HANGING_SECONDS) == 0
+    assert upstreams.run_statuses() == ["completed"]
+    assert len(server.request_log("/campaigns")) == 1
+
+
+def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
+    server: Server, upstreams: Upstreams, database_url: str
+) -> None:
+    calls = [
+        ("GET", "/health", {}),
+        ("GET", "/campaigns/by-org/org-1?limit=1", {"X-Request-Id": "asked-id", **KEY_HEADER}),
+        ("GET", "/campaigns/by-org/org-1", {"X-API-Key": "wrong-key-hush"}),
+        ("GET", "/nowhere/ada@example.com", KEY_HEADER),
+        ("POST", "/campaigns", KEY_HEADER),
+    ]
+    before = len(server.request_log())
+    answers = [
+        server.call(method, path, headers=headers, json={**campaign_request(), "name": "Hush"})
+        for method, path, headers in calls
+    ]
+    lines = server.request_log()[before:]
+    assert [answer.status_code for answer in answers] == [200, 200, 401, 404, 201]
+    assert [(line["method"], line["route"], line["status"]) for line in lines] == [
+        ("GET", "/health", 200),
+        ("GET", "/campaigns/by-org/<org_id>", 200),
+        ("GET", "/campaigns/by-org/<org_id>", 401),
+        ("GET", None, 404),
+        ("POST", "/campaigns", 201),
+    ]
+    assert [line["requestId"] for line in lines] == [
+        answer.headers["X-Request-Id"] for answer in answers
+    ]
+    assert lines[1]["requestId"] == "asked-id"
+    assert all(line["milliseconds"] >= 0 for line in lines)
+    hidden = [*SECRETS.values(), database_url, "key-1"]
+    for secret in [*hidden, "wrong-key-hush", "ada@example.com", "org-1"]:
+        assert secret not in server.output
+        assert secret not in server.errors
