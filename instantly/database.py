@@ -67,6 +67,10 @@ class DeadlineConnection(Connection[Row]):
             raise OperationalError("the server did not answer in time") from error
 
 
+class NotConnected(OperationalError):
+    """No connection could be had: nothing was sent to the server."""
+
+
 class Pool:
     """At most `size` connections; those that are free wait on a stack, the last used on top.
 
@@ -85,9 +89,9 @@ class Pool:
 
     @contextmanager
     def connection(self) -> Iterator[DeadlineConnection]:
-        """Raises OperationalError when the server is away, or none is free in time."""
+        """Raises NotConnected when the server is away, or none is free in time."""
         if not self._slots.acquire(timeout=SLOT_WAIT_SECONDS):
-            raise OperationalError("no connection is free")
+            raise NotConnected("no connection is free")
         try:
             connection = self._take()
             try:
@@ -113,13 +117,16 @@ class Pool:
             connection.close()
 
     def _connect(self) -> DeadlineConnection:
-        return DeadlineConnection.connect(
-            self._url,
-            autocommit=True,
-            row_factory=dict_row,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
-            application_name=SERVICE_NAME,
-        )
+        try:
+            return DeadlineConnection.connect(
+                self._url,
+                autocommit=True,
+                row_factory=dict_row,
+                connect_timeout=CONNECT_TIMEOUT_SECONDS,
+                application_name=SERVICE_NAME,
+            )
+        except OperationalError as error:
+            raise NotConnected(str(error)) from error
 
 
 def is_alive(connection: DeadlineConnection) -> bool:

@@ -62,6 +62,8 @@ class NotFound(ApiError):
 
 
 HTTP_ERRORS = {
+    # The client broke off in the middle of its body.
+    400: "Invalid JSON",
     401: "Unauthorized",
     404: "Not found",
     405: "Method not allowed",

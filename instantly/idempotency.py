@@ -19,7 +19,7 @@ from flask.typing import ResponseReturnValue
 
 from instantly.billing import BilledRun
 from instantly.context import database, parts
-from instantly.database import Row, Session
+from instantly.database import NotConnected, Row, Session
 from instantly.errors import ApiError, InvalidRequest
 from instantly.inputs import json_body
 from instantly.jsontext import canonical_json
@@ -111,11 +111,17 @@ def settle(claim: Claim, response: Response) -> None:
 
 
 def store_act(
-    run: BilledRun, statement: str, answer: Callable[[Row], ResponseReturnValue], **values: Any
+    run: BilledRun,
+    statement: str,
+    answer: Callable[[Row], ResponseReturnValue],
+    *,
+    undo: str,
+    **values: Any,
 ) -> ResponseReturnValue:
     """Runs the statement that stores the act, and keeps its answer under the key, if there is one.
 
     Both are there, or neither: should the process die before the end, a repeat gets the answer.
+    `undo` is the statement that takes the rows back on failure.
     """
     claim: Claim | None = g.get("claim")
 
@@ -129,10 +135,21 @@ def store_act(
                 is_final=False,
             )
 
-    run.on_failure("its kept answer: forget it", lambda: keep(database(), None, None))
-    with database().transaction() if claim else nullcontext(database()) as transaction:
-        row = transaction.fetch_one(statement, **values) or {}
-        response = answer(row)
-        kept = current_app.make_response(response)
-        keep(transaction, kept.status_code, kept.get_data(as_text=True))
+    def take_back() -> None:
+        keep(database(), None, None)
+        database().execute(undo, **values)
+
+    is_stored = True
+    try:
+        with database().transaction() if claim else nullcontext(database()) as session:
+            response = answer(session.fetch_one(statement, **values) or {})
+            kept = current_app.make_response(response)
+            keep(session, kept.status_code, kept.get_data(as_text=True))
+    except NotConnected:
+        is_stored = False
+        raise
+    finally:
+        # After any other failure the rows may be there: the answer to a COMMIT can be lost.
+        if is_stored:
+            run.on_failure(f"{undo} for run {run.id}", take_back)
     return response

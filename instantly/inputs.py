@@ -36,7 +36,11 @@ def body_bytes(limit: int) -> bytes:
         raise RequestEntityTooLarge
     # werkzeug cuts a body of undeclared length off at its limit, silently: one more byte tells.
     request.max_content_length = limit + 1
-    data = request.get_data()
+    try:
+        data = request.get_data()
+    except OSError as error:
+        # The client broke off, or its chunks are malformed.
+        raise InvalidJson from error
     if len(data) > limit:
         raise RequestEntityTooLarge
     return data

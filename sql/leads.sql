@@ -33,9 +33,9 @@ added AS (
     lead.company_name, coalesce(lead.custom_variables, '{}'), campaign.org_id, %(run_id)s::uuid
   FROM campaign
   CROSS JOIN ROWS FROM (
-    jsonb_to_recordset(%(leads)s::jsonb) AS (
+    json_to_recordset(%(leads)s::json) AS (
       instantly_lead_id text, email text, first_name text, last_name text, company_name text,
-      custom_variables jsonb
+      custom_variables json
     )
   ) WITH ORDINALITY AS lead (
     instantly_lead_id, email, first_name, last_name, company_name, custom_variables, number
@@ -79,28 +79,26 @@ shown AS (
   LIMIT %(limit)s::bigint
 )
 SELECT json_build_object(
-  'leads', coalesce(
-    (
-      SELECT json_agg(
-        json_build_object(
-          'id', id,
-          'instantlyCampaignId', campaign.instantly_campaign_id,
-          'instantlyLeadId', instantly_lead_id,
-          'email', email,
-          'firstName', first_name,
-          'lastName', last_name,
-          'companyName', company_name,
-          'customVariables', custom_variables,
-          'status', status,
-          'orgId', org_id,
-          'runId', run_id,
-          'createdAt', api_time(created_at),
-          'updatedAt', api_time(updated_at)
-        ) ORDER BY position
-      )
+  'leads', (
+    SELECT coalesce(json_agg(lead), '[]')
+    FROM (
+      SELECT
+        id,
+        campaign.instantly_campaign_id AS "instantlyCampaignId",
+        instantly_lead_id AS "instantlyLeadId",
+        email,
+        first_name AS "firstName",
+        last_name AS "lastName",
+        company_name AS "companyName",
+        custom_variables AS "customVariables",
+        status,
+        org_id AS "orgId",
+        run_id AS "runId",
+        api_time(created_at) AS "createdAt",
+        api_time(updated_at) AS "updatedAt"
       FROM shown
-    ),
-    '[]'
+      ORDER BY position
+    ) AS lead
   ),
   'count', (SELECT count(*) FROM shown),
   'total', (SELECT count(*) FROM instantly_leads WHERE campaign_id = %(campaign_id)s),

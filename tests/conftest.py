@@ -27,7 +27,7 @@ ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId":
 
 @dataclass
 class Upstreams:
-    """Each service's state, and its socket (`…_http`), which records requests and fails on demand."""
+    """Each service, and its socket (`…_http`), which records requests and fails on demand."""
 
     instantly: InstantlyStandIn
     instantly_http: StandIn

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -106,7 +107,7 @@ def under_way(task: Callable[[], Result]) -> Iterator["Future[Result]"]:
 def test_the_same_list_by_eight_clients_is_stored_and_billed_once(
     apps: list[Flask], campaign: dict[str, Any], places: Places
 ) -> None:
-    tasks = [lambda app=apps[n % 2]: upload(app, campaign, range(300)) for n in range(8)]
+    tasks = [partial(upload, apps[n % 2], campaign, range(300)) for n in range(8)]
     answers = all_at_once(*tasks)
     assert [answer.status_code for answer in answers] == [201] * 8
     assert sorted(answer.get_json()["added"] for answer in answers) == [0] * 7 + [300]
@@ -124,10 +125,7 @@ def test_the_same_list_by_eight_clients_is_stored_and_billed_once(
 def test_overlapping_lists_are_billed_as_their_union(
     apps: list[Flask], campaign: dict[str, Any], places: Places
 ) -> None:
-    tasks = [
-        lambda app=apps[n % 2], start=50 * n: upload(app, campaign, range(start, start + 100))
-        for n in range(8)
-    ]
+    tasks = [partial(upload, apps[n % 2], campaign, range(50 * n, 50 * n + 100)) for n in range(8)]
     answers = all_at_once(*tasks)
     assert [answer.status_code for answer in answers] == [201] * 8
     assert sum(answer.get_json()["added"] for answer in answers) == 450
@@ -261,12 +259,11 @@ def set_life(db: Rows, table: str, seconds: float) -> None:
     db.connection.execute(life.format(sql.Identifier(table)), [seconds])
 
 
-def life(db: Rows, table: str) -> float:
-    """How long the one row is taken for alive, in seconds."""
-    left = sql.SQL("SELECT extract(epoch FROM alive_until - clock_timestamp())::float FROM {}")
-    row = db.connection.execute(left.format(sql.Identifier(table))).fetchone()
-    assert row
-    return float(row[0])
+def is_alive_for(db: Rows, table: str, seconds: float) -> bool:
+    later = sql.SQL(
+        "SELECT FROM {} WHERE alive_until > clock_timestamp() + make_interval(secs => %s)"
+    )
+    return db.connection.execute(later.format(sql.Identifier(table)), [seconds]).rowcount == 1
 
 
 def test_who_works_for_long_keeps_what_is_his(
@@ -291,7 +288,7 @@ def test_who_works_for_long_keeps_what_is_his(
             "instantly_open_runs",
         ):
             set_life(places.db, table, seconds=1)
-            wait_until(lambda table=table: life(places.db, table) > 10)
+            wait_until(partial(is_alive_for, places.db, table, seconds=10))
         stand_in.release()
         assert answer.result(HANGING_SECONDS).status_code == 201
     app.extensions[EXTENSION].heartbeat.close()

@@ -128,9 +128,14 @@ def go_on(service: Service, places: Places, request: Request) -> tuple[str, requ
     return cleaned, answer
 
 
+def headers_of(is_keyed: bool) -> dict[str, str]:
+    return {"Idempotency-Key": "one act"} if is_keyed else {}
+
+
 def end_of_first_run(call: Call, when: When) -> list[str]:
-    """Failed, but for a run that was done and billed, and for one whose id was never told to us:
-    that one nobody can end, but it has no cost.
+    """Failed, but for an act that was done and billed.
+
+    A run whose id was never told to us stays open: nobody can end it, but it has no cost.
     """
     if call is KEY or (call, when) == (CREATE_RUN, "hang"):
         return []

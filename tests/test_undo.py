@@ -393,6 +393,26 @@ def test_an_insert_that_fails_leaves_nothing_behind(
     assert (act.places.runs(), act.places.billed()) == (["failed"], 0)
 
 
+def test_an_insert_that_the_database_does_late_stores_nothing(
+    act: Act, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """We have given it up, but a stalled server still has it, and goes on with it one day."""
+    given_up: list[Callable[[], object]] = []
+    run = Database._run
+
+    def give_up(self: Database, name: str, parameters: dict[str, Any]) -> Any:
+        if name != act.insert:
+            return run(self, name, parameters)
+        given_up.append(lambda: run(self, name, parameters))
+        raise OperationalError("the server did not answer in time")
+
+    monkeypatch.setattr(Database, "_run", give_up)
+    act.fails("our insert, done late", 503, "Database unavailable", runs=["failed"])
+    for late in given_up:
+        late()
+    assert act.state() == act.before
+
+
 @pytest.mark.parametrize(
     ("fault", "status", "error"),
     [

@@ -6,7 +6,7 @@ from uuid import uuid4
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from instantly.billing import BilledRun, billed_run
 from instantly.campaign_body import campaign_body
@@ -14,7 +14,6 @@ from instantly.clients.instantly import InstantlyError, Workspace
 from instantly.context import (
     calls_others,
     campaign_answer,
-    database,
     fetch_campaign,
     json_answer,
     organization_workspace,
@@ -53,15 +52,12 @@ def create_campaign() -> ResponseReturnValue:
             "name": campaign["name"],
             "status": "draft",
         }
-        run.on_failure(
-            f"campaign {campaign_id}: delete its row",
-            lambda: database().execute("delete_campaign", campaign_id=campaign_id),
-        )
         run.bill("instantly-campaign-create", 1)
         return store_act(
             run,
             "insert_campaign",
             lambda _: ({"success": True, "campaign": created}, 201),
+            undo="delete_campaign",
             campaign_id=campaign_id,
             instantly_campaign_id=instantly_campaign_id,
             org_id=campaign["org_id"],
@@ -71,7 +67,7 @@ def create_campaign() -> ResponseReturnValue:
             name=campaign["name"],
             run_id=run.id,
             parent_run_id=campaign["run_id"],
-            metadata=None if campaign["metadata"] is None else Jsonb(campaign["metadata"]),
+            metadata=None if campaign["metadata"] is None else Json(campaign["metadata"]),
         )
 
 

@@ -4,7 +4,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from instantly.billing import BilledRun, billed_run
 from instantly.context import (
@@ -75,18 +75,15 @@ def store_leads(
             "rejected": upload.rejected,
         }, 201
 
-    run.on_failure(
-        f"campaign {campaign_id}: delete the rows of run {run.id}",
-        lambda: database().execute("delete_leads_of_run", campaign_id=campaign_id, run_id=run.id),
-    )
     return store_act(
         run,
         "insert_leads",
         answer,
+        undo="delete_leads_of_run",
         campaign_id=campaign_id,
         run_id=run.id,
         lock_holder=lock_holder,
-        leads=Jsonb(upload.held),
+        leads=Json(upload.held),
     )
 
 

@@ -16,7 +16,7 @@ CREATE TABLE instantly_campaigns (
   )),
   run_id uuid NOT NULL,
   parent_run_id uuid,
-  metadata jsonb CHECK (jsonb_typeof(metadata) = 'object'),
+  metadata json CHECK (json_typeof(metadata) = 'object'),
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -37,7 +37,8 @@ CREATE TABLE instantly_leads (
   first_name text,
   last_name text,
   company_name text,
-  custom_variables jsonb NOT NULL DEFAULT '{}' CHECK (jsonb_typeof(custom_variables) = 'object'),
+  -- json and not jsonb: kept as it is, shown as it is, never searched.
+  custom_variables json NOT NULL DEFAULT '{}' CHECK (json_typeof(custom_variables) = 'object'),
   status text NOT NULL DEFAULT 'active' CHECK (status IN (
     'active', 'contacted', 'opened', 'clicked', 'replied', 'interested', 'neutral',
     'not_interested', 'meeting_booked', 'meeting_completed', 'closed', 'lost', 'out_of_office',
