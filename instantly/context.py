@@ -18,6 +18,7 @@ from instantly.config import Settings
 from instantly.database import Database
 from instantly.errors import ApiError, NotFound
 from instantly.heartbeat import Heartbeat
+from instantly.inputs import MAX_BODY_BYTES, body_bytes
 from instantly.schemas import camel_case
 
 EXTENSION = "instantly-service"
@@ -73,6 +74,8 @@ def calls_others(view: Callable[..., ResponseReturnValue]) -> Callable[..., Resp
 
     @wraps(view)
     def bounded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
+        # The body first: who sends it slowly must not hold a slot.
+        body_bytes(MAX_BODY_BYTES)
         slots = parts().slow_slots
         if not slots.acquire(blocking=False):
             raise ApiError(503, "Too many requests in progress", retry_after_seconds=1)
