@@ -34,7 +34,7 @@ def clean_up(database: Database, runs: RunsServiceClient) -> list[str]:
                 lines.append(line + f"could not be ended: {error.message}")
                 continue
         database.execute("delete_open_run", run_id=run["run_id"])
-        left_over = "" if run["outcome"] else f"; {LEFT_OVER[run['task_name']]}"
+        left_over = "" if outcome == "completed" else f"; {LEFT_OVER[run['task_name']]}"
         lines.append(line + f"ended as {outcome}{left_over}")
     return lines
 

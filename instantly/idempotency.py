@@ -8,7 +8,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import wraps
 from typing import Any
@@ -141,7 +140,9 @@ def store_act(
 
     is_stored = True
     try:
-        with database().transaction() if claim else nullcontext(database()) as session:
+        # A transaction also without a key: a statement that the server executes after we gave it
+        # up is never committed.
+        with database().transaction() as session:
             response = answer(session.fetch_one(statement, **values) or {})
             kept = current_app.make_response(response)
             keep(session, kept.status_code, kept.get_data(as_text=True))

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 from flask import g, request
+from gunicorn.http.errors import ParseException
 from marshmallow import Schema
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
@@ -38,7 +39,7 @@ def body_bytes(limit: int) -> bytes:
     request.max_content_length = limit + 1
     try:
         data = request.get_data()
-    except OSError as error:
+    except (OSError, ParseException) as error:
         # The client broke off, or its chunks are malformed.
         raise InvalidJson from error
     if len(data) > limit:

@@ -35,15 +35,24 @@ WITH matching AS (
     )
 ),
 activity AS (
-  SELECT activity.*, nullif(activity.lead_email, '') AS lead
+  SELECT
+    activity.*,
+    CASE WHEN sent > 0 AND lead_email <> '' THEN lead_hash END AS sent_to,
+    CASE WHEN opened > 0 AND lead_email <> '' THEN lead_hash END AS opened_by
   FROM matching
-  JOIN instantly_lead_activity AS activity ON activity.campaign_id = matching.id
-  WHERE activity.lead_email NOT LIKE ALL (%(excluded)s::text[])
+  -- Campaign by campaign, never the whole table: OFFSET keeps the planner from another order.
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM instantly_lead_activity
+    WHERE campaign_id = matching.id
+    OFFSET 0
+  ) AS activity
+  WHERE lead_email NOT LIKE ALL (%(excluded)s::text[])
 ),
 totals AS (
   SELECT
     coalesce(sum(sent), 0) AS sent,
-    count(DISTINCT lead) FILTER (WHERE opened > 0) AS opened,
+    count(DISTINCT opened_by) AS opened,
     coalesce(sum(clicked), 0) AS clicked,
     coalesce(sum(replied), 0) AS replied,
     coalesce(sum(bounced), 0) AS bounced,
@@ -51,14 +60,14 @@ totals AS (
     coalesce(sum(not_interested), 0) AS not_interested,
     coalesce(sum(out_of_office), 0) AS out_of_office,
     coalesce(sum(unsubscribed), 0) AS unsubscribed,
-    count(DISTINCT lead) FILTER (WHERE sent > 0) AS recipients
+    count(DISTINCT sent_to) AS recipients
   FROM activity
 ),
 steps AS (
   SELECT
     step,
     sum(sent) AS sent,
-    count(DISTINCT lead) FILTER (WHERE opened > 0) AS opened,
+    count(DISTINCT opened_by) AS opened,
     sum(replied) AS replied,
     sum(bounced) AS bounced
   FROM activity

@@ -3,7 +3,8 @@
 Each test looks at all four places: our tables, Instantly, runs-service, and the answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +20,7 @@ import instantly.sandbox.instantly_api
 import instantly.upload
 from instantly.cleanup import clean_up
 from instantly.context import EXTENSION
-from instantly.database import Database, Session
+from instantly.database import Database, DeadlineConnection, Session
 
 HTML = "<html><body>Bad gateway</body></html>"
 OLD = "2020-01-01T00:00:00.000Z"
@@ -393,24 +394,36 @@ def test_an_insert_that_fails_leaves_nothing_behind(
     assert (act.places.runs(), act.places.billed()) == (["failed"], 0)
 
 
-def test_an_insert_that_the_database_does_late_stores_nothing(
-    act: Act, monkeypatch: pytest.MonkeyPatch
+@contextmanager
+def slow_inserts(db: Rows, table: str) -> Iterator[None]:
+    """While Postgres takes a second for each insert; at the end all of them are over."""
+    db.connection.execute(
+        "CREATE FUNCTION wait_a_second() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$"
+    )
+    trigger = f"CREATE TRIGGER slow BEFORE INSERT ON {table} EXECUTE FUNCTION wait_a_second()"
+    db.connection.execute(trigger.encode())
+    try:
+        yield
+    finally:
+        # It waits for those who are writing.
+        db.connection.execute("DROP FUNCTION wait_a_second CASCADE")
+
+
+@pytest.mark.parametrize("is_keyed", [False, True], ids=["without key", "with key"])
+def test_an_insert_that_postgres_does_after_we_gave_it_up_stores_nothing(
+    act: Act, monkeypatch: pytest.MonkeyPatch, is_keyed: bool
 ) -> None:
-    """We have given it up, but a stalled server still has it, and goes on with it one day."""
-    given_up: list[Callable[[], object]] = []
-    run = Database._run
-
-    def give_up(self: Database, name: str, parameters: dict[str, Any]) -> Any:
-        if name != act.insert:
-            return run(self, name, parameters)
-        given_up.append(lambda: run(self, name, parameters))
-        raise OperationalError("the server did not answer in time")
-
-    monkeypatch.setattr(Database, "_run", give_up)
-    act.fails("our insert, done late", 503, "Database unavailable", runs=["failed"])
-    for late in given_up:
-        late()
+    """A stalled server still has the statement, and goes on with it one day."""
+    table = act.insert.replace("insert_", "instantly_").removesuffix("s") + "s"
+    with slow_inserts(act.places.db, table), monkeypatch.context() as impatience:
+        impatience.setattr(DeadlineConnection, "deadline_seconds", 0.3)
+        answer = act.send({"Idempotency-Key": "k"} if is_keyed else None)
+    tell(f"POST {act.name}", "our insert, done late", "answer 503", act.places)
+    assert (answer.status_code, answer.get_json()) == (503, {"error": "Database unavailable"})
     assert act.state() == act.before
+    assert (act.places.runs(), act.places.billed()) == (["failed"], 0)
+    act.succeeds()
 
 
 @pytest.mark.parametrize(
