@@ -22,6 +22,8 @@ from instantly.jsontext import parse_json
 
 CONNECT_TIMEOUT_SECONDS = 3
 MAX_WAIT_SECONDS = 30.0
+# As many connections are kept as there can be threads.
+MAX_THREADS = 200
 MAX_MESSAGE_CHARACTERS = 1000
 
 Json = Any
@@ -102,7 +104,11 @@ ONCE = retry_policy(repeatable=False)
 
 
 class ServiceClient:
-    """A service's base URL, its headers, and a keep-alive session for each thread."""
+    """A service's base URL and headers, and keep-alive connections that all threads share.
+
+    requests' adapters are used without a Session around them: no cookies, no redirects, no proxies
+    and no .netrc entry in place of our Authorization header.
+    """
 
     error: type[UpstreamError] = UpstreamError
 
@@ -110,20 +116,16 @@ class ServiceClient:
         self, base_url: str, headers: Mapping[str, str], read_timeout_seconds: float
     ) -> None:
         self._base_url = base_url
-        self._headers = {"User-Agent": USER_AGENT, "Accept": "application/json", **headers}
+        self._headers = {
+            "User-Agent": USER_AGENT,
+            "Accept": "application/json",
+            "Accept-Encoding": "gzip, deflate",
+            **headers,
+        }
         self._timeout = (CONNECT_TIMEOUT_SECONDS, read_timeout_seconds)
+        self._repeating = HTTPAdapter(pool_maxsize=MAX_THREADS, max_retries=REPEATABLE)
+        self._trying_once = HTTPAdapter(pool_maxsize=MAX_THREADS, max_retries=ONCE)
         self._local = threading.local()
-
-    def _session(self) -> requests.Session:
-        if not hasattr(self._local, "session"):
-            session = requests.Session()
-            # No proxies, and no .netrc entry in place of our Authorization header.
-            session.trust_env = False
-            session.headers.update(self._headers)
-            self._local.session = session
-        session = self._local.session
-        assert isinstance(session, requests.Session)  # noqa: S101  (threading.local is untyped)
-        return session
 
     def was_repeated(self) -> bool:
         """Whether this thread's last call took several tries, of which each may have acted."""
@@ -140,37 +142,18 @@ class ServiceClient:
         headers: Mapping[str, str] | None = None,
     ) -> Json:
         """The JSON of a 2xx answer; everything else raises this client's `error`."""
-        session = self._session()
-        url = self._base_url + path
-        adapter = session.get_adapter(url)
-        assert isinstance(adapter, HTTPAdapter)  # noqa: S101  (what requests mounts by default)
-        # The session belongs to this thread alone, so its adapter can carry this call's policy.
-        adapter.max_retries = REPEATABLE if repeatable else ONCE
+        request = requests.PreparedRequest()
+        all_headers = {**self._headers, **(headers or {})}
         self._local.was_repeated = False
-        for tries_left in (2, 1, 0) if repeatable else (0,):
-            try:
-                response = session.request(
-                    method,
-                    url,
-                    params=params,
-                    json=body,
-                    headers=headers,
-                    timeout=self._timeout,
-                    allow_redirects=False,
-                )
-                break
-            except requests.RequestException as error:
-                # urllib3 repeats what fails before the body; this broke off in the middle of it.
-                if tries_left and isinstance(error, ChunkedEncodingError):
-                    self._local.was_repeated = True
-                    continue
-                raise self.error(f"{method} {path}: {type(error).__name__}") from error
-        retries = getattr(response.raw, "retries", None)
-        self._local.was_repeated |= bool(retries and retries.history)
+        try:
+            request.prepare(method, self._base_url + path, all_headers, params=params, json=body)
+            response = self._send(request, repeatable=repeatable)
+        except requests.RequestException as error:
+            raise self.error(f"{method} {path}: {type(error).__name__}") from error
         if not 200 <= response.status_code < 300:
             message = message_of(response)
             # A service that repeats what it was sent must not make us pass a key on.
-            for key in keys_in({**self._headers, **(headers or {})}):
+            for key in keys_in(all_headers):
                 message = message.replace(key, "***")
             raise self.error(
                 message[:MAX_MESSAGE_CHARACTERS],
@@ -181,6 +164,23 @@ class ServiceClient:
             return parse_json(response.content)
         except (ValueError, RecursionError) as error:
             raise self.error(f"{method} {path}: the answer is no JSON") from error
+
+    def _send(self, request: requests.PreparedRequest, *, repeatable: bool) -> requests.Response:
+        """The whole answer. urllib3 repeats what fails before its body; this, what breaks off."""
+        adapter = self._repeating if repeatable else self._trying_once
+        for tries_left in (2, 1, 0) if repeatable else (0,):
+            try:
+                response = adapter.send(request, timeout=self._timeout)
+                _ = response.content
+            except ChunkedEncodingError:
+                if not tries_left:
+                    raise
+                self._local.was_repeated = True
+            else:
+                break
+        retries = getattr(response.raw, "retries", None)
+        self._local.was_repeated |= bool(retries and retries.history)
+        return response
 
 
 def keys_in(headers: Mapping[str, str]) -> list[str]:
