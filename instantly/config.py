@@ -1,5 +1,6 @@
 """The settings of the service, read once from the environment."""
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -65,6 +66,14 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
+def usable_cpu(text: str) -> int:
+    """A CPU that this process may run on."""
+    usable = os.sched_getaffinity(0)
+    if not text.isdecimal() or int(text) not in usable:
+        raise ValueError(f"must be one of the usable CPUs: {', '.join(map(str, sorted(usable)))}")
+    return int(text)
+
+
 def log_level(text: str) -> str:
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
@@ -103,6 +112,7 @@ class Settings:
     stats_excluded_domains: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains, ())
     database_pool_size: int = variable("DATABASE_POOL_SIZE", whole_number(1, 200), 8)
     web_threads: int = variable("WEB_THREADS", whole_number(2, 200), 48)
+    web_cpu: int | None = variable("WEB_CPU", usable_cpu)
     log_level: str = variable("LOG_LEVEL", log_level, "INFO")
 
     @classmethod

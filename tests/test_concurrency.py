@@ -22,7 +22,7 @@ import instantly.heartbeat
 import instantly.locks
 from instantly.config import Settings
 from instantly.context import EXTENSION
-from instantly.database import Database
+from instantly.database import Session
 
 ADD = ("POST", "/api/v2/leads/add")
 BUSY = {"error": "Another change of this campaign is in progress"}
@@ -331,15 +331,15 @@ def test_an_upload_that_lost_its_lock_takes_out_nothing_that_another_is_about_to
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reached, may_go_on = threading.Event(), threading.Event()
-    run = Database._run
+    run = Session._run
 
-    def stop_at_the_first_insert(self: Database, name: str, parameters: dict[str, Any]) -> Any:
+    def stop_at_the_first_insert(self: Session, name: str, parameters: dict[str, Any]) -> Any:
         if name == "insert_leads" and not reached.is_set():
             reached.set()
             assert may_go_on.wait(HANGING_SECONDS)
         return run(self, name, parameters)
 
-    monkeypatch.setattr(Database, "_run", stop_at_the_first_insert)
+    monkeypatch.setattr(Session, "_run", stop_at_the_first_insert)
     stand_in = places.upstreams.instantly_http
     with under_way(lambda: upload(apps[0], campaign, range(3))) as first:
         assert reached.wait(HANGING_SECONDS)

@@ -1,0 +1,28 @@
+"""The benchmarks run: what they measure is not asserted here."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+BENCHMARKS = Path(__file__).parent / "benchmarks"
+
+
+def test_every_row_of_the_benchmarks_can_be_driven(tmp_path: Path) -> None:
+    figures = tmp_path / "figures.json"
+    command = [sys.executable, str(BENCHMARKS), "--seconds", "0.2", "--connections", "4"]
+    command += ["--campaigns", "10", "--events", "100", "200", "--json", str(figures)]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    rows = json.loads(figures.read_text())
+    assert [row["row"] for row in rows] == [
+        "stats of a brand, 100 events",
+        "stats of a brand, 200 events",
+        "webhook, 2 kB",
+        "GET /campaigns/{id}",
+        "list 100 leads",
+        "list 1000 leads",
+        "create a campaign, 0 ms",
+        "add 1,000 leads, 20 ms",
+        "add 10,000 leads, 100 ms",
+    ]
+    assert all(row["requests"] > 0 and row["errors"] == 0 for row in rows)

@@ -1,0 +1,83 @@
+"""The statistics can be counted again from the events, and come out the same."""
+
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import Rows
+from flask.testing import FlaskClient
+
+from instantly.config import Settings
+from instantly.database import Database
+from instantly.rebuild import main, rebuild
+
+TYPES = [
+    *("email_sent", "email_opened", "link_clicked", "email_link_clicked", "reply_received"),
+    *("email_bounced", "auto_reply_received", "lead_not_interested", "lead_out_of_office"),
+    *("lead_unsubscribed", "lead_interested", "account_error", "Call back in Q4"),
+]
+ACTIVITY = "SELECT * FROM instantly_lead_activity ORDER BY campaign_id, lead_email, step"
+
+
+@pytest.fixture
+def recorded(client: FlaskClient, campaign: dict[str, Any]) -> None:
+    """Events of all kinds, with and without leads and steps, some of the sender to himself."""
+    chance = random.Random(7)
+    for number in range(300):
+        payload = {
+            "event_type": chance.choice(TYPES),
+            "campaign_id": campaign["instantlyCampaignId"],
+            "lead_email": chance.choice(["A@x.example", "b@x.example", "me@y.example", None]),
+            "email_account": chance.choice(["me@y.example", None]),
+            "step": chance.choice([1, 2, None, 0]),
+            "n": number,
+        }
+        assert client.post("/webhooks/instantly", json=payload).get_json()["recorded"]
+
+
+def test_a_rebuild_changes_nothing_that_was_right(
+    recorded: None, settings: Settings, db: Rows
+) -> None:
+    before = db.all(ACTIVITY)
+    assert len(before) > 10
+    database = Database(settings.database_url, pool_size=1)
+    assert rebuild(database) == 1
+    database.close()
+    assert db.all(ACTIVITY) == before
+
+
+def test_a_rebuild_mends_what_was_wrong(
+    recorded: None, settings: Settings, db: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = db.all(ACTIVITY)
+    db.connection.execute("UPDATE instantly_lead_activity SET sent = sent + 1 WHERE step = 1")
+    db.connection.execute("DELETE FROM instantly_lead_activity WHERE step = 2")
+    environment = {
+        "INSTANTLY_SERVICE_DATABASE_URL": settings.database_url,
+        "INSTANTLY_SERVICE_API_KEY": "service-key",
+        "KEY_SERVICE_URL": settings.key_service_url,
+        "KEY_SERVICE_API_KEY": "keys-key",
+        "RUNS_SERVICE_URL": settings.runs_service_url,
+        "RUNS_SERVICE_API_KEY": "runs-key",
+    }
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    main()
+    assert db.all(ACTIVITY) == before
+
+
+def test_a_rebuild_without_configuration_says_what_is_missing() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "instantly.rebuild"],
+        cwd=Path(__file__).parents[1],
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "INSTANTLY_SERVICE_DATABASE_URL is missing" in ended.stderr
