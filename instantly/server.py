@@ -36,6 +36,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
 
     def init_process(self) -> None:
         self.deadlines: dict[TConn, float] = {}
+        self.next_look = 0.0
         super().init_process()
 
     def handle(self, conn: TConn) -> object:
@@ -51,12 +52,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return keep_open
 
     def notify(self) -> None:
-        """Called once a second. Ends the reading of overdue requests; a request that was read in
-        time only loses its keep-alive by that, and can still be answered.
+        """Called at least once a second. Ends the reading of overdue requests; one that was read
+        in time only loses its keep-alive by that, and can still be answered.
         """
         super().notify()
+        now = time.monotonic()
+        if now < self.next_look:
+            return
+        self.next_look = now + 1.0
         for conn, deadline in list(self.deadlines.items()):
-            if time.monotonic() > deadline:
+            if now > deadline:
                 with suppress(OSError):  # the client is gone
                     conn.sock.shutdown(socket.SHUT_RD)
 
