@@ -19,6 +19,8 @@ from instantly.context import parts
 
 ALIVE_SECONDS = 20
 DATABASE_PAUSES_SECONDS = (0.2, 1.0, 3.0)
+# What log lines begin with that somebody has to act upon.
+BY_HAND = "needs cleaning up by hand"
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +31,10 @@ class BilledRun:
     def __init__(self, run_id: str) -> None:
         self.id = run_id
         self.cost: tuple[str, int] | None = None
-        self._undo: list[tuple[str, Callable[[], object]]] = []
+        self._undo: list[tuple[object, Callable[[], object]]] = []
 
-    def on_failure(self, what: str, undo: Callable[[], object]) -> None:
-        """Remembers how to take a step back; `what` names it and its ids for whoever cleans up."""
+    def on_failure(self, what: object, undo: Callable[[], object]) -> None:
+        """Remembers how to take a step back; `what`, as a text, names it and its ids then."""
         self._undo.append((what, undo))
 
     def bill(self, cost_name: str, quantity: int) -> None:
@@ -73,10 +75,10 @@ def billed_run(
         )
     except RunsServiceError as error:
         if error.status is None or error.status >= 500:
-            logger.error("runs-service may hold an open run for %s: its answer was lost", subject)
+            logger.error("%s: runs-service may hold an open run for %s", BY_HAND, subject)
         raise
     run = BilledRun(run_id)
-    with parts().heartbeat.keeping("update_open_run", run_id=run.id, seconds=ALIVE_SECONDS):
+    with parts().heartbeat.keeping("update_open_run", run.id, ALIVE_SECONDS):
         try:
             database.execute(
                 "insert_open_run",
@@ -87,7 +89,7 @@ def billed_run(
             )
             yield run
             if run.cost:
-                runs.add_costs(run.id, *run.cost)
+                log_cost(run.id, *run.cost)
         except BaseException as error:
             run.take_back()
             end(run.id, "failed", f"{type(error).__name__}: {error}")
@@ -96,20 +98,32 @@ def billed_run(
         end(run.id, "completed")
 
 
+def log_cost(run_id: str, cost_name: str, quantity: int) -> None:
+    try:
+        parts().runs.add_costs(run_id, cost_name, quantity)
+    except RunsServiceError as error:
+        if error.status is None or error.status >= 500:
+            logger.error("%s: run %s may hold %s times %d", BY_HAND, run_id, cost_name, quantity)
+        raise
+
+
 def end(run_id: str, outcome: str, error: str | None = None) -> None:
     """Tells runs-service; what it could not be told is left to `python -m instantly.cleanup`."""
-    database = parts().database
-
-    def tell() -> None:
-        parts().runs.end_run(run_id, outcome, error)
-        database.execute("delete_open_run", run_id=run_id)
-
     # Remembered first: should the process die meanwhile, what is done does not end as failed.
-    attempt(
-        f"run {run_id}: remember that it is {outcome}",
-        lambda: database.execute("update_open_run_outcome", run_id=run_id, outcome=outcome),
+    note("update_open_run_outcome", run_id=run_id, outcome=outcome)
+    told = attempt(
+        f"run {run_id}: end as {outcome}", lambda: parts().runs.end_run(run_id, outcome, error)
     )
-    attempt(f"run {run_id}: end as {outcome}", tell)
+    if told is None:
+        note("delete_open_run", run_id=run_id)
+
+
+def note(statement: str, **values: str) -> None:
+    """Keeps our own list of open runs; a row that stays behind is what the cleanup is for."""
+    try:
+        parts().database.execute(statement, **values)
+    except OperationalError:
+        logger.warning("open runs: %s failed for run %s", statement, values["run_id"])
 
 
 def patiently(step: Callable[[], object]) -> None:
@@ -123,11 +137,11 @@ def patiently(step: Callable[[], object]) -> None:
     step()
 
 
-def attempt(what: str, step: Callable[[], object]) -> Exception | None:
+def attempt(what: object, step: Callable[[], object]) -> Exception | None:
     """Does a step whose failure must not replace the outcome; it is logged loudly instead."""
     try:
         step()
     except Exception as error:
-        logger.exception("needs cleaning up by hand: %s", what)
+        logger.exception("%s: %s", BY_HAND, what)
         return error
     return None

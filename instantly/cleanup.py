@@ -1,6 +1,5 @@
 """python -m instantly.cleanup: ends the runs of dead processes, and names what may be left over."""
 
-import logging
 import os
 import sys
 
@@ -14,8 +13,6 @@ LEFT_OVER = {
     "campaign-create": "Instantly may hold a draft (which never sends), or no cost may be logged",
     "leads-add": "Instantly may hold leads that a repeat will adopt, or no cost may be logged",
 }
-
-logger = logging.getLogger(__name__)
 
 
 def clean_up(database: Database, runs: RunsServiceClient) -> list[str]:

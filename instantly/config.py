@@ -37,6 +37,7 @@ def http_url(text: str) -> str:
     if (
         not re.fullmatch(r"https?://[!-~]+", text)
         or not parts.hostname
+        or "@" in parts.netloc  # requests would put it in place of our own Authorization
         or parts.query
         or parts.fragment
     ):

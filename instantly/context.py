@@ -1,5 +1,6 @@
 """What the views work with: the parts of the running service, and the organisation's workspace."""
 
+import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -43,26 +44,26 @@ def database() -> Database:
     return parts().database
 
 
-def uuid_or_not_found(text: str, error: str) -> str:
-    """The id in its canonical form; what is no UUID names nothing that exists."""
+def uuid_or_not_found(campaign_id: str) -> str:
+    """The id in its canonical form; what is no UUID names no campaign."""
     try:
-        found = str(UUID(text))
+        found = str(UUID(campaign_id))
     except ValueError:
-        raise NotFound(error) from None
-    if found != text.lower():
-        raise NotFound(error)
+        raise NotFound("Campaign not found") from None
+    if found != campaign_id.lower():
+        raise NotFound("Campaign not found")
     return found
 
 
 def fetch_campaign(campaign_id: str) -> dict[str, Any]:
     """The campaign as the API shows it, or 404."""
     answer = campaign_answer("select_campaign", campaign_id)
-    return cast(dict[str, Any], answer.get_json()["campaign"])
+    return cast(dict[str, Any], json.loads(answer.get_data())["campaign"])
 
 
 def campaign_answer(statement: str, campaign_id: str, **parameters: object) -> Response:
     """The JSON text that a statement makes of a campaign, or 404."""
-    campaign_id = uuid_or_not_found(campaign_id, "Campaign not found")
+    campaign_id = uuid_or_not_found(campaign_id)
     return json_answer(statement, campaign_id=campaign_id, **parameters)
 
 
@@ -88,7 +89,9 @@ def calls_others(view: Callable[..., ResponseReturnValue]) -> Callable[..., Resp
 
 
 def json_answer(statement: str, **parameters: object) -> Response:
-    """The JSON text that a statement makes of a whole answer; no row means no campaign."""
+    """The JSON text that a statement makes of a whole answer; no row means that its campaign is
+    unknown, a statement about anything else always has one.
+    """
     row = database().fetch_one(statement, **parameters)
     if row is None:
         raise NotFound("Campaign not found")

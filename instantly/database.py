@@ -48,6 +48,8 @@ def load_statements(directory: Path) -> dict[str, str]:
                 raise ValueError(f"{path.name}: {block['name']} stands twice")
             statements[block["name"]] = block["statement"]
             position = block.end()
+    if not statements:
+        raise ValueError(f"{directory}: no statements: the service runs from its own folder")
     return statements
 
 
@@ -78,8 +80,9 @@ class Pool:
     restart weeds out one dead connection a second; here a caller is served or refused at once.
     """
 
-    def __init__(self, url: str, size: int) -> None:
+    def __init__(self, url: str, size: int, deadline_seconds: float | None) -> None:
         self._url = url
+        self._deadline_seconds = deadline_seconds
         self._free: list[DeadlineConnection] = []
         self._slots = BoundedSemaphore(size)
 
@@ -96,6 +99,10 @@ class Pool:
             connection = self._take()
             try:
                 yield connection
+            except errors.ReadOnlySqlTransaction as error:
+                # The server is a primary no more: the next connection finds the new one.
+                connection.close()
+                raise OperationalError("the server only reads") from error
             finally:
                 self._give_back(connection)
         finally:
@@ -118,7 +125,7 @@ class Pool:
 
     def _connect(self) -> DeadlineConnection:
         try:
-            return DeadlineConnection.connect(
+            connection = DeadlineConnection.connect(
                 self._url,
                 autocommit=True,
                 row_factory=dict_row,
@@ -127,6 +134,9 @@ class Pool:
             )
         except OperationalError as error:
             raise NotConnected(str(error)) from error
+        if self._deadline_seconds is not None:
+            connection.deadline_seconds = self._deadline_seconds
+        return connection
 
 
 def is_alive(connection: DeadlineConnection) -> bool:
@@ -162,9 +172,9 @@ class Session:
 class Database(Session):
     """Runs the named statements on pooled connections, each statement its own transaction."""
 
-    def __init__(self, url: str, pool_size: int) -> None:
+    def __init__(self, url: str, pool_size: int, deadline_seconds: float | None = None) -> None:
         self._statements = load_statements(SQL_DIRECTORY)
-        self._pool = Pool(url, pool_size)
+        self._pool = Pool(url, pool_size, deadline_seconds)
         self._pinger = ThreadPoolExecutor(1, thread_name_prefix="ping")
 
     def close(self) -> None:

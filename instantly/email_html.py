@@ -23,7 +23,7 @@ INLINE = frozenset(
     " video wbr".split()
 )
 ELEMENTS = BLOCK | INLINE
-TAG = re.compile(r"</?([a-z][a-z0-9]*)(?=[\s/>])[^>]*>", re.IGNORECASE)
+TAG = re.compile(r"</?([a-z][a-z0-9]*)(?=[\s/>])[^<>]*>", re.IGNORECASE)
 
 
 def email_html(body: str) -> str:

@@ -107,7 +107,7 @@ def flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
                 inner, path if key == "_schema" else f"{path}.{key}" if path else str(key)
             ).items()
         }
-    return {path: [messages] if isinstance(messages, str) else list(messages)}
+    return {path or "body": [messages] if isinstance(messages, str) else list(messages)}
 
 
 def register_error_handlers(app: Flask) -> None:

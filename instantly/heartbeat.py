@@ -6,9 +6,9 @@ them they are renewed from one thread; when the process dies they fall silent, a
 
 import logging
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from instantly.database import Database
 
@@ -22,17 +22,20 @@ class Heartbeat:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._renewals: dict[object, tuple[str, dict[str, Any]]] = {}
+        self._kept: defaultdict[tuple[str, int], set[str]] = defaultdict(set)
         self._lock = threading.Lock()
         self._thread: threading.Thread | None = None
         self._closed = threading.Event()
 
     @contextmanager
-    def keeping(self, statement: str, **parameters: Any) -> Iterator[None]:
-        """Runs the statement every HEARTBEAT_SECONDS as long as the block lasts."""
-        token = object()
+    def keeping(self, statement: str, holder: str, seconds: int) -> Iterator[None]:
+        """Runs the statement for this holder again and again as long as the block lasts.
+
+        One statement renews all holders of a kind: a beat must not take longer with more of them.
+        """
         with self._lock:
-            self._renewals[token] = (statement, parameters)
+            holders = self._kept[statement, seconds]
+            holders.add(holder)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
                 self._thread.start()
@@ -40,7 +43,7 @@ class Heartbeat:
             yield
         finally:
             with self._lock:
-                del self._renewals[token]
+                holders.remove(holder)
 
     def close(self) -> None:
         self._closed.set()
@@ -48,10 +51,10 @@ class Heartbeat:
     def _beat(self) -> None:
         while not self._closed.wait(HEARTBEAT_SECONDS):
             with self._lock:
-                renewals = list(self._renewals.values())
-            for statement, parameters in renewals:
+                kept = [(kind, list(holders)) for kind, holders in self._kept.items() if holders]
+            for (statement, seconds), holders in kept:
                 try:
-                    self._database.execute(statement, **parameters)
+                    self._database.execute(statement, holders=holders, seconds=seconds)
                 except Exception:
                     # The next beat tries again; the rows outlive several of them.
                     logger.warning("heartbeat: %s failed", statement, exc_info=True)

@@ -17,7 +17,7 @@ from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
 from instantly.billing import BilledRun
-from instantly.context import database, parts
+from instantly.context import database, parts, uuid_or_not_found
 from instantly.database import NotConnected, Row, Session
 from instantly.errors import ApiError, InvalidRequest
 from instantly.inputs import json_body
@@ -48,9 +48,11 @@ def idempotent(view: View) -> View:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return view(*args, **kwargs)
+        request_hash = hashlib.sha256(canonical_json(json_body()).encode()).digest()
         if not SANE_KEY.fullmatch(key):
             raise InvalidRequest({"Idempotency-Key": ["Must be 1 to 255 printable characters."]})
-        request_hash = hashlib.sha256(canonical_json(json_body()).encode()).digest()
+        for campaign_id in kwargs.values():
+            uuid_or_not_found(campaign_id)
         claim = Claim(key, request.method, request.path, str(uuid4()))
         if not database().fetch_one(
             "upsert_idempotency_key",
@@ -59,9 +61,7 @@ def idempotent(view: View) -> View:
             seconds=ALIVE_SECONDS,
         ):
             return replayed(claim, request_hash)
-        with parts().heartbeat.keeping(
-            "update_idempotency_key", **asdict(claim), seconds=ALIVE_SECONDS
-        ):
+        with parts().heartbeat.keeping("update_idempotency_key", claim.holder, ALIVE_SECONDS):
             g.claim = claim
             response = answer_of(view, *args, **kwargs)
             settle(claim, response)

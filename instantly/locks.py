@@ -15,7 +15,8 @@ from instantly.errors import ApiError
 
 LOCK_SECONDS = 20
 WAIT_SECONDS = 30.0
-POLL_SECONDS = 0.05
+FIRST_PAUSE_SECONDS = 0.02
+LONGEST_PAUSE_SECONDS = 0.5
 
 Scope = Literal["leads", "status"]
 
@@ -43,12 +44,14 @@ def campaign_lock(campaign_id: str, scope: Scope) -> Iterator[str]:
     holder = str(uuid4())
     lock = {"campaign_id": campaign_id, "scope": scope, "holder": holder}
     deadline = time.monotonic() + WAIT_SECONDS
+    pause = FIRST_PAUSE_SECONDS
     while not database.fetch_one("upsert_campaign_lock", **lock, seconds=LOCK_SECONDS):
         if time.monotonic() > deadline:
             raise Busy
-        time.sleep(POLL_SECONDS)
+        time.sleep(pause)
+        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     try:
-        with parts().heartbeat.keeping("update_campaign_lock", **lock, seconds=LOCK_SECONDS):
+        with parts().heartbeat.keeping("update_campaign_lock", holder, LOCK_SECONDS):
             yield holder
     finally:
         try:

@@ -33,6 +33,8 @@ def read_migrations(directory: Path) -> list[tuple[str, str, str]]:
 def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
     """Applies what is missing, one transaction a file, and returns the names of those files."""
     migrations = read_migrations(directory)
+    if not migrations:
+        raise MigrationError(f"{directory}: no migrations: this runs from the service's folder")
     known = [(name, checksum) for name, _, checksum in migrations]
     applied_now: list[str] = []
     with psycopg.connect(url, autocommit=True) as connection:

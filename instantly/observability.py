@@ -39,6 +39,8 @@ def configure_logging(level: str) -> None:
     root.handlers = [handler]
     root.propagate = False
     root.setLevel(level)
+    # It warns of each retry, with the URL.
+    logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
 def observe_requests(app: Flask) -> None:

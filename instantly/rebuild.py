@@ -7,11 +7,15 @@ changes. Campaign by campaign: deliveries of the others go on.
 import os
 import sys
 
+import psycopg
 from psycopg.types.json import Jsonb
 
 from instantly.config import ConfigurationError, Settings
 from instantly.database import Database
 from instantly.events import COUNTED_AS
+
+# For one campaign.
+MAX_SECONDS = 600.0
 
 
 def rebuild(database: Database) -> int:
@@ -33,9 +37,11 @@ def main() -> None:
         settings = Settings.from_environment(os.environ)
     except ConfigurationError as error:
         sys.exit(str(error))
-    database = Database(settings.database_url, pool_size=1)
+    database = Database(settings.database_url, pool_size=1, deadline_seconds=MAX_SECONDS)
     try:
         campaigns = rebuild(database)
+    except psycopg.Error as error:
+        sys.exit(f"Database: {type(error).__name__}: {error}")
     finally:
         database.close()
     sys.stdout.write(f"rebuilt the statistics of {campaigns} campaigns\n")

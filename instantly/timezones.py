@@ -7,9 +7,12 @@ the common names (New York, London, Tokyo, UTC), but nearly always holds one wit
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo, available_timezones, reset_tzpath
 
 DAYS_COMPARED = 366
+
+# The rules of the package tzdata, and never those that the machine's image happens to hold.
+reset_tzpath(to=())
 
 INSTANTLY_TIMEZONES: tuple[str, ...] = (
     "Etc/GMT+12",

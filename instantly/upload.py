@@ -38,31 +38,30 @@ class Upload:
         self._run = run
         self._lock_holder = lock_holder
         self._started = datetime.now(UTC)
+        self._created: list[str] = []
+        """lead ids"""
+        self._doubtful: list[str] = []
+        """addresses of calls whose answers were lost"""
 
-    def send(self, leads: list[Lead]) -> None:
+    def send(self, leads: Sequence[Lead]) -> None:
+        """Chunk by chunk. The leads that it creates are taken out of Instantly again on failure."""
+        self._run.on_failure(self, self._take_back)
         for chunk in chunks(leads, MAX_LEADS_A_CALL):
             self._send(chunk)
 
     def _send(self, chunk: Sequence[Lead]) -> None:
-        """One call. The leads that it creates are taken out of Instantly again on failure."""
         emails = [lead["email"] for lead in chunk]
-        created: list[str] = []
-        doubtful: list[str] = []
-        self._run.on_failure(
-            f"campaign {self._instantly_campaign_id}: delete the new leads in Instantly",
-            lambda: self._take_back(created, doubtful),
-        )
         try:
             answer = self._workspace.add_leads(self._instantly_campaign_id, chunk)
         except InstantlyError as error:
             if error.status is None or error.status >= 500 or self._workspace.was_repeated():
                 # Whether it acted is not known.
-                doubtful += emails
+                self._doubtful += emails
             raise
         if self._workspace.was_repeated():
             # A try whose answer was lost may have created what this one calls duplicates.
-            doubtful += emails
-        created += answer.created.values()
+            self._doubtful += emails
+        self._created += answer.created.values()
         lead_ids = {emails[index].lower(): lead_id for index, lead_id in answer.created.items()}
         missing = [email for email in emails if email.lower() not in lead_ids]
         # Instantly names only what it created: it may hold the others already (a lost answer, a
@@ -83,20 +82,20 @@ class Upload:
         created = moment_or_none(lead.get("timestamp_created"))
         return created is not None and created >= self._started - CLOCK_TOLERANCE
 
-    def _take_back(self, created: list[str], doubtful: list[str]) -> None:
-        """Deletes leads in Instantly.
+    def __str__(self) -> str:
+        return (
+            f"campaign {self._instantly_campaign_id} in Instantly: delete leads {self._created}"
+            f" and what a lost call made of {len(self._doubtful)} others"
+        )
 
-        Not without the lock: whoever has it now may have adopted them. Then they stay.
-        """
+    def _take_back(self) -> None:
+        """Not without the lock: whoever has it now may have adopted the leads. Then they stay."""
         if not is_locked_by(self._campaign_id, "leads", self._lock_holder):
-            raise RuntimeError(f"the lock was lost: leads stay in Instantly: {created} {doubtful}")
-        found = self._workspace.find_leads(self._instantly_campaign_id, doubtful)
+            raise RuntimeError("the lock was lost")
+        found = self._workspace.find_leads(self._instantly_campaign_id, self._doubtful)
         new = [lead["id"] for lead in found if self._is_new(lead)]
-        lead_ids = list(dict.fromkeys(created + new))
-        try:
-            self._workspace.delete_leads(self._instantly_campaign_id, lead_ids)
-        except InstantlyError as error:
-            raise RuntimeError(f"these leads stay in Instantly: {lead_ids}") from error
+        lead_ids = list(dict.fromkeys(self._created + new))
+        self._workspace.delete_leads(self._instantly_campaign_id, lead_ids)
 
 
 def refusal_reason(answer: AddedLeads, refused: int) -> str:

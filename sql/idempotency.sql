@@ -46,13 +46,11 @@ WHERE key = %(key)s
   AND path = %(path)s;
 
 -- name: update_idempotency_key
--- Says that the holder lives.
+-- Says that the holders live.
 UPDATE instantly_idempotency_keys
 SET alive_until = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE key = %(key)s
-  AND method = %(method)s
-  AND path = %(path)s
-  AND holder = %(holder)s;
+WHERE NOT is_final
+  AND holder = ANY (%(holders)s::uuid[]);
 
 -- name: update_idempotency_answer
 -- Keeps the answer with the act itself; final when nothing can go wrong any more.

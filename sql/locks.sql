@@ -11,12 +11,10 @@ WHERE lock.alive_until < clock_timestamp()
 RETURNING holder;
 
 -- name: update_campaign_lock
--- Says that the holder lives.
+-- Says that the holders live.
 UPDATE instantly_campaign_locks
 SET alive_until = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE campaign_id = %(campaign_id)s
-  AND scope = %(scope)s
-  AND holder = %(holder)s;
+WHERE holder = ANY (%(holders)s::uuid[]);
 
 -- name: select_campaign_lock
 -- Whether the lock is still the holder's.

@@ -7,10 +7,10 @@ VALUES (
 );
 
 -- name: update_open_run
--- Says that the run's process lives.
+-- Says that the runs' process lives.
 UPDATE instantly_open_runs
 SET alive_until = clock_timestamp() + make_interval(secs => %(seconds)s)
-WHERE run_id = %(run_id)s;
+WHERE run_id = ANY (%(holders)s::uuid[]);
 
 -- name: update_open_run_outcome
 -- The act has ended; runs-service is told next.

@@ -17,7 +17,7 @@ from werkzeug.test import TestResponse
 
 from instantly.config import USER_AGENT
 from instantly.context import EXTENSION
-from instantly.database import SQL_DIRECTORY, Database, load_statements
+from instantly.database import SQL_DIRECTORY, Database, Session, load_statements
 from instantly.sandbox.stand_in import RecordedRequest, StandIn
 
 CREATE = ("POST", "/api/v2/campaigns")
@@ -98,20 +98,18 @@ def fail_statement(
     monkeypatch: pytest.MonkeyPatch, statement: str, failure: Exception, *, acts: bool
 ) -> None:
     """Let a statement fail; with `acts` it does its work first, and only its answer is lost."""
-    for name in ("execute", "fetch_one", "fetch_all"):
-        monkeypatch.setattr(
-            Database, name, failing(getattr(Database, name), statement, failure, acts)
-        )
+    for runner in (Session, Database):
+        monkeypatch.setattr(runner, "_run", failing(runner._run, statement, failure, acts))
 
 
 def failing(
     run: Callable[..., Any], statement: str, failure: Exception, acts: bool
 ) -> Callable[..., Any]:
-    def run_or_fail(self: Database, name: str, /, **parameters: Any) -> Any:
+    def run_or_fail(self: Session, name: str, parameters: dict[str, Any]) -> Any:
         if name != statement:
-            return run(self, name, **parameters)
+            return run(self, name, parameters)
         if acts:
-            run(self, name, **parameters)
+            run(self, name, parameters)
         raise failure
 
     return run_or_fail

@@ -16,7 +16,7 @@ from psycopg import OperationalError
 from werkzeug.test import TestResponse
 
 from instantly.config import USER_AGENT
-from instantly.database import Database
+from instantly.database import Database, Session
 from instantly.sandbox.stand_in import RecordedRequest
 
 Campaign = dict[str, Any]
@@ -117,18 +117,18 @@ def watch_statements(
     this_thread = threading.get_ident()
 
     def watched(run: Callable[..., Any]) -> Callable[..., Any]:
-        def run_watched(self: Database, name: str, /, **parameters: Any) -> Any:
+        def run_watched(self: Session, name: str, parameters: dict[str, Any]) -> Any:
             if threading.get_ident() != this_thread:
-                return run(self, name, **parameters)
+                return run(self, name, parameters)
             before(name)
-            result = run(self, name, **parameters)
+            result = run(self, name, parameters)
             after(name)
             return result
 
         return run_watched
 
-    for method in ("fetch_one", "fetch_all", "execute"):
-        monkeypatch.setattr(Database, method, watched(getattr(Database, method)))
+    for runner in (Session, Database):
+        monkeypatch.setattr(runner, "_run", watched(runner._run))
 
 
 def fail_statement(

@@ -149,7 +149,8 @@ class ServiceClient:
             request.prepare(method, self._base_url + path, all_headers, params=params, json=body)
             response = self._send(request, repeatable=repeatable)
         except requests.RequestException as error:
-            raise self.error(f"{method} {path}: {type(error).__name__}") from error
+            # Not its text, which repeats the path: there may be an address in it.
+            raise self.error(type(error).__name__) from error
         if not 200 <= response.status_code < 300:
             message = message_of(response)
             # A service that repeats what it was sent must not make us pass a key on.
@@ -163,16 +164,16 @@ class ServiceClient:
         try:
             return parse_json(response.content)
         except (ValueError, RecursionError) as error:
-            raise self.error(f"{method} {path}: the answer is no JSON") from error
+            raise self.error("the answer is no JSON") from error
 
     def _send(self, request: requests.PreparedRequest, *, repeatable: bool) -> requests.Response:
         """The whole answer. urllib3 repeats what fails before its body; this, what breaks off."""
         adapter = self._repeating if repeatable else self._trying_once
         for tries_left in (2, 1, 0) if repeatable else (0,):
+            response = adapter.send(request, timeout=self._timeout)
             try:
-                response = adapter.send(request, timeout=self._timeout)
                 _ = response.content
-            except ChunkedEncodingError:
+            except (ChunkedEncodingError, requests.ConnectionError):
                 if not tries_left:
                     raise
                 self._local.was_repeated = True

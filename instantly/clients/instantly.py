@@ -129,9 +129,11 @@ class Workspace:
         """POST /campaigns → the campaign, a draft. Never repeated: it would make a second one."""
         campaign: dict[str, Any] = self._call("POST", "/campaigns", body=body, repeatable=False)
         try:
-            UUID(campaign["id"])
+            campaign["id"] = str(UUID(campaign["id"]))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InstantlyError("POST /campaigns: the answer holds no campaign id") from error
+        if not isinstance(campaign.get("email_list"), list):
+            campaign["email_list"] = []
         return campaign
 
     def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -250,8 +252,8 @@ class Workspace:
     def get_account(self, email: str) -> dict[str, Any]:
         """GET /accounts/{email} → the account; an unknown one raises with status 404."""
         account: dict[str, Any] = self._call("GET", f"/accounts/{quote(email, safe='')}")
-        if not is_address(account.get("email")):
-            raise InstantlyError("GET /accounts/{email}: the answer holds no address")
+        if str(account.get("email")).lower() != email.lower():
+            raise InstantlyError("GET /accounts/{email}: the answer is no such account")
         return account
 
     def switch_warmup(self, email: str, *, enabled: bool) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from psycopg.types.json import Json
 
-from instantly.billing import BilledRun, billed_run
+from instantly.billing import BY_HAND, BilledRun, billed_run
 from instantly.campaign_body import campaign_body
 from instantly.clients.instantly import InstantlyError, Workspace
 from instantly.context import (
@@ -79,7 +79,8 @@ def create_in_instantly(workspace: Workspace, campaign: dict[str, Any], run: Bil
     except InstantlyError as error:
         if error.status is None or error.status >= 500:
             logger.error(
-                "needs cleaning up by hand: Instantly may hold a draft campaign named %r (run %s)",
+                "%s: Instantly may hold a draft campaign named %r (run %s)",
+                BY_HAND,
                 campaign["name"],
                 run.id,
             )
@@ -91,7 +92,7 @@ def create_in_instantly(workspace: Workspace, campaign: dict[str, Any], run: Bil
     )
     senders = {sender.lower() for sender in campaign["account_ids"]}
     # Instantly has been seen to lose senders while they are being warmed up.
-    if not senders <= {str(sender).lower() for sender in created.get("email_list") or []}:
+    if not senders <= {str(sender).lower() for sender in created["email_list"]}:
         workspace.patch_campaign(instantly_campaign_id, {"email_list": campaign["account_ids"]})
     return instantly_campaign_id
 

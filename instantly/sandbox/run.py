@@ -9,8 +9,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import psycopg
 import requests
 from flask import Flask
+from psycopg.conninfo import conninfo_to_dict
 
 from instantly.config import USER_AGENT, ConfigurationError, Settings
 from instantly.migrate import MigrationError, migrate
@@ -83,7 +85,11 @@ PARTS = (
 
 
 def serve(stack: ExitStack, app: Flask, port: int) -> str:
-    return stack.enter_context(StandIn(app, port)).url
+    """On its usual port, or on any other when that is taken."""
+    try:
+        return stack.enter_context(StandIn(app, port)).url
+    except OSError:
+        return stack.enter_context(StandIn(app)).url
 
 
 def complete(stack: ExitStack, environment: dict[str, str]) -> list[tuple[str, str, str]]:
@@ -96,9 +102,17 @@ def complete(stack: ExitStack, environment: dict[str, str]) -> list[tuple[str, s
         given = all(environment.get(name) for name in part.variables)
         if not given:
             environment.update(part.start(stack, environment))
-        where = environment[part.variables[0]].rpartition("@")[2]
+        where = place(environment[part.variables[0]])
         table.append((part.name, "yours" if given else "stand-in", where))
     return table
+
+
+def place(url: str) -> str:
+    """Where a part runs, without the password that a connection string may hold."""
+    if url.startswith("http"):
+        return url
+    named = conninfo_to_dict(url)
+    return f"{named.get('host', 'localhost')}:{named.get('port', 5432)}/{named.get('dbname', '')}"
 
 
 def main() -> None:
@@ -110,7 +124,7 @@ def main() -> None:
             table = complete(stack, environment)
             settings = Settings.from_environment(environment)
             migrate(settings.database_url)
-        except (ConfigurationError, MigrationError, OSError) as error:
+        except (ConfigurationError, MigrationError, OSError, psycopg.Error) as error:
             sys.exit(str(error))
         url = f"http://127.0.0.1:{settings.port}"
         server = subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)

@@ -36,4 +36,6 @@ CREATE TABLE instantly_idempotency_keys (
   PRIMARY KEY (key, method, path)
 );
 
+CREATE INDEX instantly_idempotency_keys_by_holder
+  ON instantly_idempotency_keys (holder) WHERE NOT is_final;
 CREATE INDEX instantly_idempotency_keys_by_age ON instantly_idempotency_keys (created_at);

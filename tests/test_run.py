@@ -1,0 +1,110 @@
+"""`python app.py` starts everything, and the walk that it prints works as printed."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import requests
+from harness import ROOT, free_port, fresh_database
+
+from instantly.sandbox.postgres import LocalPostgres
+
+SECONDS_TO_START = 60
+BASH = shutil.which("bash")
+
+
+@pytest.fixture
+def printed(postgres: LocalPostgres, tmp_path: Path) -> Iterator[str]:
+    """What it prints once it answers. The database is ours, so that nothing of a user's is used."""
+    with fresh_database(postgres) as url:
+        port = free_port()
+        log = tmp_path / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                [sys.executable, "app.py"],
+                cwd=ROOT,
+                env={
+                    "PATH": os.environ["PATH"],
+                    "PORT": str(port),
+                    "INSTANTLY_SERVICE_DATABASE_URL": url,
+                },
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            deadline = time.monotonic() + SECONDS_TO_START
+            while not answers(port):
+                assert process.poll() is None, log.read_text()
+                assert time.monotonic() < deadline, log.read_text()
+                time.sleep(0.1)
+            yield log.read_text()
+        finally:
+            process.send_signal(signal.SIGTERM)
+            process.wait(30)
+        assert not answers(port)
+
+
+def answers(port: int) -> bool:
+    try:
+        return requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
+    except requests.ConnectionError:
+        return False
+
+
+@pytest.mark.skipif(not (BASH and shutil.which("curl")), reason="the walk is for bash and curl")
+def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path) -> None:
+    table, _, walk = printed.partition("# Try it")
+    assert [line.split()[:2] for line in table.splitlines() if line] == [
+        ["instantly-service", "this"],
+        ["PostgreSQL", "yours"],
+        ["Instantly", "stand-in"],
+        ["key-service", "stand-in"],
+        ["runs-service", "stand-in"],
+    ]
+    # What gunicorn and the service log comes behind it.
+    script = "# Try it" + walk.partition("\n[")[0].partition("\n{")[0]
+    script = script.replace("/tmp/campaign.json", str(tmp_path / "campaign.json"))  # noqa: S108
+    assert BASH
+    walked = subprocess.run(
+        [BASH, "-e", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
+    for part in (
+        '"status":"draft"',
+        '"added":2,"total":3,"duplicates":1,"rejected":[]',
+        '"status" : "active"',
+        '"email":"grace@example.com"',
+        '"emailsSent" : 4',
+        '"synced":12,"removed":0',
+        '"warmupEnabled":true',
+        '"costName":"instantly-lead-add","quantity":2',
+    ):
+        assert part in walked, part
+
+
+def test_half_a_configuration_is_refused_with_one_message() -> None:
+    ended = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "PORT": "nonsense",
+            "INSTANTLY_SERVICE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert ended.returncode != 0
+    assert "PORT must be a whole number" in ended.stderr
+    assert "Traceback" not in ended.stderr
