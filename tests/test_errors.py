@@ -11,10 +11,9 @@ from conftest import API_KEY, ORG, Upstreams, campaign_request
 from flask import Flask
 from flask.testing import FlaskClient
 from psycopg import OperationalError, errors
-from psycopg_pool import PoolTimeout
 from werkzeug.test import TestResponse
 
-from instantly.database import Database
+from instantly.database import Database, NotConnected
 
 LIMIT = 16 * 1024 * 1024
 SOME_ID = "0b6f4a52-6a6e-4b0e-9c0f-0d8a7c3a5d11"
@@ -500,7 +499,7 @@ def test_an_unexpected_error_says_nothing_of_itself(
     "failure",
     [
         OperationalError(SECRET_TEXT),
-        PoolTimeout(SECRET_TEXT),
+        NotConnected(SECRET_TEXT),
         errors.AdminShutdown(SECRET_TEXT),
         errors.CannotConnectNow(SECRET_TEXT),
         errors.TooManyConnections(SECRET_TEXT),
