@@ -19,6 +19,8 @@ AS_UNPRIVILEGED = [
     "--clear-groups",
     "--inh-caps=+dac_override",
     "--ambient-caps=+dac_override",
+    # initdb asks access(2) for its programs, which would not count the capability otherwise.
+    "--securebits=+no_setuid_fixup",
 ]
 
 
