@@ -14,6 +14,7 @@ from functools import partial
 
 from psycopg import OperationalError
 
+from instantly.clients.http import UpstreamError
 from instantly.clients.runs import RunsServiceError
 from instantly.context import parts
 
@@ -46,8 +47,11 @@ class BilledRun:
 
         Rows that cannot be deleted keep what they stand for: then nothing before them is undone.
         """
-        for what, undo in reversed(self._undo):
+        while self._undo:
+            what, undo = self._undo.pop()
             if isinstance(attempt(what, partial(patiently, undo)), OperationalError):
+                for left, _ in self._undo:
+                    logger.error("%s: %s", BY_HAND, left)
                 return
 
 
@@ -92,10 +96,16 @@ def billed_run(
                 log_cost(run.id, *run.cost)
         except BaseException as error:
             run.take_back()
-            end(run.id, "failed", f"{type(error).__name__}: {error}")
+            end(run.id, "failed", reason_of(error))
             raise
         # The work is done and billed: an error now would only invite a second act.
         end(run.id, "completed")
+
+
+def reason_of(error: BaseException) -> str:
+    """What runs-service is told; a database's words may name hosts and users."""
+    name = type(error).__name__
+    return f"{name}: {error}" if isinstance(error, UpstreamError) else name
 
 
 def log_cost(run_id: str, cost_name: str, quantity: int) -> None:
