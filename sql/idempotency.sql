@@ -1,17 +1,22 @@
 -- name: upsert_idempotency_key
 -- Claims a key that is new, older than a day, or left by a dead process before its act was stored;
 -- answers nothing otherwise. Removes some of the keys that are older than a day.
-WITH expired AS (
-  DELETE FROM instantly_idempotency_keys
-  WHERE (key, method, path) IN (
-    SELECT key, method, path
-    FROM instantly_idempotency_keys
-    WHERE created_at < clock_timestamp() - interval '24 hours'
-      AND (key, method, path) <> (%(key)s, %(method)s, %(path)s)
-    ORDER BY created_at
-    LIMIT 100
-    FOR UPDATE SKIP LOCKED
-  )
+-- (Chosen first and once: inside the DELETE the choice may be made again for every row.)
+WITH expired AS MATERIALIZED (
+  SELECT key, method, path
+  FROM instantly_idempotency_keys
+  WHERE created_at < clock_timestamp() - interval '24 hours'
+    AND (key, method, path) <> (%(key)s, %(method)s, %(path)s)
+  ORDER BY created_at
+  LIMIT 100
+  FOR UPDATE SKIP LOCKED
+),
+removed AS (
+  DELETE FROM instantly_idempotency_keys AS old
+  USING expired
+  WHERE old.key = expired.key
+    AND old.method = expired.method
+    AND old.path = expired.path
 )
 INSERT INTO instantly_idempotency_keys AS claim (
   key, method, path, request_hash, holder, alive_until
