@@ -62,7 +62,7 @@ def fetch_campaign(campaign_id: str) -> dict[str, Any]:
 
 
 def campaign_answer(statement: str, campaign_id: str, **parameters: object) -> Response:
-    """The JSON text that a statement makes of a campaign, or 404."""
+    """The JSON that a statement makes of a campaign, or 404."""
     campaign_id = uuid_or_not_found(campaign_id)
     return json_answer(statement, campaign_id=campaign_id, **parameters)
 
@@ -89,13 +89,13 @@ def calls_others(view: Callable[..., ResponseReturnValue]) -> Callable[..., Resp
 
 
 def json_answer(statement: str, **parameters: object) -> Response:
-    """The JSON text that a statement makes of a whole answer; no row means that its campaign is
-    unknown, a statement about anything else always has one.
+    """The JSON that a statement makes of a whole answer; no row means that its campaign is unknown,
+    a statement about anything else always has one.
     """
     row = database().fetch_one(statement, **parameters)
     if row is None:
         raise NotFound("Campaign not found")
-    return Response(row["body"] + "\n", mimetype="application/json")
+    return Response(row["body"] + b"\n", mimetype="application/json")
 
 
 def organization_workspace(clerk_org_id: str) -> Workspace:

@@ -2,7 +2,7 @@
 
 import re
 import select
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -10,7 +10,8 @@ from threading import BoundedSemaphore
 from typing import Any
 
 from psycopg import Connection, Cursor, OperationalError, errors
-from psycopg.abc import PQGen
+from psycopg.abc import Buffer, PQGen
+from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
 
@@ -53,6 +54,11 @@ def load_statements(directory: Path) -> dict[str, str]:
     return statements
 
 
+def text_array(words: Iterable[str]) -> str:
+    """PostgreSQL's text of an array of plain words, which need no quotes."""
+    return f"{{{','.join(words)}}}"
+
+
 class DeadlineConnection(Connection[Row]):
     """A connection that gives up waiting for a server that has fallen silent.
 
@@ -67,6 +73,13 @@ class DeadlineConnection(Connection[Row]):
         except errors._WaitTimeout as error:
             self.pgconn.finish()
             raise OperationalError("the server did not answer in time") from error
+
+
+class JsonText(Loader):
+    """JSON as its bytes: it goes to the caller as PostgreSQL made it."""
+
+    def load(self, data: Buffer) -> bytes:
+        return bytes(data)
 
 
 class NotConnected(OperationalError):
@@ -134,6 +147,7 @@ class Pool:
             )
         except OperationalError as error:
             raise NotConnected(str(error)) from error
+        connection.adapters.register_loader("json", JsonText)
         if self._deadline_seconds is not None:
             connection.deadline_seconds = self._deadline_seconds
         return connection

@@ -1,8 +1,8 @@
 -- name: select_accounts
--- The answer of GET /accounts as JSON text.
+-- The answer of GET /accounts as JSON.
 SELECT json_build_object(
   'accounts', coalesce(json_agg(account_json(account) ORDER BY lower(email)), '[]')
-)::text AS body
+) AS body
 FROM instantly_accounts AS account;
 
 -- name: upsert_accounts

@@ -20,7 +20,7 @@ RETURNING json_build_object(
 ) AS snapshot;
 
 -- name: select_stats
--- The answer of POST /stats as JSON text. What is NULL among the conditions does not restrict.
+-- The answer of POST /stats as JSON. What is NULL among the conditions does not restrict.
 WITH matching AS (
   SELECT id
   FROM instantly_campaigns
@@ -127,5 +127,5 @@ SELECT json_build_object(
     )
     FROM latest
   )
-)::text AS body
+) AS body
 FROM totals;

@@ -16,43 +16,43 @@ DELETE FROM instantly_campaigns
 WHERE id = %(campaign_id)s;
 
 -- name: select_campaign
--- The answer of GET /campaigns/{campaignId} as JSON text.
-SELECT json_build_object('campaign', campaign_json(campaign))::text AS body
+-- The answer of GET /campaigns/{campaignId} as JSON.
+SELECT json_build_object('campaign', campaign_json(campaign)) AS body
 FROM instantly_campaigns AS campaign
 WHERE id = %(campaign_id)s;
 
 -- name: select_campaigns_page
--- The answer of GET /campaigns/by-org/{orgId} as JSON text: one page, newest first.
+-- The answer of GET /campaigns/by-org/{orgId} as JSON: one page, newest first.
 WITH page AS (
-  SELECT position, campaign_json(campaign) AS document
-  FROM instantly_campaigns AS campaign
-  WHERE org_id = %(org_id)s
-    AND position < coalesce(%(cursor)s::bigint, 9223372036854775807)
-  ORDER BY position DESC
-  OFFSET %(skip)s::bigint
-  -- One more row than the page holds tells whether another page follows.
-  LIMIT %(limit)s::bigint + 1
-),
-shown AS (
-  SELECT *
-  FROM page
-  ORDER BY position DESC
-  LIMIT %(limit)s::bigint
+  SELECT array_agg(position) AS positions
+  FROM (
+    SELECT position
+    FROM instantly_campaigns
+    WHERE org_id = %(org_id)s
+      AND position < coalesce(%(cursor)s::bigint, 9223372036854775807)
+    ORDER BY position DESC
+    OFFSET %(skip)s::bigint
+    -- One more than the page holds tells whether another page follows.
+    LIMIT %(limit)s::bigint + 1
+  ) AS numbered
 )
 SELECT json_build_object(
-  'campaigns', coalesce((SELECT json_agg(document ORDER BY position DESC) FROM shown), '[]'),
-  'count', (SELECT count(*) FROM shown),
+  'campaigns', (
+    SELECT coalesce(json_agg(campaign_json(campaign) ORDER BY position DESC), '[]')
+    FROM instantly_campaigns AS campaign
+    WHERE org_id = %(org_id)s
+      AND position <= positions[1]
+      AND position >= positions[least(%(limit)s, cardinality(positions))]
+  ),
+  'count', least(%(limit)s, coalesce(cardinality(positions), 0)),
   'total', (SELECT count(*) FROM instantly_campaigns WHERE org_id = %(org_id)s),
-  'nextCursor', (
-    SELECT min(position)::text
-    FROM shown
-    WHERE (SELECT count(*) FROM page) > %(limit)s::bigint
-  )
-)::text AS body;
+  'nextCursor', CASE WHEN cardinality(positions) > %(limit)s THEN positions[%(limit)s]::text END
+) AS body
+FROM page;
 
 -- name: update_campaign_status
--- What PATCH /campaigns/{campaignId}/status leaves, and its answer as JSON text.
+-- What PATCH /campaigns/{campaignId}/status leaves, and its answer as JSON.
 UPDATE instantly_campaigns AS campaign
 SET status = %(status)s, updated_at = clock_timestamp()
 WHERE id = %(campaign_id)s
-RETURNING json_build_object('campaign', campaign_json(campaign))::text AS body;
+RETURNING json_build_object('campaign', campaign_json(campaign)) AS body;

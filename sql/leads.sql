@@ -61,22 +61,20 @@ WHERE campaign_id = %(campaign_id)s
   AND run_id = %(run_id)s;
 
 -- name: select_leads_page
--- The answer of GET /campaigns/{campaignId}/leads as JSON text: one page, oldest first.
+-- The answer of GET /campaigns/{campaignId}/leads as JSON: one page, oldest first.
 -- No row at all when there is no such campaign.
 WITH page AS (
-  SELECT *
-  FROM instantly_leads
-  WHERE campaign_id = %(campaign_id)s
-    AND position > coalesce(%(cursor)s::bigint, 0)
-  ORDER BY position
-  OFFSET %(skip)s::bigint
-  LIMIT %(limit)s::bigint + 1
-),
-shown AS (
-  SELECT *
-  FROM page
-  ORDER BY position
-  LIMIT %(limit)s::bigint
+  SELECT array_agg(position) AS positions
+  FROM (
+    SELECT position
+    FROM instantly_leads
+    WHERE campaign_id = %(campaign_id)s
+      AND position > coalesce(%(cursor)s::bigint, 0)
+    ORDER BY position
+    OFFSET %(skip)s::bigint
+    -- One more than the page holds tells whether another page follows.
+    LIMIT %(limit)s::bigint + 1
+  ) AS numbered
 )
 SELECT json_build_object(
   'leads', (
@@ -96,17 +94,17 @@ SELECT json_build_object(
         run_id AS "runId",
         api_time(created_at) AS "createdAt",
         api_time(updated_at) AS "updatedAt"
-      FROM shown
+      FROM instantly_leads
+      WHERE campaign_id = %(campaign_id)s
+        AND position >= positions[1]
+        AND position <= positions[least(%(limit)s, cardinality(positions))]
       ORDER BY position
     ) AS lead
   ),
-  'count', (SELECT count(*) FROM shown),
+  'count', least(%(limit)s, coalesce(cardinality(positions), 0)),
   'total', (SELECT count(*) FROM instantly_leads WHERE campaign_id = %(campaign_id)s),
-  'nextCursor', (
-    SELECT max(position)::text
-    FROM shown
-    WHERE (SELECT count(*) FROM page) > %(limit)s::bigint
-  )
-)::text AS body
+  'nextCursor', CASE WHEN cardinality(positions) > %(limit)s THEN positions[%(limit)s]::text END
+) AS body
 FROM instantly_campaigns AS campaign
+CROSS JOIN page
 WHERE campaign.id = %(campaign_id)s;

@@ -1,5 +1,6 @@
 """Figures: a campaign's analytics from Instantly, and statistics over our events."""
 
+import json
 from typing import Any
 
 from flask import Blueprint, Response
@@ -39,7 +40,7 @@ def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
         unsubscribed=count(figures, "unsubscribed_count"),
         raw_data=None if figures is None else storable_json(canonical_json(figures)),
     )
-    return {"analytics": figures, "snapshot": row and row["snapshot"]}
+    return {"analytics": figures, "snapshot": row and json.loads(row["snapshot"])}
 
 
 def count(figures: dict[str, Any] | None, *names: str) -> int:
