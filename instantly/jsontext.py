@@ -6,6 +6,7 @@ import re
 from typing import Any, NoReturn
 
 MAX_DIGITS = 1000
+CANONICAL_ENCODER = json.JSONEncoder(sort_keys=True, separators=(",", ":"))
 
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 # NUL and half surrogate pairs reach a JSON text only as escapes.
@@ -47,7 +48,7 @@ def parse_json_leniently(data: bytes) -> Any:
 
 def canonical_json(value: Any) -> str:
     """The same for the same value, whatever the order of its keys. Plain ASCII."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return CANONICAL_ENCODER.encode(value)
 
 
 def storable_json(canonical: str) -> str:

@@ -11,6 +11,8 @@ from uuid import uuid4
 from flask import Flask, Response, g, has_request_context, request
 
 SANE_REQUEST_ID = re.compile(r"[ -~]{1,128}")
+# Made once: json.dumps makes one for every line.
+ENCODER = json.JSONEncoder(ensure_ascii=False)
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +31,12 @@ class JsonFormatter(logging.Formatter):
         line.update(getattr(record, "fields", {}))
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False)
+        return ENCODER.encode(line)
 
 
 def configure_logging(level: str) -> None:
+    # Nothing of this is in a line.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger("instantly")

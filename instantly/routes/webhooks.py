@@ -6,6 +6,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from instantly.context import calls_others, database, organization_workspace, parts
+from instantly.database import text_array
 from instantly.errors import ApiError, InvalidRequest
 from instantly.events import (
     CAMPAIGN_STATUS,
@@ -22,6 +23,10 @@ from instantly.schemas import Recovery
 
 DISABLED = -1
 UNKNOWN_CAMPAIGN = "unknown campaign"
+
+# Text that PostgreSQL reads as arrays: psycopg would make it of the lists for every delivery.
+WEAKER_ARRAYS = {status: text_array(weaker) for status, weaker in WEAKER_STATUSES.items()}
+LABELS_ARRAY = text_array(sorted(LABELS))
 
 bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
 
@@ -86,9 +91,9 @@ def record(event: Event, payload: dict[str, Any]) -> str:
         payload=storable_json(canonical),
         counted_as=event.counted_as,
         lead_status=lead_status,
-        weaker_statuses=WEAKER_STATUSES[lead_status] if lead_status else [],
+        weaker_statuses=WEAKER_ARRAYS[lead_status] if lead_status else "{}",
         is_label=lead_status in LABELS,
-        labels=list(LABELS),
+        labels=LABELS_ARRAY,
         campaign_status=CAMPAIGN_STATUS.get(event.event_type),
     )
     if row is None or not row["known"]:
