@@ -67,11 +67,13 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def usable_cpu(text: str) -> int:
-    """A CPU that this process may run on."""
-    usable = os.sched_getaffinity(0)
+def cpu_choice(text: str) -> str | int:
+    """ "auto", "off", or the number of a CPU that this process may run on."""
+    if text.lower() in ("auto", "off"):
+        return text.lower()
+    usable = sorted(os.sched_getaffinity(0))
     if not text.isdecimal() or int(text) not in usable:
-        raise ValueError(f"must be one of the usable CPUs: {', '.join(map(str, sorted(usable)))}")
+        raise ValueError(f"must be auto, off or a usable CPU: {', '.join(map(str, usable))}")
     return int(text)
 
 
@@ -113,7 +115,7 @@ class Settings:
     stats_excluded_domains: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains, ())
     database_pool_size: int = variable("DATABASE_POOL_SIZE", whole_number(1, 200), 8)
     web_threads: int = variable("WEB_THREADS", whole_number(2, 200), 48)
-    web_cpu: int | None = variable("WEB_CPU", usable_cpu)
+    web_cpu: str | int = variable("WEB_CPU", cpu_choice, "auto")
     log_level: str = variable("LOG_LEVEL", log_level, "INFO")
 
     @classmethod

@@ -18,6 +18,7 @@ from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
+from instantly.affinity import Claim, claim_cpu
 from instantly.config import ConfigurationError, Settings
 
 # A client has this long to send a request, headers and body, before its thread is freed.
@@ -33,6 +34,8 @@ except ConfigurationError as error:
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threads, but slow clients do not hold one for ever."""
+
+    cpu_claim: Claim | None = None
 
     def init_process(self) -> None:
         self.deadlines: dict[TConn, float] = {}
@@ -51,6 +54,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
             say_farewell(conn.sock)
         return keep_open
 
+    def handle_quit(self, sig: int, frame: object) -> None:
+        """SIGQUIT: at once, which nothing here minds.
+
+        gunicorn's own would wait for the requests, and for a lock of the thread pool that the main
+        thread may hold: it is this thread that the signal interrupts.
+        """
+        os._exit(0)
+
     def notify(self) -> None:
         """Called at least once a second. Ends the reading of overdue requests; one that was read
         in time only loses its keep-alive by that, and can still be answered.
@@ -66,13 +77,14 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     conn.sock.shutdown(socket.SHUT_RD)
 
 
-def post_fork(server: Arbiter, worker: ThreadWorker) -> None:
-    """Binds the process to a CPU, where one is its own.
-
-    Threads on several CPUs hand the interpreter's lock to and fro, for half of all CPU time.
-    """
-    if settings.web_cpu is not None:
-        os.sched_setaffinity(0, {settings.web_cpu})
+def post_fork(server: Arbiter, worker: Worker) -> None:
+    """Binds the process to one CPU: the one that is set, or one of its own."""
+    cpu = settings.web_cpu
+    if cpu == "auto" and server.cfg.workers == 1:
+        worker.cpu_claim = claim_cpu()
+        cpu = worker.cpu_claim.cpu if worker.cpu_claim else "off"
+    if isinstance(cpu, int):
+        os.sched_setaffinity(0, {cpu})
 
 
 def say_farewell(sock: socket.socket) -> None:

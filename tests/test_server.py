@@ -2,6 +2,7 @@
 
 import json
 import os
+import random
 import re
 import shlex
 import shutil
@@ -12,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ import pytest
 import requests
 from conftest import Upstreams, campaign_request
 
+from instantly.affinity import Claim, claim_cpu
 from instantly.config import VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -224,6 +226,23 @@ def test_a_request_in_flight_is_finished_before_it_stops(
     assert len(server.request_log("/campaigns")) == 1
 
 
+def test_sigquit_ends_it_at_once_whatever_it_is_doing(
+    environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
+) -> None:
+    upstreams.keys_http.fail("GET", "/internal/keys/.*", how="hang")
+    with ThreadPoolExecutor(1) as caller, started(web_command(), environment, tmp_path) as server:
+        server.wait_until_it_answers()
+        call = caller.submit(
+            server.call, "POST", "/campaigns", json=campaign_request(), headers=KEY_HEADER
+        )
+        upstreams.keys_http.wait_until_hanging()
+        server.process.send_signal(signal.SIGQUIT)
+        with pytest.raises(requests.ConnectionError):
+            call.result(HANGING_SECONDS)
+        assert server.process.wait(HANGING_SECONDS) == 0
+    upstreams.keys_http.release()
+
+
 def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
     server: Server, upstreams: Upstreams, database_url: str
 ) -> None:
@@ -257,3 +276,46 @@ def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
     for secret in [*hidden, "wrong-key-hush", "ada@example.com", "org-1"]:
         assert secret not in server.output
         assert secret not in server.errors
+
+
+def cpus_of(server: Server) -> set[int]:
+    """Where the threads of the worker may run."""
+    pid = server.process.pid
+    (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    found = [
+        re.search(r"Cpus_allowed_list:\s*(\S+)", (task / "status").read_text())
+        for task in Path(f"/proc/{worker}/task").iterdir()
+    ]
+    (listed,) = {match[1] for match in found if match}
+    ends = [[int(end) for end in part.split("-")] for part in listed.split(",")]
+    return {cpu for first, *last in ends for cpu in range(first, (last or [first])[0] + 1)}
+
+
+def cpus_with(environment: dict[str, str], choice: str, folder: Path) -> set[int]:
+    settings = with_a_free_port({**environment, "WEB_CPU": choice})
+    with started(web_command(), settings, folder) as server:
+        server.wait_until_it_answers()
+        return cpus_of(server)
+
+
+def test_a_server_runs_where_it_is_told_to(environment: dict[str, str], tmp_path: Path) -> None:
+    usable = os.sched_getaffinity(0)
+    chosen = random.choice(sorted(usable))
+    assert cpus_with(environment, "off", tmp_path) == usable
+    assert cpus_with(environment, str(chosen), tmp_path) == {chosen}
+
+
+def test_servers_side_by_side_choose_different_cpus(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
+    usable = os.sched_getaffinity(0)
+    claims = [claim for _ in usable if (claim := claim_cpu())]
+    if not claims:
+        pytest.skip("this machine restricts CPUs, or others hold them all")
+    with ExitStack() as stack:
+        for claim in claims[1:]:
+            stack.callback(claim.close)
+        claims[0].close()
+        assert cpus_with(environment, "auto", tmp_path) == {claims[0].cpu}
+        stack.callback(Claim(claims[0].cpu).close)
+        assert cpus_with(environment, "auto", tmp_path) == usable
