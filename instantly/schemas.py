@@ -2,6 +2,7 @@
 
 import re
 from datetime import UTC, date, datetime
+from functools import cache
 from typing import Any, ClassVar
 
 from marshmallow import (
@@ -31,6 +32,12 @@ DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", 
 def camel_case(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
+
+
+@cache
+def instance(schema: type[Schema]) -> Schema:
+    """One for all requests and threads: each that is made copies all of its fields."""
+    return schema()
 
 
 class CamelCaseSchema(Schema):
@@ -228,8 +235,10 @@ class CreateCampaign(CamelCaseSchema):
     sequence = fields.List(
         fields.Nested(Step), load_default=list, validate=validate.Length(min=1, max=MAX_STEPS)
     )
-    schedule = fields.Nested(Schedule, load_default=lambda: Schedule().load({}))
-    settings = fields.Nested(CampaignSettings, load_default=lambda: CampaignSettings().load({}))
+    schedule = fields.Nested(Schedule, load_default=lambda: instance(Schedule).load({}))
+    settings = fields.Nested(
+        CampaignSettings, load_default=lambda: instance(CampaignSettings).load({})
+    )
 
     @validates_schema
     def waits_stand_before_their_steps(self, campaign: dict[str, Any], **_: Any) -> None:

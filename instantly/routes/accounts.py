@@ -91,7 +91,7 @@ def whole_number(value: Any) -> int | None:
 @calls_others
 def switch_warmup(email: str) -> ResponseReturnValue:
     """Switches an account's warmup and follows Instantly's job for up to 10 s."""
-    enabled: bool = load_body(Warmup())["enabled"]
+    enabled: bool = load_body(Warmup)["enabled"]
     workspace = app_workspace()
     email = known_account(workspace, email)
     job = follow(workspace, workspace.switch_warmup(email, enabled=enabled))
@@ -136,7 +136,7 @@ def follow(workspace: Workspace, job: dict[str, Any]) -> dict[str, Any]:
 @calls_others
 def get_warmup_analytics() -> ResponseReturnValue:
     """Instantly's warmup figures of all known accounts, or of those that are asked for."""
-    emails = load_query(WarmupAnalytics())["emails"]
+    emails = load_query(WarmupAnalytics)["emails"]
     if emails is None:
         rows = database().fetch_all("select_account_emails", email=None)
         emails = [row["email"] for row in rows]

@@ -60,7 +60,7 @@ def count(figures: dict[str, Any] | None, *names: str) -> int:
 def get_stats() -> Response:
     """What the recorded events add up to over the matching campaigns."""
     conditions = dict.fromkeys(("run_ids", "clerk_org_id", "brand_id", "app_id", "campaign_id"))
-    conditions.update(load_body(Stats()))
+    conditions.update(load_body(Stats))
     return json_answer("select_stats", **conditions, excluded=excluded_addresses())
 
 

@@ -34,7 +34,7 @@ logger = logging.getLogger(__name__)
 @idempotent
 def create_campaign() -> ResponseReturnValue:
     """Creates a campaign in Instantly, as a draft, and bills it."""
-    campaign = load_body(CreateCampaign())
+    campaign = load_body(CreateCampaign)
     workspace = organization_workspace(campaign["clerk_org_id"])
     campaign_id = str(uuid4())
     with billed_run(
@@ -107,14 +107,14 @@ def get_campaign(campaign_id: str) -> Response:
 def list_campaigns(org_id: str) -> Response:
     """An organisation's campaigns, newest first."""
     refuse_unstorable({"orgId": org_id})
-    return json_answer("select_campaigns_page", org_id=org_id, **load_query(Page()))
+    return json_answer("select_campaigns_page", org_id=org_id, **load_query(Page))
 
 
 @bp.patch("/<campaign_id>/status")
 @calls_others
 def set_campaign_status(campaign_id: str) -> Response:
     """Activates or pauses the campaign in Instantly, then in our row."""
-    status: str = load_body(CampaignStatus())["status"]
+    status: str = load_body(CampaignStatus)["status"]
     if status not in CampaignStatus.ALLOWED:
         raise ApiError(400, "Invalid status", allowed=CampaignStatus.ALLOWED)
     campaign = fetch_campaign(campaign_id)

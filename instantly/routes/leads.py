@@ -32,7 +32,7 @@ bp = Blueprint("leads", __name__, url_prefix="/campaigns/<campaign_id>/leads")
 @idempotent
 def add_leads(campaign_id: str) -> ResponseReturnValue:
     """Uploads the leads that the campaign does not hold yet, and bills the new ones."""
-    request = load_body(AddLeads())
+    request = load_body(AddLeads)
     campaign = fetch_campaign(campaign_id)
     if request["org_id"] not in (campaign["orgId"], campaign["clerkOrgId"]):
         raise ApiError(403, "Campaign belongs to another organization")
@@ -104,7 +104,7 @@ def held_leads(campaign_id: str, emails: list[str]) -> dict[str, str]:
 @bp.get("")
 def list_leads(campaign_id: str) -> Response:
     """A campaign's leads, oldest first."""
-    page = load_query(Page())
+    page = load_query(Page)
     return campaign_answer("select_leads_page", campaign_id, **page)
 
 
@@ -112,7 +112,7 @@ def list_leads(campaign_id: str) -> Response:
 @calls_others
 def delete_leads(campaign_id: str) -> dict[str, Any]:
     """Deletes exactly these leads in Instantly, by lead id, and their rows."""
-    request = load_body(DeleteLeads())
+    request = load_body(DeleteLeads)
     campaign = fetch_campaign(campaign_id)
     workspace = organization_workspace(campaign["clerkOrgId"])
     instantly_campaign_id = campaign["instantlyCampaignId"]

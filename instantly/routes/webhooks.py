@@ -105,7 +105,7 @@ def record(event: Event, payload: dict[str, Any]) -> str:
 @calls_others
 def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""
-    wanted = load_body(Recovery())
+    wanted = load_body(Recovery)
     workspace = organization_workspace(wanted["clerk_org_id"])
     url = webhook_url()
     outcomes = {"recorded": 0, "duplicate": 0, UNKNOWN_CAMPAIGN: 0}
