@@ -4,6 +4,7 @@ One process with threads. Reading the settings here stops a misconfigured start 
 forks, with one message.
 """
 
+import ctypes
 import json
 import os
 import socket
@@ -25,6 +26,7 @@ from instantly.config import ConfigurationError, Settings
 SEND_SECONDS = 30
 # And its socket may be full for this long before the answer is given up.
 RECEIVE_SECONDS = 30
+M_ARENA_MAX = -8  # malloc.h
 
 try:
     settings = Settings.from_environment(os.environ)
@@ -77,6 +79,16 @@ class Worker(ThreadWorker):  # type: ignore[misc]
                     conn.sock.shutdown(socket.SHUT_RD)
 
 
+def share_one_heap() -> None:
+    """glibc gives threads heaps of their own, and each keeps what a large request once needed.
+
+    They would be there to allocate at the same time, which the interpreter's lock rules out.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(M_ARENA_MAX, 1)
+
+
 def post_fork(server: Arbiter, worker: Worker) -> None:
     """Binds the process to one CPU: the one that is set, or one of its own."""
     cpu = settings.web_cpu
@@ -85,6 +97,7 @@ def post_fork(server: Arbiter, worker: Worker) -> None:
         cpu = worker.cpu_claim.cpu if worker.cpu_claim else "off"
     if isinstance(cpu, int):
         os.sched_setaffinity(0, {cpu})
+    share_one_heap()
 
 
 def say_farewell(sock: socket.socket) -> None:
