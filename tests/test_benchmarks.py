@@ -16,11 +16,16 @@ def test_every_row_of_the_benchmarks_can_be_driven(tmp_path: Path) -> None:
     rows = json.loads(figures.read_text())
     assert [row["row"] for row in rows] == [
         "stats of a brand, 100 events",
+        "webhook, 2 kB, 100 events",
         "stats of a brand, 200 events",
-        "webhook, 2 kB",
+        "webhook, 2 kB, 200 events",
         "GET /campaigns/{id}",
         "list 100 leads",
-        "list 1000 leads",
+        "list 100 leads, page 99 of 100",
+        "list 1,000 leads",
+        "list 100 of 10 campaigns",
+        "list 100 of 10,000 campaigns",
+        "the same, page 99",
         "create a campaign, 0 ms",
         "add 1,000 leads, 20 ms",
         "add 10,000 leads, 100 ms",

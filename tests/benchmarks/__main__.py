@@ -29,6 +29,16 @@ CAMPAIGN = {
 }
 
 
+# What stands before page 99 of the leads, and of the campaigns, a hundred a page.
+CURSORS = """
+SELECT
+  (SELECT position FROM instantly_leads WHERE campaign_id = %(campaign_id)s
+   ORDER BY position OFFSET 9799 LIMIT 1),
+  (SELECT position FROM instantly_campaigns WHERE org_id = 'org_big'
+   ORDER BY position DESC OFFSET 9799 LIMIT 1)
+"""
+
+
 class Report:
     def __init__(self, target: Stage) -> None:
         self.stage = target
@@ -72,7 +82,7 @@ class Report:
 
 def write_line(cells: Any) -> None:
     first, *others = [str(cell) for cell in cells]
-    sys.stdout.write(f"{first:<34}" + "".join(f"{cell:>16}" for cell in others) + "\n")
+    sys.stdout.write(f"{first:<36}" + "".join(f"{cell:>16}" for cell in others) + "\n")
     sys.stdout.flush()
 
 
@@ -129,6 +139,8 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         sys.stdout.write(f"idle: {idle:.1f} MiB\n")
         campaigns = seed_campaigns(target.connection, arguments.campaigns, leads=100)
         big = seed_campaigns(target.connection, 1, leads=10_000, brand="brand_big")[0]
+        seed_campaigns(target.connection, 10_000, leads=0, brand="brand_big", org="org_big")
+        cursors = target.connection.execute(CURSORS, {"campaign_id": big[0]}).fetchone()
         ids, instantly_ids = zip(*campaigns, strict=True)
         seconds, connections = arguments.seconds, arguments.connections
 
@@ -144,19 +156,29 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         events = 0
         for total in arguments.events:
             if any(wanted(name) for name in ("stats", "webhook")):
+                begin = time.perf_counter()
                 seed_events(target.connection, total - events, first=events)
+                sys.stdout.write(f"{total:,} events: {time.perf_counter() - begin:.1f} s\n")
                 events = total
             stats = request_bytes("POST", "/stats", KEY, b'{"brandId": "brand_1"}')
             name = f"stats of a brand, {total:,} events"
             measure(name, lambda stats=stats: stats, connections=1)
-        measure("webhook, 2 kB", webhook_requests(list(instantly_ids)))
+            measure(f"webhook, 2 kB, {total:,} events", webhook_requests(list(instantly_ids)))
         some = itertools.cycle(ids)
         measure(
             "GET /campaigns/{id}", lambda: request_bytes("GET", f"/campaigns/{next(some)}", KEY)
         )
-        for limit in (100, 1000):
-            page = request_bytes("GET", f"/campaigns/{big[0]}/leads?limit={limit}", KEY)
-            measure(f"list {limit} leads", lambda page=page: page)
+        leads = f"/campaigns/{big[0]}/leads"
+        for name, path in (
+            ("list 100 leads", f"{leads}?limit=100"),
+            ("list 100 leads, page 99 of 100", f"{leads}?limit=100&cursor={cursors[0]}"),
+            ("list 1,000 leads", f"{leads}?limit=1000"),
+            (f"list 100 of {arguments.campaigns:,} campaigns", "/campaigns/by-org/org_1?limit=100"),
+            ("list 100 of 10,000 campaigns", "/campaigns/by-org/org_big?limit=100"),
+            ("the same, page 99", f"/campaigns/by-org/org_big?limit=100&cursor={cursors[1]}"),
+        ):
+            page = request_bytes("GET", path, KEY)
+            measure(name, lambda page=page: page)
         create = request_bytes("POST", "/campaigns", KEY, json.dumps(CAMPAIGN).encode())
         measure("create a campaign, 0 ms", lambda: create)
         for count, latency in ((1000, 0.02), (10_000, 0.1)):

@@ -12,7 +12,7 @@ INSERT INTO instantly_campaigns (
   id, instantly_campaign_id, org_id, clerk_org_id, brand_id, app_id, name, status, run_id
 )
 SELECT
-  gen_random_uuid(), gen_random_uuid(), 'org_1', 'clerk_1',
+  gen_random_uuid(), gen_random_uuid(), %(org)s, 'clerk_1',
   coalesce(%(brand)s, 'brand_' || n %% 10), 'app_1', 'Campaign ' || n, 'active', gen_random_uuid()
 FROM generate_series(0, %(count)s - 1) AS n
 RETURNING id::text, instantly_campaign_id::text
@@ -55,10 +55,17 @@ JOIN (
 
 
 def seed_campaigns(
-    connection: psycopg.Connection[Any], count: int, *, leads: int, brand: str | None = None
+    connection: psycopg.Connection[Any],
+    count: int,
+    *,
+    leads: int,
+    brand: str | None = None,
+    org: str = "org_1",
 ) -> list[tuple[str, str]]:
     """Campaigns over ten brands, each with its leads; (id, Instantly's id) of each."""
-    campaigns = connection.execute(CAMPAIGNS, {"count": count, "brand": brand}).fetchall()
+    campaigns = connection.execute(
+        CAMPAIGNS, {"count": count, "brand": brand, "org": org}
+    ).fetchall()
     ids = [campaign_id for campaign_id, _ in campaigns]
     connection.execute(LEADS, {"ids": ids, "leads": leads})
     connection.execute("ANALYZE")
