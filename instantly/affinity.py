@@ -1,7 +1,7 @@
 """A CPU for the process alone: threads on several hand the interpreter's lock to and fro.
 
-Half of all CPU time goes there. Bound to one CPU, a process needs none of it; and where that CPU
-turns out to be shared after all, half a CPU does nearly the work of a whole one before.
+Up to half of a busy process's CPU time goes there. Bound to one CPU it needs none of that; and
+where two such processes share a CPU after all, they lose no more than a fifth or so by it.
 """
 
 import os
@@ -9,6 +9,7 @@ import socket
 from pathlib import Path
 from secrets import SystemRandom
 
+CLAIM_PREFIX = "\0instantly-service-cpu-"
 CGROUPS = Path("/sys/fs/cgroup")
 OWN_CGROUPS = Path("/proc/self/cgroup")
 
@@ -25,7 +26,7 @@ class Claim:
         self.cpu = cpu
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
-            self._socket.bind(f"\0instantly-service-cpu-{cpu}")
+            self._socket.bind(f"{CLAIM_PREFIX}{cpu}")
         except OSError:
             self.close()
             raise
@@ -37,8 +38,11 @@ class Claim:
 def claim_cpu() -> Claim | None:
     """A CPU that no other process of this service has, if it is ours to choose one.
 
-    It is not where the platform restricts CPUs already, or where there is but one.
+    It is not where the platform restricts CPUs already, where there is but one, or where processes
+    cannot be bound.
     """
+    if not hasattr(os, "sched_setaffinity"):
+        return None
     usable = os.sched_getaffinity(0)
     if len(usable) == 1 or len(usable) < (os.cpu_count() or 0) or has_cpu_quota():
         return None

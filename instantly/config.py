@@ -71,8 +71,10 @@ def cpu_choice(text: str) -> str | int:
     """ "auto", "off", or the number of a CPU that this process may run on."""
     if text.lower() in ("auto", "off"):
         return text.lower()
+    if not hasattr(os, "sched_getaffinity"):
+        raise ValueError("must be auto or off: processes cannot be bound here")
     usable = sorted(os.sched_getaffinity(0))
-    if not text.isdecimal() or int(text) not in usable:
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in usable:
         raise ValueError(f"must be auto, off or a usable CPU: {', '.join(map(str, usable))}")
     return int(text)
 

@@ -75,7 +75,7 @@ class DeadlineConnection(Connection[Row]):
             raise OperationalError("the server did not answer in time") from error
 
 
-class JsonText(Loader):
+class JsonBytes(Loader):
     """JSON as its bytes: it goes to the caller as PostgreSQL made it."""
 
     def load(self, data: Buffer) -> bytes:
@@ -144,10 +144,11 @@ class Pool:
                 row_factory=dict_row,
                 connect_timeout=CONNECT_TIMEOUT_SECONDS,
                 application_name=SERVICE_NAME,
+                client_encoding="UTF8",  # what JSON goes out in
             )
         except OperationalError as error:
             raise NotConnected(str(error)) from error
-        connection.adapters.register_loader("json", JsonText)
+        connection.adapters.register_loader("json", JsonBytes)
         if self._deadline_seconds is not None:
             connection.deadline_seconds = self._deadline_seconds
         return connection

@@ -35,8 +35,8 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str) -> None:
-    # Nothing of this is in a line.
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    # In no line of ours nor of gunicorn's, which does write the process.
+    logging.logThreads = logging.logMultiprocessing = False
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(JsonFormatter())
     root = logging.getLogger("instantly")

@@ -19,7 +19,7 @@ from gunicorn import util
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.gthread import TConn, ThreadWorker
 
-from instantly.affinity import Claim, claim_cpu
+from instantly.affinity import claim_cpu
 from instantly.config import ConfigurationError, Settings
 
 # A client has this long to send a request, headers and body, before its thread is freed.
@@ -36,8 +36,6 @@ except ConfigurationError as error:
 
 class Worker(ThreadWorker):  # type: ignore[misc]
     """gunicorn's threads, but slow clients do not hold one for ever."""
-
-    cpu_claim: Claim | None = None
 
     def init_process(self) -> None:
         self.deadlines: dict[TConn, float] = {}
@@ -57,7 +55,7 @@ class Worker(ThreadWorker):  # type: ignore[misc]
         return keep_open
 
     def handle_quit(self, sig: int, frame: object) -> None:
-        """SIGQUIT: at once, which nothing here minds.
+        """SIGQUIT and SIGINT: at once, as a crash would, after which the cleanup is there.
 
         gunicorn's own would wait for the requests, and for a lock of the thread pool that the main
         thread may hold: it is this thread that the signal interrupts.
@@ -89,15 +87,20 @@ def share_one_heap() -> None:
         mallopt(M_ARENA_MAX, 1)
 
 
+def when_ready(server: Arbiter) -> None:
+    """Claims a CPU for as long as the arbiter lives: a worker that replaces another inherits it."""
+    wanted = settings.web_cpu == "auto" and server.cfg.workers == 1
+    server.cpu_claim = claim_cpu() if wanted else None
+
+
 def post_fork(server: Arbiter, worker: Worker) -> None:
-    """Binds the process to one CPU: the one that is set, or one of its own."""
-    cpu = settings.web_cpu
-    if cpu == "auto" and server.cfg.workers == 1:
-        worker.cpu_claim = claim_cpu()
-        cpu = worker.cpu_claim.cpu if worker.cpu_claim else "off"
-    if isinstance(cpu, int):
-        os.sched_setaffinity(0, {cpu})
+    """Binds the process to one CPU: the one that is set, or the one that is claimed."""
     share_one_heap()
+    if isinstance(settings.web_cpu, int):
+        os.sched_setaffinity(0, {settings.web_cpu})
+    elif server.cpu_claim and server.num_workers == 1:
+        with suppress(OSError):  # the platform does not let us
+            os.sched_setaffinity(0, {server.cpu_claim.cpu})
 
 
 def say_farewell(sock: socket.socket) -> None:

@@ -9,14 +9,15 @@ import pytest
 from instantly import affinity
 from instantly.affinity import Claim, claim_cpu, has_cpu_quota
 
-CPUS = set(range(64_000, 64_004))
+CPUS = {0, 1, 2, 3}
 
 
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """Four CPUs that no real process claims, and the machine's control groups: none yet."""
+    """Four CPUs, claims of its own, and no control groups yet."""
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: CPUS)
     monkeypatch.setattr(os, "cpu_count", lambda: len(CPUS))
+    monkeypatch.setattr(affinity, "CLAIM_PREFIX", f"\0{tmp_path}-cpu-")
     monkeypatch.setattr(affinity, "CGROUPS", tmp_path / "cgroup")
     monkeypatch.setattr(affinity, "OWN_CGROUPS", tmp_path / "own")
     return tmp_path
@@ -36,7 +37,7 @@ def test_each_claim_is_another_cpu_until_there_is_none_and_a_closed_one_is_free_
         assert {claim.cpu for claim in claims} == CPUS
         assert claim_cpu() is None
         with pytest.raises(OSError, match="in use"):
-            Claim(64_002)
+            Claim(2)
         claims[0].close()
         again = claim_cpu()
         assert again
@@ -44,7 +45,7 @@ def test_each_claim_is_another_cpu_until_there_is_none_and_a_closed_one_is_free_
             assert again.cpu == claims[0].cpu
 
 
-@pytest.mark.parametrize("usable", [{64_000}, {64_000, 64_001}], ids=["one", "some"])
+@pytest.mark.parametrize("usable", [{0}, {0, 1}], ids=["one", "some"])
 @pytest.mark.usefixtures("machine")
 def test_a_platform_that_restricts_cpus_is_left_alone(
     monkeypatch: pytest.MonkeyPatch, usable: set[int]
@@ -80,3 +81,12 @@ def test_a_quota_of_cpu_time_is_found(
     assert (claim is None) is expected
     if claim:
         claim.close()
+
+
+@pytest.mark.usefixtures("machine")
+def test_where_processes_cannot_be_bound_nothing_is_claimed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(os, "sched_setaffinity")
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert claim_cpu() is None

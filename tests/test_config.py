@@ -1,5 +1,7 @@
 """The settings: all problems named at once, nothing secret said."""
 
+import os
+
 import pytest
 
 from instantly.config import ConfigurationError, Settings
@@ -19,6 +21,7 @@ OPTIONAL = {
     "STATS_EXCLUDED_DOMAINS": "ours.example",
     "DATABASE_POOL_SIZE": "3",
     "WEB_THREADS": "5",
+    "WEB_CPU": "off",
     "LOG_LEVEL": "DEBUG",
 }
 FIELDS = {
@@ -34,6 +37,7 @@ FIELDS = {
     "STATS_EXCLUDED_DOMAINS": "stats_excluded_domains",
     "DATABASE_POOL_SIZE": "database_pool_size",
     "WEB_THREADS": "web_threads",
+    "WEB_CPU": "web_cpu",
     "LOG_LEVEL": "log_level",
 }
 KEYS = [name for name in REQUIRED if name.endswith("_KEY")]
@@ -117,6 +121,7 @@ def test_a_required_variable_that_is_absent_or_empty_is_missing(
         ("PORT", "65536"),
         ("DATABASE_POOL_SIZE", "201"),
         ("WEB_THREADS", "201"),
+        *table(["WEB_CPU"], ["first", "-1", "0.5", "99999", "0,1", "\uff10"]),
         *table(["LOG_LEVEL"], ["loud", "10", "INFO,DEBUG"]),
         *table(["INSTANTLY_SERVICE_DATABASE_URL"], BAD_DATABASE_URLS),
     ],
@@ -162,6 +167,7 @@ def test_all_that_is_missing_or_malformed_is_named_in_one_message() -> None:
         "STATS_EXCLUDED_DOMAINS",
         "DATABASE_POOL_SIZE",
         "WEB_THREADS",
+        "WEB_CPU",
     }
     assert "\n" not in message
 
@@ -174,6 +180,7 @@ def test_the_optional_variables_have_defaults() -> None:
     assert settings.stats_excluded_domains == ()
     assert settings.database_pool_size >= 1
     assert settings.web_threads >= 1
+    assert settings.web_cpu == "auto"
     assert settings.log_level == "INFO"
 
 
@@ -209,6 +216,9 @@ def test_no_secret_has_a_default() -> None:
         ("DATABASE_POOL_SIZE", "1", 1),
         ("DATABASE_POOL_SIZE", "200", 200),
         ("WEB_THREADS", " 32 ", 32),
+        ("WEB_CPU", "AUTO", "auto"),
+        ("WEB_CPU", "off", "off"),
+        ("WEB_CPU", f" {min(os.sched_getaffinity(0))} ", min(os.sched_getaffinity(0))),
         ("LOG_LEVEL", "warning", "WARNING"),
         ("LOG_LEVEL", "Error", "ERROR"),
         ("STATS_EXCLUDED_DOMAINS", "One.example, two.EXAMPLE,,", ("one.example", "two.example")),

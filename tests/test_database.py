@@ -146,6 +146,7 @@ STATEMENTS_OF_THE_TESTS = {
     "select_numbers": "SELECT number FROM generate_series(1, %(last)s) AS number",
     "select_process": "SELECT pg_backend_pid() AS process FROM pg_sleep(%(seconds)s)",
     "select_transaction": "SELECT txid_current() AS id",
+    "select_json": "SELECT json_build_object('name', %(name)s::text) AS body",
     "select_nothing_for_ever": "SELECT pg_sleep(60)",
     "select_slowly": "SELECT pg_sleep(0.5) IS NULL AS never",
     "select_nonsense": "SELECT 1 / 0",
@@ -186,6 +187,16 @@ def no_longer_than(seconds: float) -> Iterator[None]:
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "STATEMENT_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(DeadlineConnection, "deadline_seconds", 0.5)
+
+
+@pytest.mark.parametrize("encoding", ["", "?client_encoding=LATIN1"])
+def test_json_is_utf_8_whatever_the_connection_string_says(
+    database_url: str, encoding: str
+) -> None:
+    with opened(database_url + encoding) as database:
+        row = database.fetch_one("select_json", name="Grüße, 東京")
+    assert row
+    assert row["body"].decode() == '{"name" : "Grüße, 東京"}'
 
 
 class Door:

@@ -13,7 +13,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pytest
 import requests
 from conftest import Upstreams, campaign_request
 
-from instantly.affinity import Claim, claim_cpu
+from instantly.affinity import Claim
 from instantly.config import VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -278,10 +278,20 @@ def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
         assert secret not in server.errors
 
 
-def cpus_of(server: Server) -> set[int]:
-    """Where the threads of the worker may run."""
+def worker_of(server: Server) -> int:
+    """The process id of its only worker."""
     pid = server.process.pid
-    (worker,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    deadline = time.monotonic() + HANGING_SECONDS
+    while True:
+        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        if len(workers) == 1:
+            return int(workers[0])
+        assert time.monotonic() < deadline, server.errors
+        time.sleep(0.05)
+
+
+def cpus_of(worker: int) -> set[int]:
+    """Where its threads may run."""
     found = [
         re.search(r"Cpus_allowed_list:\s*(\S+)", (task / "status").read_text())
         for task in Path(f"/proc/{worker}/task").iterdir()
@@ -291,31 +301,46 @@ def cpus_of(server: Server) -> set[int]:
     return {cpu for first, *last in ends for cpu in range(first, (last or [first])[0] + 1)}
 
 
-def cpus_with(environment: dict[str, str], choice: str, folder: Path) -> set[int]:
-    settings = with_a_free_port({**environment, "WEB_CPU": choice})
-    with started(web_command(), settings, folder) as server:
+@pytest.mark.parametrize("choice", ["off", "a CPU"])
+def test_the_worker_runs_where_it_is_told_to(
+    environment: dict[str, str], tmp_path: Path, choice: str
+) -> None:
+    expected = os.sched_getaffinity(0)
+    if choice != "off":
+        expected = {random.choice(sorted(expected))}
+        choice = str(*expected)
+    with started(web_command(), {**environment, "WEB_CPU": choice}, tmp_path) as server:
         server.wait_until_it_answers()
-        return cpus_of(server)
+        assert cpus_of(worker_of(server)) == expected
 
 
-def test_a_server_runs_where_it_is_told_to(environment: dict[str, str], tmp_path: Path) -> None:
-    usable = os.sched_getaffinity(0)
-    chosen = random.choice(sorted(usable))
-    assert cpus_with(environment, "off", tmp_path) == usable
-    assert cpus_with(environment, str(chosen), tmp_path) == {chosen}
-
-
-def test_servers_side_by_side_choose_different_cpus(
+def test_a_cpu_of_its_own_is_claimed_and_outlives_a_reload(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
-    usable = os.sched_getaffinity(0)
-    claims = [claim for _ in usable if (claim := claim_cpu())]
-    if not claims:
-        pytest.skip("this machine restricts CPUs, or others hold them all")
-    with ExitStack() as stack:
-        for claim in claims[1:]:
-            stack.callback(claim.close)
-        claims[0].close()
-        assert cpus_with(environment, "auto", tmp_path) == {claims[0].cpu}
-        stack.callback(Claim(claims[0].cpu).close)
-        assert cpus_with(environment, "auto", tmp_path) == usable
+    with started(web_command(), environment, tmp_path) as server:
+        server.wait_until_it_answers()
+        first = worker_of(server)
+        if cpus_of(first) == os.sched_getaffinity(0):
+            pytest.skip("this machine restricts CPUs, or others have claimed them all")
+        (cpu,) = cpus_of(first)
+        with pytest.raises(OSError, match="in use"):
+            Claim(cpu)
+        server.process.send_signal(signal.SIGHUP)
+        deadline = time.monotonic() + HANGING_SECONDS
+        while (second := worker_of(server)) == first:
+            assert time.monotonic() < deadline, server.errors
+            time.sleep(0.05)
+        server.wait_until_it_answers()
+        assert cpus_of(second) == {cpu}
+
+
+def test_gunicorns_own_log_lines_are_whole(environment: dict[str, str], tmp_path: Path) -> None:
+    with started(web_command(), environment, tmp_path) as server:
+        server.wait_until_it_answers()
+        with socket.create_connection(("127.0.0.1", int(environment["PORT"]))) as broken:
+            broken.sendall(b"BROKEN\r\n\r\n")
+            assert broken.recv(100).startswith(b"HTTP/1.1 400 ")
+        server.process.send_signal(signal.SIGTERM)
+        assert server.process.wait(HANGING_SECONDS) == 0
+        assert "Worker exiting" in server.errors
+        assert "Logging error" not in server.errors

@@ -138,7 +138,9 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         idle, _ = target.memory_mib()
         sys.stdout.write(f"idle: {idle:.1f} MiB\n")
         campaigns = seed_campaigns(target.connection, arguments.campaigns, leads=100)
-        big = seed_campaigns(target.connection, 1, leads=10_000, brand="brand_big")[0]
+        big = seed_campaigns(
+            target.connection, 1, leads=10_000, brand="brand_big", org="org_leads"
+        )[0]
         seed_campaigns(target.connection, 10_000, leads=0, brand="brand_big", org="org_big")
         cursors = target.connection.execute(CURSORS, {"campaign_id": big[0]}).fetchone()
         ids, instantly_ids = zip(*campaigns, strict=True)
@@ -159,11 +161,13 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                 begin = time.perf_counter()
                 seed_events(target.connection, total - events, first=events)
                 sys.stdout.write(f"{total:,} events: {time.perf_counter() - begin:.1f} s\n")
-                events = total
             stats = request_bytes("POST", "/stats", KEY, b'{"brandId": "brand_1"}')
             name = f"stats of a brand, {total:,} events"
             measure(name, lambda stats=stats: stats, connections=1)
             measure(f"webhook, 2 kB, {total:,} events", webhook_requests(list(instantly_ids)))
+            (events,) = target.connection.execute(
+                "SELECT count(*) FROM instantly_events"
+            ).fetchone() or (0,)
         some = itertools.cycle(ids)
         measure(
             "GET /campaigns/{id}", lambda: request_bytes("GET", f"/campaigns/{next(some)}", KEY)
