@@ -82,7 +82,7 @@ class Report:
 
 def write_line(cells: Any) -> None:
     first, *others = [str(cell) for cell in cells]
-    sys.stdout.write(f"{first:<36}" + "".join(f"{cell:>16}" for cell in others) + "\n")
+    sys.stdout.write(f"{first:<38}" + "".join(f"{cell:>16}" for cell in others) + "\n")
     sys.stdout.flush()
 
 
@@ -138,9 +138,10 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         idle, _ = target.memory_mib()
         sys.stdout.write(f"idle: {idle:.1f} MiB\n")
         campaigns = seed_campaigns(target.connection, arguments.campaigns, leads=100)
-        big = seed_campaigns(
-            target.connection, 1, leads=10_000, brand="brand_big", org="org_leads"
-        )[0]
+        usual, big = (
+            seed_campaigns(target.connection, 1, leads=leads, brand="brand_big", org="org_leads")[0]
+            for leads in (1000, 10_000)
+        )
         seed_campaigns(target.connection, 10_000, leads=0, brand="brand_big", org="org_big")
         cursors = target.connection.execute(CURSORS, {"campaign_id": big[0]}).fetchone()
         ids, instantly_ids = zip(*campaigns, strict=True)
@@ -172,14 +173,19 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
         measure(
             "GET /campaigns/{id}", lambda: request_bytes("GET", f"/campaigns/{next(some)}", KEY)
         )
-        leads = f"/campaigns/{big[0]}/leads"
+        leads, many_leads = (f"/campaigns/{campaign[0]}/leads" for campaign in (usual, big))
+        of_org, of_big_org = (f"/campaigns/by-org/{org}" for org in ("org_1", "org_big"))
         for name, path in (
             ("list 100 leads", f"{leads}?limit=100"),
-            ("list 100 leads, page 99 of 100", f"{leads}?limit=100&cursor={cursors[0]}"),
             ("list 1,000 leads", f"{leads}?limit=1000"),
-            (f"list 100 of {arguments.campaigns:,} campaigns", "/campaigns/by-org/org_1?limit=100"),
-            ("list 100 of 10,000 campaigns", "/campaigns/by-org/org_big?limit=100"),
-            ("the same, page 99", f"/campaigns/by-org/org_big?limit=100&cursor={cursors[1]}"),
+            ("list 100 of 10,000 leads", f"{many_leads}?limit=100"),
+            ("list 100 of 10,000 leads, page 99", f"{many_leads}?limit=100&cursor={cursors[0]}"),
+            ("list 100 campaigns", f"{of_org}?limit=100"),
+            ("list 100 of 10,000 campaigns", f"{of_big_org}?limit=100"),
+            (
+                "list 100 of 10,000 campaigns, page 99",
+                f"{of_big_org}?limit=100&cursor={cursors[1]}",
+            ),
         ):
             page = request_bytes("GET", path, KEY)
             measure(name, lambda page=page: page)
