@@ -12,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -206,16 +206,26 @@ def test_it_starts_without_a_database_and_says_so(
         assert server.call("GET", "/health").status_code == 503
 
 
-def test_a_request_in_flight_is_finished_before_it_stops(
-    environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
-) -> None:
+@contextmanager
+def with_a_request_in_flight(
+    environment: dict[str, str], folder: Path, upstreams: Upstreams
+) -> Iterator[tuple[Server, Future[requests.Response]]]:
+    """A server whose request waits for key-service until that is released."""
     upstreams.keys_http.fail("GET", "/internal/keys/.*", how="hang")
-    with ThreadPoolExecutor(1) as caller, started(web_command(), environment, tmp_path) as server:
+    with ThreadPoolExecutor(1) as caller, started(web_command(), environment, folder) as server:
         server.wait_until_it_answers()
         answer = caller.submit(
             server.call, "POST", "/campaigns", json=campaign_request(), headers=KEY_HEADER
         )
         upstreams.keys_http.wait_until_hanging()
+        yield server, answer
+        upstreams.keys_http.release()
+
+
+def test_a_request_in_flight_is_finished_before_it_stops(
+    environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
+) -> None:
+    with with_a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         assert server.process.poll() is None
@@ -229,18 +239,11 @@ def test_a_request_in_flight_is_finished_before_it_stops(
 def test_sigquit_ends_it_at_once_whatever_it_is_doing(
     environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
 ) -> None:
-    upstreams.keys_http.fail("GET", "/internal/keys/.*", how="hang")
-    with ThreadPoolExecutor(1) as caller, started(web_command(), environment, tmp_path) as server:
-        server.wait_until_it_answers()
-        call = caller.submit(
-            server.call, "POST", "/campaigns", json=campaign_request(), headers=KEY_HEADER
-        )
-        upstreams.keys_http.wait_until_hanging()
+    with with_a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
         server.process.send_signal(signal.SIGQUIT)
         with pytest.raises(requests.ConnectionError):
-            call.result(HANGING_SECONDS)
+            answer.result(HANGING_SECONDS)
         assert server.process.wait(HANGING_SECONDS) == 0
-    upstreams.keys_http.release()
 
 
 def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
