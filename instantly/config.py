@@ -68,7 +68,7 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
 
 
 def cpu_choice(text: str) -> str | int:
-    """ "auto", "off", or the number of a CPU that this process may run on."""
+    """`auto`, `off`, or the number of a CPU that this process may run on."""
     if text.lower() in ("auto", "off"):
         return text.lower()
     if not hasattr(os, "sched_getaffinity"):

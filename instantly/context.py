@@ -57,8 +57,8 @@ def uuid_or_not_found(campaign_id: str) -> str:
 
 def fetch_campaign(campaign_id: str) -> dict[str, Any]:
     """The campaign as the API shows it, or 404."""
-    answer = campaign_answer("select_campaign", campaign_id)
-    return cast(dict[str, Any], json.loads(answer.get_data())["campaign"])
+    body = json_bytes("select_campaign", campaign_id=uuid_or_not_found(campaign_id))
+    return cast(dict[str, Any], json.loads(body)["campaign"])
 
 
 def campaign_answer(statement: str, campaign_id: str, **parameters: object) -> Response:
@@ -88,14 +88,19 @@ def calls_others(view: Callable[..., ResponseReturnValue]) -> Callable[..., Resp
     return bounded
 
 
-def json_answer(statement: str, **parameters: object) -> Response:
+def json_bytes(statement: str, **parameters: object) -> bytes:
     """The JSON that a statement makes of a whole answer; no row means that its campaign is unknown,
     a statement about anything else always has one.
     """
     row = database().fetch_one(statement, **parameters)
     if row is None:
         raise NotFound("Campaign not found")
-    return Response(row["body"] + b"\n", mimetype="application/json")
+    return cast(bytes, row["body"])
+
+
+def json_answer(statement: str, **parameters: object) -> Response:
+    """Likewise, as the answer itself."""
+    return Response(json_bytes(statement, **parameters) + b"\n", mimetype="application/json")
 
 
 def organization_workspace(clerk_org_id: str) -> Workspace:

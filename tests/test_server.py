@@ -207,7 +207,7 @@ def test_it_starts_without_a_database_and_says_so(
 
 
 @contextmanager
-def with_a_request_in_flight(
+def a_request_in_flight(
     environment: dict[str, str], folder: Path, upstreams: Upstreams
 ) -> Iterator[tuple[Server, Future[requests.Response]]]:
     """A server whose request waits for key-service until that is released."""
@@ -218,14 +218,16 @@ def with_a_request_in_flight(
             server.call, "POST", "/campaigns", json=campaign_request(), headers=KEY_HEADER
         )
         upstreams.keys_http.wait_until_hanging()
-        yield server, answer
-        upstreams.keys_http.release()
+        try:
+            yield server, answer
+        finally:
+            upstreams.keys_http.release()
 
 
 def test_a_request_in_flight_is_finished_before_it_stops(
     environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
 ) -> None:
-    with with_a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
+    with a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
         assert server.process.poll() is None
@@ -239,7 +241,7 @@ def test_a_request_in_flight_is_finished_before_it_stops(
 def test_sigquit_ends_it_at_once_whatever_it_is_doing(
     environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
 ) -> None:
-    with with_a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
+    with a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
         server.process.send_signal(signal.SIGQUIT)
         with pytest.raises(requests.ConnectionError):
             answer.result(HANGING_SECONDS)
