@@ -4,13 +4,13 @@ import os
 
 from flask import Flask
 
-import instantly
+from instantly import application
 from instantly.config import Settings
 
 
 def create_app() -> Flask:
     """The service as the environment configures it; raises ConfigurationError."""
-    return instantly.create_app(Settings.from_environment(os.environ))
+    return application.create_app(Settings.from_environment(os.environ))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The settings of the service, read once from the environment."""
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -67,18 +66,6 @@ def whole_number(low: int, high: int) -> Callable[[str], int]:
     return parse
 
 
-def cpu_choice(text: str) -> str | int:
-    """`auto`, `off`, or the number of a CPU that this process may run on."""
-    if text.lower() in ("auto", "off"):
-        return text.lower()
-    if not hasattr(os, "sched_getaffinity"):
-        raise ValueError("must be auto or off: processes cannot be bound here")
-    usable = sorted(os.sched_getaffinity(0))
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in usable:
-        raise ValueError(f"must be auto, off or a usable CPU: {', '.join(map(str, usable))}")
-    return int(text)
-
-
 def log_level(text: str) -> str:
     if text.upper() not in ("DEBUG", "INFO", "WARNING", "ERROR"):
         raise ValueError("must be DEBUG, INFO, WARNING or ERROR")
@@ -116,8 +103,6 @@ class Settings:
     instantly_api_url: str = variable("INSTANTLY_API_URL", http_url, "https://api.instantly.ai")
     stats_excluded_domains: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains, ())
     database_pool_size: int = variable("DATABASE_POOL_SIZE", whole_number(1, 200), 8)
-    web_threads: int = variable("WEB_THREADS", whole_number(2, 200), 48)
-    web_cpu: str | int = variable("WEB_CPU", cpu_choice, "auto")
     log_level: str = variable("LOG_LEVEL", log_level, "INFO")
 
     @classmethod

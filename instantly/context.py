@@ -23,6 +23,8 @@ from instantly.inputs import MAX_BODY_BYTES, body_bytes
 from instantly.schemas import camel_case
 
 EXTENSION = "instantly-service"
+# Requests that wait for other services at once.
+MAX_WAITING = 1000
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ class Parts:
     runs: RunsServiceClient
     instantly: InstantlyClient
     heartbeat: Heartbeat
-    slow_slots: BoundedSemaphore
+    waiting: BoundedSemaphore
 
 
 def parts() -> Parts:
@@ -68,22 +70,19 @@ def campaign_answer(statement: str, campaign_id: str, **parameters: object) -> R
 
 
 def calls_others(view: Callable[..., ResponseReturnValue]) -> Callable[..., ResponseReturnValue]:
-    """Marks a view that waits for other services: these share a part of the threads.
-
-    However long an upstream is silent, the other threads go on receiving webhooks.
-    """
+    """Marks a view that waits for other services, and refuses it while MAX_WAITING do."""
 
     @wraps(view)
     def bounded(*args: Any, **kwargs: Any) -> ResponseReturnValue:
-        # The body first: who sends it slowly must not hold a slot.
+        # The body first: a request that is still being sent waits for nobody but its client.
         body_bytes(MAX_BODY_BYTES)
-        slots = parts().slow_slots
-        if not slots.acquire(blocking=False):
+        waiting = parts().waiting
+        if not waiting.acquire(blocking=False):
             raise ApiError(503, "Too many requests in progress", retry_after_seconds=1)
         try:
             return view(*args, **kwargs)
         finally:
-            slots.release()
+            waiting.release()
 
     return bounded
 

@@ -1,12 +1,12 @@
 """The connection pool, the loader of sql/*.sql, and the ways to run a statement."""
 
 import re
-import select
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from threading import BoundedSemaphore
+from threading import Lock
 from typing import Any
 
 from psycopg import Connection, Cursor, OperationalError, errors
@@ -97,7 +97,9 @@ class Pool:
         self._url = url
         self._deadline_seconds = deadline_seconds
         self._free: list[DeadlineConnection] = []
-        self._slots = BoundedSemaphore(size)
+        self._slots = size
+        self._waiting: deque[Lock] = deque()
+        self._lock = Lock()
 
     def close(self) -> None:
         while self._free:
@@ -106,8 +108,7 @@ class Pool:
     @contextmanager
     def connection(self) -> Iterator[DeadlineConnection]:
         """Raises NotConnected when the server is away, or none is free in time."""
-        if not self._slots.acquire(timeout=SLOT_WAIT_SECONDS):
-            raise NotConnected("no connection is free")
+        self._take_slot()
         try:
             connection = self._take()
             try:
@@ -119,7 +120,29 @@ class Pool:
             finally:
                 self._give_back(connection)
         finally:
-            self._slots.release()
+            self._give_slot()
+
+    def _take_slot(self) -> None:
+        """First come, first served: with a semaphore who comes late may be faster."""
+        with self._lock:
+            if self._slots:
+                self._slots -= 1
+                return
+            turn = Lock()
+            turn.acquire()
+            self._waiting.append(turn)
+        if not turn.acquire(timeout=SLOT_WAIT_SECONDS):
+            with self._lock:
+                if turn in self._waiting:  # and not given the slot in the last moment
+                    self._waiting.remove(turn)
+                    raise NotConnected("no connection is free")
+
+    def _give_slot(self) -> None:
+        with self._lock:
+            if self._waiting:
+                self._waiting.popleft().release()
+            else:
+                self._slots += 1
 
     def _take(self) -> DeadlineConnection:
         with suppress(IndexError):
@@ -159,9 +182,12 @@ def is_alive(connection: DeadlineConnection) -> bool:
 
     A free connection has nothing to read, but for the server's farewell.
     """
-    poll = select.poll()
-    poll.register(connection.fileno(), select.POLLIN)
-    return not poll.poll(0)
+    try:
+        connection.pgconn.consume_input()  # the farewell
+        connection.pgconn.consume_input()  # and that nothing comes after it
+    except OperationalError:
+        return False
+    return True
 
 
 class Session:

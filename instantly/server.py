@@ -1,32 +1,38 @@
 """gunicorn's settings: `gunicorn --config python:instantly.server 'app:create_app()'`.
 
-One process with threads. Reading the settings here stops a misconfigured start before gunicorn
-forks, with one message.
+One process, and in it gevent's loop: a request that waits, for its client or for another service,
+holds a little memory and no thread. Reading the settings here stops a misconfigured start before
+gunicorn forks, with one message.
 """
 
-import ctypes
+# ruff: noqa: E402  (what waits must be patched before anything imports it)
+from gevent import monkey
+
+monkey.patch_all()
+
 import json
 import os
+import resource
 import socket
-import struct
 import sys
 import time
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from http import HTTPStatus
+from typing import Any
 from uuid import uuid4
 
+from gevent.socket import socket as GeventSocket
 from gunicorn import util
-from gunicorn.arbiter import Arbiter
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.ggevent import GeventWorker
 
-from instantly.affinity import claim_cpu
 from instantly.config import ConfigurationError, Settings
 
-# A client has this long to send a request, headers and body, before its thread is freed.
-SEND_SECONDS = 30
-# And its socket may be full for this long before the answer is given up.
-RECEIVE_SECONDS = 30
-M_ARENA_MAX = -8  # malloc.h
+# A client has this long to send a request, from its first byte to its last, and to take an answer.
+SEND_SECONDS = 30.0
+RECEIVE_SECONDS = 30.0
+KEEP_ALIVE_SECONDS = 75.0
+FAREWELL_SECONDS = 2.0
+MAX_CONNECTIONS = 8000
 
 try:
     settings = Settings.from_environment(os.environ)
@@ -34,83 +40,77 @@ except ConfigurationError as error:
     sys.exit(str(error))
 
 
-class Worker(ThreadWorker):  # type: ignore[misc]
-    """gunicorn's threads, but slow clients do not hold one for ever."""
+class Connection(GeventSocket):  # type: ignore[misc]
+    """A client's connection, which ends when the client is too slow.
 
+    gunicorn reads a request through `recv`, body included, and answers through `sendall`.
+    """
+
+    deadline: float | None = None
+    """Until when the request must be there; None between requests."""
+
+    def recv(self, *arguments: int) -> bytes:
+        self.settimeout(
+            KEEP_ALIVE_SECONDS
+            if self.deadline is None
+            else max(0.001, self.deadline - time.monotonic())
+        )
+        try:
+            data: bytes = super().recv(*arguments)
+        except TimeoutError:
+            self.stop_reading()
+            return b""
+        if self.deadline is None:
+            self.deadline = time.monotonic() + SEND_SECONDS
+        return data
+
+    def sendall(self, data: bytes, flags: int = 0) -> None:
+        self.deadline = None
+        self.settimeout(RECEIVE_SECONDS)
+        super().sendall(data, flags)
+
+    def close(self) -> None:
+        """Lets the client read its answer to the end before the connection goes.
+
+        What it still sends would otherwise reset the connection, and the answer with it.
+        """
+        self.deadline = time.monotonic() + FAREWELL_SECONDS
+        with suppress(OSError):
+            self.shutdown(socket.SHUT_WR)
+            while self.recv(65536):
+                pass
+        super().close()
+
+    def stop_reading(self) -> None:
+        """From now on it reads as if the client had closed it; it can still be answered."""
+        with suppress(OSError):
+            self.shutdown(socket.SHUT_RD)
+
+
+class Worker(GeventWorker):  # type: ignore[misc]
     def init_process(self) -> None:
-        self.deadlines: dict[TConn, float] = {}
-        self.next_look = 0.0
+        self.connections: set[Connection] = set()
         super().init_process()
 
-    def handle(self, conn: TConn) -> object:
-        timeout = struct.pack("ll", RECEIVE_SECONDS, 0)
-        conn.sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, timeout)
-        self.deadlines[conn] = time.monotonic() + SEND_SECONDS
+    def handle(self, listener: socket.socket, client: GeventSocket, address: Any) -> None:
+        connection = Connection(client.family, client.type, fileno=client.detach())
+        self.connections.add(connection)
         try:
-            keep_open = super().handle(conn)
+            super().handle(listener, connection, address)
         finally:
-            del self.deadlines[conn]
-        if not keep_open:
-            say_farewell(conn.sock)
-        return keep_open
+            self.connections.remove(connection)
 
-    def handle_quit(self, sig: int, frame: object) -> None:
-        """SIGQUIT and SIGINT: at once, as a crash would, after which the cleanup is there.
-
-        gunicorn's own would wait for the requests, and for a lock of the thread pool that the main
-        thread may hold: it is this thread that the signal interrupts.
-        """
-        os._exit(0)
+    def timeout_ctx(self) -> AbstractContextManager[None]:
+        """gunicorn's limit on reading a request's headers: the connection has its own."""
+        return nullcontext()
 
     def notify(self) -> None:
-        """Called at least once a second. Ends the reading of overdue requests; one that was read
-        in time only loses its keep-alive by that, and can still be answered.
-        """
+        """Called every second. A worker that stops lets go of who is not sending a request."""
         super().notify()
-        now = time.monotonic()
-        if now < self.next_look:
-            return
-        self.next_look = now + 1.0
-        for conn, deadline in list(self.deadlines.items()):
-            if now > deadline:
-                with suppress(OSError):  # the client is gone
-                    conn.sock.shutdown(socket.SHUT_RD)
-
-
-def share_one_heap() -> None:
-    """glibc gives threads heaps of their own, and each keeps what a large request once needed.
-
-    They would be there to allocate at the same time, which the interpreter's lock rules out.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_ARENA_MAX, 1)
-
-
-def when_ready(server: Arbiter) -> None:
-    """Claims a CPU for as long as the arbiter lives: a worker that replaces another inherits it."""
-    wanted = settings.web_cpu == "auto" and server.cfg.workers == 1
-    server.cpu_claim = claim_cpu() if wanted else None
-
-
-def post_fork(server: Arbiter, worker: Worker) -> None:
-    """Binds the process to one CPU: the one that is set, or the one that is claimed."""
-    share_one_heap()
-    if isinstance(settings.web_cpu, int):
-        os.sched_setaffinity(0, {settings.web_cpu})
-    elif server.cpu_claim and server.num_workers == 1:
-        with suppress(OSError):  # the platform does not let us
-            os.sched_setaffinity(0, {server.cpu_claim.cpu})
-
-
-def say_farewell(sock: socket.socket) -> None:
-    """Lets the client read the answer to its end before the connection goes.
-
-    gunicorn does it on its main thread, which accepts nobody as long as the client takes.
-    """
-    with suppress(OSError):
-        util.close_graceful(sock.dup())
-        sock.shutdown(socket.SHUT_RDWR)
+        if not self.alive:
+            for connection in self.connections:
+                if connection.deadline is None:
+                    connection.stop_reading()
 
 
 def write_error(sock: socket.socket, status: int, reason: str, message: str) -> None:
@@ -128,10 +128,16 @@ def write_error(sock: socket.socket, status: int, reason: str, message: str) -> 
 
 util.write_error = write_error
 
+# A client, and what its request may need: a connection to another service, and some to spare.
+_, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+files = 3 * MAX_CONNECTIONS
+if most_files != resource.RLIM_INFINITY:
+    files = min(files, most_files)
+resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
+
 bind = f"0.0.0.0:{settings.port}"
 workers = 1
 worker_class = "instantly.server.Worker"
-threads = settings.web_threads
-keepalive = 75
+worker_connections = files // 3
 graceful_timeout = 30
 control_socket_disable = True

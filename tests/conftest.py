@@ -10,7 +10,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg.rows import dict_row
 
-import instantly
+from instantly import application
 from instantly.clients.http import BoundedRetry
 from instantly.config import Settings
 from instantly.context import EXTENSION
@@ -114,7 +114,7 @@ def settings(database_url: str, sockets: Upstreams) -> Settings:
 
 @pytest.fixture(scope="session")
 def session_app(settings: Settings) -> Iterator[Flask]:
-    app = instantly.create_app(settings)
+    app = application.create_app(settings)
     yield app
     app.extensions[EXTENSION].database.close()
 

@@ -8,7 +8,7 @@ from conftest import API_KEY
 from flask import Flask
 from flask.testing import FlaskClient
 
-import instantly
+from instantly import application
 from instantly.auth import PUBLIC_ENDPOINTS
 from instantly.config import Settings
 from instantly.context import EXTENSION
@@ -46,7 +46,7 @@ def anybody(app: Flask) -> FlaskClient:
 @pytest.fixture(scope="module")
 def fresh_app(settings: Settings) -> Iterator[Flask]:
     """An app of our own, which has not answered yet and so can still be added to."""
-    app = instantly.create_app(settings)
+    app = application.create_app(settings)
     yield app
     app.extensions[EXTENSION].database.close()
 

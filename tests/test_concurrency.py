@@ -17,9 +17,9 @@ from harness import HANGING_SECONDS, Places, wait_until
 from psycopg import sql
 from werkzeug.test import TestResponse
 
-import instantly
 import instantly.heartbeat
 import instantly.locks
+from instantly import application
 from instantly.config import Settings
 from instantly.context import EXTENSION
 from instantly.database import Session
@@ -39,7 +39,7 @@ def places(db: Rows, upstreams: Upstreams) -> Places:
 @pytest.fixture(scope="module")
 def other_process(settings: Settings) -> Iterator[Flask]:
     """The service once more: it shares nothing with the first but the database."""
-    app = instantly.create_app(settings)
+    app = application.create_app(settings)
     yield app
     app.extensions[EXTENSION].heartbeat.close()
     app.extensions[EXTENSION].database.close()
@@ -274,7 +274,7 @@ def test_who_works_for_long_keeps_what_is_his(
 ) -> None:
     """The lock, the key and the run say again and again that they are alive."""
     monkeypatch.setattr(instantly.heartbeat, "HEARTBEAT_SECONDS", 0.05)
-    app = instantly.create_app(settings)
+    app = application.create_app(settings)
     stand_in = places.upstreams.instantly_http
     stand_in.fail(*ADD, how="hang")
     body = {"orgId": "org-1", "leads": [{"email": "ada@example.com"}]}

@@ -1,7 +1,5 @@
 """The settings: all problems named at once, nothing secret said."""
 
-import os
-
 import pytest
 
 from instantly.config import ConfigurationError, Settings
@@ -20,8 +18,6 @@ OPTIONAL = {
     "INSTANTLY_API_URL": "http://instantly.example",
     "STATS_EXCLUDED_DOMAINS": "ours.example",
     "DATABASE_POOL_SIZE": "3",
-    "WEB_THREADS": "5",
-    "WEB_CPU": "off",
     "LOG_LEVEL": "DEBUG",
 }
 FIELDS = {
@@ -36,13 +32,11 @@ FIELDS = {
     "INSTANTLY_API_URL": "instantly_api_url",
     "STATS_EXCLUDED_DOMAINS": "stats_excluded_domains",
     "DATABASE_POOL_SIZE": "database_pool_size",
-    "WEB_THREADS": "web_threads",
-    "WEB_CPU": "web_cpu",
     "LOG_LEVEL": "log_level",
 }
 KEYS = [name for name in REQUIRED if name.endswith("_KEY")]
 URLS = ["KEY_SERVICE_URL", "RUNS_SERVICE_URL", "WEBHOOK_BASE_URL", "INSTANTLY_API_URL"]
-NUMBERS = ["PORT", "DATABASE_POOL_SIZE", "WEB_THREADS"]
+NUMBERS = ["PORT", "DATABASE_POOL_SIZE"]
 
 BAD_KEYS = ["two words", "tab\there", "line\nbreak", "schlüssel", "zero\u200bwidth", "bell\x07"]
 BAD_URLS = [
@@ -120,8 +114,6 @@ def test_a_required_variable_that_is_absent_or_empty_is_missing(
         *table(NUMBERS, BAD_NUMBERS),
         ("PORT", "65536"),
         ("DATABASE_POOL_SIZE", "201"),
-        ("WEB_THREADS", "201"),
-        *table(["WEB_CPU"], ["first", "-1", "0.5", "99999", "0,1", "\uff10"]),
         *table(["LOG_LEVEL"], ["loud", "10", "INFO,DEBUG"]),
         *table(["INSTANTLY_SERVICE_DATABASE_URL"], BAD_DATABASE_URLS),
     ],
@@ -166,8 +158,6 @@ def test_all_that_is_missing_or_malformed_is_named_in_one_message() -> None:
         "INSTANTLY_API_URL",
         "STATS_EXCLUDED_DOMAINS",
         "DATABASE_POOL_SIZE",
-        "WEB_THREADS",
-        "WEB_CPU",
     }
     assert "\n" not in message
 
@@ -179,8 +169,6 @@ def test_the_optional_variables_have_defaults() -> None:
     assert settings.instantly_api_url == "https://api.instantly.ai"
     assert settings.stats_excluded_domains == ()
     assert settings.database_pool_size >= 1
-    assert settings.web_threads >= 1
-    assert settings.web_cpu == "auto"
     assert settings.log_level == "INFO"
 
 
@@ -215,10 +203,6 @@ def test_no_secret_has_a_default() -> None:
         ("PORT", "65535", 65535),
         ("DATABASE_POOL_SIZE", "1", 1),
         ("DATABASE_POOL_SIZE", "200", 200),
-        ("WEB_THREADS", " 32 ", 32),
-        ("WEB_CPU", "AUTO", "auto"),
-        ("WEB_CPU", "off", "off"),
-        ("WEB_CPU", f" {min(os.sched_getaffinity(0))} ", min(os.sched_getaffinity(0))),
         ("LOG_LEVEL", "warning", "WARNING"),
         ("LOG_LEVEL", "Error", "ERROR"),
         ("STATS_EXCLUDED_DOMAINS", "One.example, two.EXAMPLE,,", ("one.example", "two.example")),

@@ -11,7 +11,7 @@ from conftest import Upstreams
 from flask import Flask
 from flask.testing import FlaskClient
 
-import instantly
+from instantly import application
 from instantly.config import VERSION, Settings
 from instantly.context import EXTENSION
 
@@ -26,7 +26,7 @@ def app_without_postgres(settings: Settings, *, silent: bool) -> Iterator[Flask]
         if silent:
             port.listen()
         url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port.getsockname()[1]}/instantly"
-        app = instantly.create_app(replace(settings, database_url=url))
+        app = application.create_app(replace(settings, database_url=url))
         try:
             yield app
         finally:

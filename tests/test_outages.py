@@ -527,10 +527,8 @@ THREADS = 4
 def impatient_service(
     places: tuple[str, Places], sockets: Upstreams, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Service]:
-    """Four threads, and one second for a client to send its request."""
-    service = Service(
-        places[0], sockets, tmp_path_factory.mktemp("impatient"), WEB_THREADS=str(THREADS)
-    )
+    """One second for a client to send its request, and one to take its answer."""
+    service = Service(places[0], sockets, tmp_path_factory.mktemp("impatient"))
     arguments = ["--config", "python:instantly.server", "app:create_app()"]
     try:
         service.start([sys.executable, "-c", SMALL_AND_IMPATIENT, *arguments])

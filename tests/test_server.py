@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import re
 import shlex
 import shutil
@@ -21,7 +20,6 @@ import pytest
 import requests
 from conftest import Upstreams, campaign_request
 
-from instantly.affinity import Claim
 from instantly.config import VERSION
 
 ROOT = Path(__file__).parents[1]
@@ -281,62 +279,6 @@ def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
     for secret in [*hidden, "wrong-key-hush", "ada@example.com", "org-1"]:
         assert secret not in server.output
         assert secret not in server.errors
-
-
-def worker_of(server: Server) -> int:
-    """The process id of its only worker."""
-    pid = server.process.pid
-    deadline = time.monotonic() + HANGING_SECONDS
-    while True:
-        workers = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-        if len(workers) == 1:
-            return int(workers[0])
-        assert time.monotonic() < deadline, server.errors
-        time.sleep(0.05)
-
-
-def cpus_of(worker: int) -> set[int]:
-    """Where its threads may run."""
-    found = [
-        re.search(r"Cpus_allowed_list:\s*(\S+)", (task / "status").read_text())
-        for task in Path(f"/proc/{worker}/task").iterdir()
-    ]
-    (listed,) = {match[1] for match in found if match}
-    ends = [[int(end) for end in part.split("-")] for part in listed.split(",")]
-    return {cpu for first, *last in ends for cpu in range(first, (last or [first])[0] + 1)}
-
-
-@pytest.mark.parametrize("choice", ["off", "a CPU"])
-def test_the_worker_runs_where_it_is_told_to(
-    environment: dict[str, str], tmp_path: Path, choice: str
-) -> None:
-    expected = os.sched_getaffinity(0)
-    if choice != "off":
-        expected = {random.choice(sorted(expected))}
-        choice = str(*expected)
-    with started(web_command(), {**environment, "WEB_CPU": choice}, tmp_path) as server:
-        server.wait_until_it_answers()
-        assert cpus_of(worker_of(server)) == expected
-
-
-def test_a_cpu_of_its_own_is_claimed_and_outlives_a_reload(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    with started(web_command(), environment, tmp_path) as server:
-        server.wait_until_it_answers()
-        first = worker_of(server)
-        if cpus_of(first) == os.sched_getaffinity(0):
-            pytest.skip("this machine restricts CPUs, or others have claimed them all")
-        (cpu,) = cpus_of(first)
-        with pytest.raises(OSError, match="in use"):
-            Claim(cpu)
-        server.process.send_signal(signal.SIGHUP)
-        deadline = time.monotonic() + HANGING_SECONDS
-        while (second := worker_of(server)) == first:
-            assert time.monotonic() < deadline, server.errors
-            time.sleep(0.05)
-        server.wait_until_it_answers()
-        assert cpus_of(second) == {cpu}
 
 
 def test_gunicorns_own_log_lines_are_whole(environment: dict[str, str], tmp_path: Path) -> None:

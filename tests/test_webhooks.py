@@ -20,7 +20,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
-import instantly
+from instantly import application
 from instantly.config import Settings
 from instantly.context import EXTENSION
 
@@ -1007,7 +1007,7 @@ def test_a_leads_own_data_may_be_called_like_anything(anyone: FlaskClient, ours:
 
 @contextmanager
 def service_without_postgres(settings: Settings) -> Iterator[Flask]:
-    app = instantly.create_app(
+    app = application.create_app(
         replace(settings, database_url="postgresql://postgres@127.0.0.1:1/none")
     )
     try:

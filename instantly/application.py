@@ -1,0 +1,50 @@
+"""Puts the parts of the service together."""
+
+from threading import BoundedSemaphore
+
+from flask import Flask
+
+from instantly.auth import require_api_key
+from instantly.clients.instantly import InstantlyClient
+from instantly.clients.keys import KeyServiceClient
+from instantly.clients.runs import RunsServiceClient
+from instantly.config import Settings
+from instantly.context import EXTENSION, MAX_WAITING, Parts
+from instantly.database import Database
+from instantly.errors import register_error_handlers
+from instantly.heartbeat import Heartbeat
+from instantly.observability import configure_logging, observe_requests
+from instantly.routes import (
+    accounts,
+    analytics,
+    campaigns,
+    documentation,
+    health,
+    leads,
+    webhooks,
+)
+
+
+def create_app(settings: Settings) -> Flask:
+    """The WSGI application. Opens the connection pool, but waits for no other service."""
+    configure_logging(settings.log_level)
+    app = Flask(__name__, static_folder=None)
+    app.json.sort_keys = False  # type: ignore[attr-defined]
+    app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
+    app.url_map.merge_slashes = False
+    database = Database(settings.database_url, settings.database_pool_size)
+    app.extensions[EXTENSION] = Parts(
+        settings=settings,
+        database=database,
+        keys=KeyServiceClient(settings.key_service_url, settings.key_service_api_key),
+        runs=RunsServiceClient(settings.runs_service_url, settings.runs_service_api_key),
+        instantly=InstantlyClient(settings.instantly_api_url),
+        heartbeat=Heartbeat(database),
+        waiting=BoundedSemaphore(MAX_WAITING),
+    )
+    observe_requests(app)
+    require_api_key(app, settings.api_key)
+    register_error_handlers(app)
+    for resource in (health, documentation, campaigns, leads, accounts, analytics, webhooks):
+        app.register_blueprint(resource.bp)
+    return app
