@@ -12,7 +12,7 @@ from instantly.config import Settings
 from instantly.context import EXTENSION, MAX_WAITING, Parts
 from instantly.database import Database
 from instantly.errors import register_error_handlers
-from instantly.heartbeat import Heartbeat
+from instantly.leases import Leases
 from instantly.observability import configure_logging, observe_requests
 from instantly.routes import (
     accounts,
@@ -39,7 +39,7 @@ def create_app(settings: Settings) -> Flask:
         keys=KeyServiceClient(settings.key_service_url, settings.key_service_api_key),
         runs=RunsServiceClient(settings.runs_service_url, settings.runs_service_api_key),
         instantly=InstantlyClient(settings.instantly_api_url),
-        heartbeat=Heartbeat(database),
+        leases=Leases(database),
         waiting=BoundedSemaphore(MAX_WAITING),
     )
     observe_requests(app)

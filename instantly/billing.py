@@ -9,16 +9,22 @@ run ends as `failed`, and the first error goes on to the caller.
 import logging
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
+from typing import Any
 
+from flask import Response, current_app
+from flask.typing import ResponseReturnValue
 from psycopg import OperationalError
 
 from instantly.clients.http import UpstreamError
 from instantly.clients.runs import RunsServiceError
-from instantly.context import parts
+from instantly.context import database, parts
+from instantly.database import NotConnected, Row, Session
+from instantly.idempotency import claimed_key
+from instantly.leases import Busy, Lease
 
-ALIVE_SECONDS = 20
+LEASE_SECONDS = 20
 DATABASE_PAUSES_SECONDS = (0.2, 1.0, 3.0)
 # What log lines begin with that somebody has to act upon.
 BY_HAND = "needs cleaning up by hand"
@@ -41,6 +47,50 @@ class BilledRun:
     def bill(self, cost_name: str, quantity: int) -> None:
         """What the act costs; nothing is logged when the quantity is 0."""
         self.cost = (cost_name, quantity) if quantity else None
+
+    def store(
+        self,
+        statement: str,
+        answer: Callable[[Row], ResponseReturnValue],
+        *,
+        undo: str,
+        **values: Any,
+    ) -> Response:
+        """Runs the statement that stores the act; keeps its answer under the idempotency key.
+
+        Both are there, or neither: should the process die before the end, a repeat gets the answer.
+        The statement answers nothing when the act is no longer ours to store, which raises Busy:
+        with the run's end (`outcome`) it must store nothing. That holds for one that the server
+        does after we gave it up, too. `undo` is the statement that takes the rows back.
+        """
+        key = claimed_key()
+
+        def take_back() -> None:
+            database().execute("update_open_run_outcome", run_id=self.id, outcome="failed")
+            if key:
+                key.forget()
+            database().execute(undo, run_id=self.id, **values)
+
+        is_stored = True
+        scope: AbstractContextManager[Session] = (
+            database().transaction() if key else nullcontext(database())
+        )
+        try:
+            with scope as session:
+                row = session.fetch_one(statement, run_id=self.id, **values)
+                if row is None:
+                    raise Busy
+                response = current_app.make_response(answer(row))
+                if key:
+                    key.keep(session, response)
+        except NotConnected:
+            is_stored = False
+            raise
+        finally:
+            # After any other failure the rows may be there: the answer to a COMMIT can be lost.
+            if is_stored:
+                self.on_failure(f"{undo} for run {self.id}", take_back)
+        return response
 
     def take_back(self) -> None:
         """Undoes the steps, the last one first.
@@ -67,9 +117,8 @@ def billed_run(
     parent_run_id: str | None = None,
 ) -> Iterator[BilledRun]:
     """`subject` says what the run is about, should its process die."""
-    runs, database = parts().runs, parts().database
     try:
-        run_id = runs.create_run(
+        run_id = parts().runs.create_run(
             task_name=task_name,
             clerk_org_id=clerk_org_id,
             app_id=app_id,
@@ -78,18 +127,20 @@ def billed_run(
             parent_run_id=parent_run_id,
         )
     except RunsServiceError as error:
-        if error.status is None or error.status >= 500:
+        if error.may_have_acted:
             logger.error("%s: runs-service may hold an open run for %s", BY_HAND, subject)
         raise
     run = BilledRun(run_id)
-    with parts().heartbeat.keeping("update_open_run", run.id, ALIVE_SECONDS):
+    lease = Lease(f"run:{run.id}", LEASE_SECONDS)
+    with parts().leases.renewing(lease):
         try:
-            database.execute(
+            database().execute(
                 "insert_open_run",
+                **lease.values,
+                seconds=lease.seconds,
                 run_id=run.id,
                 task_name=task_name,
                 subject=subject,
-                seconds=ALIVE_SECONDS,
             )
             yield run
             if run.cost:
@@ -112,7 +163,7 @@ def log_cost(run_id: str, cost_name: str, quantity: int) -> None:
     try:
         parts().runs.add_costs(run_id, cost_name, quantity)
     except RunsServiceError as error:
-        if error.status is None or error.status >= 500:
+        if error.may_have_acted:
             logger.error("%s: run %s may hold %s times %d", BY_HAND, run_id, cost_name, quantity)
         raise
 
@@ -125,13 +176,13 @@ def end(run_id: str, outcome: str, error: str | None = None) -> None:
         f"run {run_id}: end as {outcome}", lambda: parts().runs.end_run(run_id, outcome, error)
     )
     if told is None:
-        note("delete_open_run", run_id=run_id)
+        note("delete_open_run", run_id=run_id, name=f"run:{run_id}")
 
 
 def note(statement: str, **values: str) -> None:
     """Keeps our own list of open runs; a row that stays behind is what the cleanup is for."""
     try:
-        parts().database.execute(statement, **values)
+        database().execute(statement, **values)
     except OperationalError:
         logger.warning("open runs: %s failed for run %s", statement, values["run_id"])
 

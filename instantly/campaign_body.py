@@ -3,7 +3,7 @@
 from typing import Any
 
 from instantly.email_html import email_html
-from instantly.schemas import DAYS
+from instantly.schemas.campaigns import DAYS
 
 
 def campaign_body(campaign: dict[str, Any]) -> dict[str, Any]:

@@ -30,9 +30,11 @@ def clean_up(database: Database, runs: RunsServiceClient) -> list[str]:
             if error.status != 404:
                 lines.append(line + f"could not be ended: {error.message}")
                 continue
-        database.execute("delete_open_run", run_id=run["run_id"])
+        run_id = run["run_id"]
+        database.execute("delete_open_run", run_id=run_id, name=f"run:{run_id}")
         left_over = "" if outcome == "completed" else f"; {LEFT_OVER[run['task_name']]}"
         lines.append(line + f"ended as {outcome}{left_over}")
+    database.execute("delete_dead_leases")
     return lines
 
 

@@ -3,28 +3,30 @@
 import json
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import wraps
 from threading import BoundedSemaphore
-from typing import Any, cast
+from typing import Any, Literal, cast
 from uuid import UUID
 
 from flask import Response, current_app, request
 from flask.typing import ResponseReturnValue
 
-from instantly.clients.instantly import InstantlyClient, Workspace
+from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
 from instantly.database import Database
 from instantly.errors import ApiError, NotFound
-from instantly.heartbeat import Heartbeat
 from instantly.inputs import MAX_BODY_BYTES, body_bytes
-from instantly.schemas import camel_case
+from instantly.leases import Lease, Leases
+from instantly.schemas.fields import camel_case
 
 EXTENSION = "instantly-service"
 # Requests that wait for other services at once.
 MAX_WAITING = 1000
+LOCK_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Parts:
     keys: KeyServiceClient
     runs: RunsServiceClient
     instantly: InstantlyClient
-    heartbeat: Heartbeat
+    leases: Leases
     waiting: BoundedSemaphore
 
 
@@ -87,6 +89,13 @@ def calls_others(view: Callable[..., ResponseReturnValue]) -> Callable[..., Resp
     return bounded
 
 
+def campaign_lock(
+    campaign_id: str, scope: Literal["leads", "status"]
+) -> AbstractContextManager[Lease]:
+    """One change at a time to a campaign's leads, and one to its status; Busy after 30 s."""
+    return parts().leases.waiting_for(f"{scope}:{campaign_id}", LOCK_SECONDS)
+
+
 def json_bytes(statement: str, **parameters: object) -> bytes:
     """The JSON that a statement makes of a whole answer; no row means that its campaign is unknown,
     a statement about anything else always has one.
@@ -102,7 +111,7 @@ def json_answer(statement: str, **parameters: object) -> Response:
     return Response(json_bytes(statement, **parameters) + b"\n", mimetype="application/json")
 
 
-def organization_workspace(clerk_org_id: str) -> Workspace:
+def organization_workspace(clerk_org_id: str) -> InstantlyClient:
     """Instantly with the organisation's own key, which lives as long as the request."""
     key = parts().keys.decrypt_organization_key(
         clerk_org_id, caller_method=request.method, caller_path=route_pattern()
@@ -110,7 +119,7 @@ def organization_workspace(clerk_org_id: str) -> Workspace:
     return parts().instantly.with_key(key)
 
 
-def app_workspace() -> Workspace:
+def app_workspace() -> InstantlyClient:
     """Instantly with the shared key of this service: the sender accounts are there."""
     key = parts().keys.decrypt_app_key(caller_method=request.method, caller_path=route_pattern())
     return parts().instantly.with_key(key)

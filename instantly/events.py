@@ -13,7 +13,7 @@ from uuid import UUID
 
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.jsontext import storable_text
-from instantly.schemas import MAX_BIGINT
+from instantly.schemas.fields import MAX_BIGINT
 
 # A webhook that is subscribed to email_link_clicked delivers link_clicked.
 RECORDED_NAMES = {"link_clicked": "email_link_clicked"}

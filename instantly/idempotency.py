@@ -1,29 +1,28 @@
 """The Idempotency-Key: the first final answer is kept for a day and given to every repeat.
 
-The key is claimed before the view runs. The answer is stored with the act itself, in one
-transaction, so that a process which dies after that cannot make a repeat act a second time.
+The key is a lease that is taken before the view runs. The answer is stored with the act itself, in
+one transaction, so that a process which dies after that cannot make a repeat act a second time.
 """
 
 import hashlib
 import logging
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
-from uuid import uuid4
 
 from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
-from instantly.billing import BilledRun
 from instantly.context import database, parts, uuid_or_not_found
-from instantly.database import NotConnected, Row, Session
+from instantly.database import Session
 from instantly.errors import ApiError, InvalidRequest
 from instantly.inputs import json_body
 from instantly.jsontext import canonical_json
+from instantly.leases import Lease
 
-ALIVE_SECONDS = 120
+LEASE_SECONDS = 120
 FINAL_STATUSES = frozenset([200, 201, 202, 403, 404, 422])
 SANE_KEY = re.compile(r"[ -~]{1,255}")
 
@@ -32,12 +31,38 @@ View = Callable[..., ResponseReturnValue]
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Claim:
-    key: str
-    method: str
-    path: str
-    holder: str
+class KeyInUse(ApiError):
+    def __init__(self) -> None:
+        super().__init__(409, "A request with this Idempotency-Key is in progress")
+
+
+@dataclass
+class ClaimedKey:
+    """The key of the request under way."""
+
+    values: dict[str, str]
+    """key, method, path"""
+    request_hash: bytes
+    lease: Lease
+    is_answered: bool = False
+
+    def keep(self, session: Session, response: Response) -> None:
+        """Raises KeyInUse when the lease was lost: then nothing of the session may be stored."""
+        if not session.fetch_one(
+            "upsert_answer",
+            **self.values,
+            **self.lease.values,
+            request_hash=self.request_hash,
+            status=response.status_code,
+            body=response.get_data(as_text=True),
+        ):
+            raise KeyInUse
+        self.is_answered = True
+
+    def forget(self) -> None:
+        """What the answer stands for is taken back."""
+        database().execute("delete_answer", **self.values, **self.lease.values)
+        self.is_answered = False
 
 
 def idempotent(view: View) -> View:
@@ -48,26 +73,50 @@ def idempotent(view: View) -> View:
         key = request.headers.get("Idempotency-Key")
         if key is None:
             return view(*args, **kwargs)
-        request_hash = hashlib.sha256(canonical_json(json_body()).encode()).digest()
+        request_hash = sha256(canonical_json(json_body()))
         if not SANE_KEY.fullmatch(key):
             raise InvalidRequest({"Idempotency-Key": ["Must be 1 to 255 printable characters."]})
         for campaign_id in kwargs.values():
             uuid_or_not_found(campaign_id)
-        claim = Claim(key, request.method, request.path, str(uuid4()))
-        if not database().fetch_one(
-            "upsert_idempotency_key",
-            **asdict(claim),
-            request_hash=request_hash,
-            seconds=ALIVE_SECONDS,
-        ):
-            return replayed(claim, request_hash)
-        with parts().heartbeat.keeping("update_idempotency_key", claim.holder, ALIVE_SECONDS):
-            g.claim = claim
+        values = {"key": key, "method": request.method, "path": request.path}
+        name = f"key:{sha256(canonical_json(values)).hex()}"
+        lease = parts().leases.take(name, LEASE_SECONDS)
+        if lease is None:
+            refuse_other_request(values, request_hash)
+            raise KeyInUse
+        with parts().leases.holding(lease):
+            if answer := refuse_other_request(values, request_hash):
+                return replayed(answer)
+            g.claimed_key = ClaimedKey(values, request_hash, lease)
             response = answer_of(view, *args, **kwargs)
-            settle(claim, response)
+            settle(g.claimed_key, response)
         return response
 
     return once
+
+
+def sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def claimed_key() -> ClaimedKey | None:
+    """That of this request, if it has one."""
+    key: ClaimedKey | None = g.get("claimed_key")
+    return key
+
+
+def refuse_other_request(values: dict[str, str], request_hash: bytes) -> dict[str, Any] | None:
+    """The answer that is kept under the key, if any; raises when it is another request's."""
+    answer = database().fetch_one("select_answer", **values)
+    if answer and answer["request_hash"] != request_hash:
+        raise ApiError(422, "Idempotency-Key was used with a different request")
+    return answer
+
+
+def replayed(answer: dict[str, Any]) -> Response:
+    response = Response(answer["body"], answer["status"], mimetype="application/json")
+    response.headers["Idempotent-Replayed"] = "true"
+    return response
 
 
 def answer_of(view: View, *args: Any, **kwargs: Any) -> Response:
@@ -78,79 +127,11 @@ def answer_of(view: View, *args: Any, **kwargs: Any) -> Response:
         return current_app.make_response(current_app.handle_user_exception(error))
 
 
-def replayed(claim: Claim, request_hash: bytes) -> Response:
-    row = database().fetch_one(
-        "select_idempotency_key", key=claim.key, method=claim.method, path=claim.path
-    )
-    if row is not None and row["request_hash"] != request_hash:
-        raise ApiError(422, "Idempotency-Key was used with a different request")
-    if row is None or not row["is_answered"]:
-        raise ApiError(409, "A request with this Idempotency-Key is in progress")
-    response = Response(row["body"], row["status"], mimetype="application/json")
-    response.headers["Idempotent-Replayed"] = "true"
-    return response
-
-
-def settle(claim: Claim, response: Response) -> None:
-    """Keeps a final answer; after any other nothing was done, and the key is free again."""
-    try:
-        if response.status_code in FINAL_STATUSES:
-            database().execute(
-                "update_idempotency_answer",
-                **asdict(claim),
-                status=response.status_code,
-                body=response.get_data(as_text=True),
-                is_final=True,
-            )
-        else:
-            database().execute("delete_idempotency_key", **asdict(claim))
-    except Exception:
-        # What was stored with the act is still there for a repeat.
-        logger.exception("the answer to an Idempotency-Key was not settled")
-
-
-def store_act(
-    run: BilledRun,
-    statement: str,
-    answer: Callable[[Row], ResponseReturnValue],
-    *,
-    undo: str,
-    **values: Any,
-) -> ResponseReturnValue:
-    """Runs the statement that stores the act, and keeps its answer under the key, if there is one.
-
-    Both are there, or neither: should the process die before the end, a repeat gets the answer.
-    `undo` is the statement that takes the rows back on failure.
-    """
-    claim: Claim | None = g.get("claim")
-
-    def keep(session: Session, status: int | None, body: str | None) -> None:
-        if claim:
-            session.execute(
-                "update_idempotency_answer",
-                **asdict(claim),
-                status=status,
-                body=body,
-                is_final=False,
-            )
-
-    def take_back() -> None:
-        keep(database(), None, None)
-        database().execute(undo, **values)
-
-    is_stored = True
-    try:
-        # A transaction also without a key: a statement that the server executes after we gave it
-        # up is never committed.
-        with database().transaction() as session:
-            response = answer(session.fetch_one(statement, **values) or {})
-            kept = current_app.make_response(response)
-            keep(session, kept.status_code, kept.get_data(as_text=True))
-    except NotConnected:
-        is_stored = False
-        raise
-    finally:
-        # After any other failure the rows may be there: the answer to a COMMIT can be lost.
-        if is_stored:
-            run.on_failure(f"{undo} for run {run.id}", take_back)
-    return response
+def settle(key: ClaimedKey, response: Response) -> None:
+    """Keeps a final answer that was not stored with its act; after any other nothing was done."""
+    if response.status_code in FINAL_STATUSES and not key.is_answered:
+        try:
+            key.keep(database(), response)
+        except Exception:
+            # A repeat asks again, and is refused again.
+            logger.exception("the answer to an Idempotency-Key was not kept")

@@ -10,7 +10,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from instantly.errors import InvalidJson, InvalidRequest
 from instantly.jsontext import UNSTORABLE, UNSTORABLE_ESCAPES, parse_json, parse_json_leniently
-from instantly.schemas import instance
+from instantly.schemas.fields import shared
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DELIVERY_BYTES = 4 * 1024 * 1024
@@ -20,15 +20,15 @@ UNSTORABLE_MESSAGE = "May not contain NUL characters or half surrogate pairs."
 def load_body(schema: type[Schema]) -> dict[str, Any]:
     """The request's JSON object by the schema, and nothing in it that Postgres cannot keep."""
     body = json_body()
-    loaded: dict[str, Any] = instance(schema).load(body)
+    loaded: dict[str, Any] = shared(schema).load(body)
     if UNSTORABLE_ESCAPES.search(request.get_data()):
-        known = {field.data_key for field in instance(schema).fields.values()}
+        known = {field.data_key for field in shared(schema).fields.values()}
         refuse_unstorable({name: value for name, value in body.items() if name in known})
     return loaded
 
 
 def load_query(schema: type[Schema]) -> dict[str, Any]:
-    loaded: dict[str, Any] = instance(schema).load(request.args.to_dict())
+    loaded: dict[str, Any] = shared(schema).load(request.args.to_dict())
     return loaded
 
 

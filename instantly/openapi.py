@@ -1,4 +1,4 @@
-"""The OpenAPI document: derived from the routes, their docstrings and their schemas."""
+"""The OpenAPI document: derived from the routes, their docstrings and their"""
 
 import re
 from dataclasses import dataclass
@@ -11,9 +11,15 @@ from flask import Flask
 from marshmallow import Schema
 from werkzeug.routing import Rule
 
-from instantly import answers, schemas
+from instantly import answers
 from instantly.auth import PUBLIC_ENDPOINTS
 from instantly.config import SERVICE_NAME, VERSION
+from instantly.schemas.accounts import EmailList, Warmup, WarmupAnalytics
+from instantly.schemas.analytics import Stats
+from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
+from instantly.schemas.fields import Page, QueryInteger, camel_case
+from instantly.schemas.leads import AddLeads, CustomVariables, DeleteLeads
+from instantly.schemas.webhooks import Recovery
 
 JSON = "application/json"
 ERRORS = {
@@ -50,28 +56,28 @@ OPERATIONS: dict[str, Operation] = {
     "documentation.get_docs": Operation({200: answers.PAGE}),
     "campaigns.create_campaign": Operation(
         {201: answers.CREATED_CAMPAIGN},
-        body=schemas.CreateCampaign,
+        body=CreateCampaign,
         example=answers.CREATE_CAMPAIGN_EXAMPLE,
         errors=(409, *CALLS_OTHERS),
     ),
     "campaigns.get_campaign": Operation({200: answers.CAMPAIGN}),
-    "campaigns.list_campaigns": Operation({200: answers.CAMPAIGNS}, query=schemas.Page),
+    "campaigns.list_campaigns": Operation({200: answers.CAMPAIGNS}, query=Page),
     "campaigns.set_campaign_status": Operation(
         {200: answers.CAMPAIGN},
-        body=schemas.CampaignStatus,
+        body=CampaignStatus,
         example={"status": "active"},
         errors=CALLS_OTHERS,
     ),
     "leads.add_leads": Operation(
         {201: answers.ADDED_LEADS},
-        body=schemas.AddLeads,
+        body=AddLeads,
         example=answers.ADD_LEADS_EXAMPLE,
         errors=(403, 409, *CALLS_OTHERS),
     ),
-    "leads.list_leads": Operation({200: answers.LEADS}, query=schemas.Page),
+    "leads.list_leads": Operation({200: answers.LEADS}, query=Page),
     "leads.delete_leads": Operation(
         {200: answers.DELETED_LEADS},
-        body=schemas.DeleteLeads,
+        body=DeleteLeads,
         example={"emails": ["ada@example.com", "nobody@example.com"]},
         errors=CALLS_OTHERS,
     ),
@@ -79,16 +85,16 @@ OPERATIONS: dict[str, Operation] = {
     "accounts.sync_accounts": Operation({200: answers.SYNCED_ACCOUNTS}, errors=CALLS_OTHERS),
     "accounts.switch_warmup": Operation(
         {200: answers.WARMUP, 202: answers.WARMUP},
-        body=schemas.Warmup,
+        body=Warmup,
         example={"enabled": True},
         errors=CALLS_OTHERS,
     ),
     "accounts.get_warmup_analytics": Operation(
-        {200: answers.WARMUP_ANALYTICS}, query=schemas.WarmupAnalytics, errors=CALLS_OTHERS
+        {200: answers.WARMUP_ANALYTICS}, query=WarmupAnalytics, errors=CALLS_OTHERS
     ),
     "analytics.get_campaign_analytics": Operation({200: answers.ANALYTICS}, errors=CALLS_OTHERS),
     "analytics.get_stats": Operation(
-        {200: answers.STATS}, body=schemas.Stats, example={"brandId": "brand_1"}
+        {200: answers.STATS}, body=Stats, example={"brandId": "brand_1"}
     ),
     "webhooks.get_config": Operation({200: answers.WEBHOOK_CONFIG}),
     "webhooks.receive": Operation(
@@ -96,7 +102,7 @@ OPERATIONS: dict[str, Operation] = {
     ),
     "webhooks.recover": Operation(
         {200: answers.RECOVERED},
-        body=schemas.Recovery,
+        body=Recovery,
         example={"clerkOrgId": "org_acme", "from": "2026-11-20", "to": "2026-11-22"},
         errors=CALLS_OTHERS,
     ),
@@ -108,11 +114,11 @@ class Converter(OpenAPIConverter):
 
     def field2property(self, field: Any) -> dict[str, Any]:
         described: dict[str, Any] = super().field2property(field)
-        if isinstance(field, schemas.CustomVariables):
+        if isinstance(field, CustomVariables):
             described["additionalProperties"] = {"type": answers.SCALAR_TYPES}
-        if isinstance(field, schemas.EmailList):
+        if isinstance(field, EmailList):
             described.update(type="string", description="Addresses with commas between them.")
-        if isinstance(field, schemas.QueryInteger):
+        if isinstance(field, QueryInteger):
             # A query has no null.
             described["type"] = "integer"
         if described.get("default", ...) is None:
@@ -150,7 +156,7 @@ def build_document(app: Flask) -> dict[str, Any]:
 def openapi_path(rule: Rule) -> str:
     return re.sub(
         r"<(?:[^:<>]+:)?([^<>]+)>",
-        lambda match: "{" + schemas.camel_case(match.group(1)) + "}",
+        lambda match: "{" + camel_case(match.group(1)) + "}",
         rule.rule,
     )
 
@@ -183,7 +189,7 @@ def parameters(rule: Rule, operation: Operation, plugin: Plugin) -> list[dict[st
     found = [
         {
             "in": "path",
-            "name": schemas.camel_case(name),
+            "name": camel_case(name),
             "required": True,
             "schema": {"type": "string"},
         }

@@ -1,6 +1,7 @@
-"""Sends leads to Instantly, chunk by chunk, and knows what became of each."""
+"""Sends leads to Instantly in chunks, and knows what became of each."""
 
 from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,13 +9,15 @@ from instantly.billing import BilledRun
 from instantly.clients.instantly import (
     MAX_LEADS_A_CALL,
     AddedLeads,
+    InstantlyClient,
     InstantlyError,
-    Workspace,
     chunks,
 )
+from instantly.context import parts
 from instantly.events import moment_or_none
-from instantly.locks import is_locked_by
+from instantly.leases import Lease
 
+CHUNKS_AT_ONCE = 4
 # How far Instantly's clock may be behind ours.
 CLOCK_TOLERANCE = timedelta(seconds=60)
 
@@ -28,15 +31,15 @@ class Upload:
     """
 
     def __init__(
-        self, workspace: Workspace, campaign: dict[str, Any], run: BilledRun, lock_holder: str
+        self, workspace: InstantlyClient, campaign: dict[str, Any], run: BilledRun, lock: Lease
     ) -> None:
         self.held: list[Lead] = []
         self.rejected: list[dict[str, str]] = []
         self._workspace = workspace
-        self._campaign_id: str = campaign["id"]
         self._instantly_campaign_id: str = campaign["instantlyCampaignId"]
         self._run = run
-        self._lock_holder = lock_holder
+        self._lock = lock
+        self._leases = parts().leases
         self._started = datetime.now(UTC)
         self._created: list[str] = []
         """lead ids"""
@@ -44,24 +47,34 @@ class Upload:
         """addresses of calls whose answers were lost"""
 
     def send(self, leads: Sequence[Lead]) -> None:
-        """Chunk by chunk. The leads that it creates are taken out of Instantly again on failure."""
+        """Several chunks at once. What they create is taken out of Instantly again on failure."""
         self._run.on_failure(self, self._take_back)
-        for chunk in chunks(leads, MAX_LEADS_A_CALL):
-            self._send(chunk)
+        with ThreadPoolExecutor(CHUNKS_AT_ONCE) as executor:
+            sent = [executor.submit(self._send, chunk) for chunk in chunks(leads, MAX_LEADS_A_CALL)]
+            wait(sent, return_when=FIRST_EXCEPTION)
+            # After a failure no other chunk begins; what is under way must end, to be undone.
+            executor.shutdown(cancel_futures=True)
+        failed = [error for chunk in sent if not chunk.cancelled() and (error := chunk.exception())]
+        if failed:
+            raise failed[0]
+        for chunk in sent:
+            held, rejected = chunk.result()
+            self.held += held
+            self.rejected += rejected
 
-    def _send(self, chunk: Sequence[Lead]) -> None:
+    def _send(self, chunk: Sequence[Lead]) -> tuple[list[Lead], list[dict[str, str]]]:
+        """Those that Instantly holds now, and those that it refused."""
         emails = [lead["email"] for lead in chunk]
         try:
             answer = self._workspace.add_leads(self._instantly_campaign_id, chunk)
         except InstantlyError as error:
-            if error.status is None or error.status >= 500 or self._workspace.was_repeated():
-                # Whether it acted is not known.
-                self._doubtful += emails
+            if error.may_have_acted:
+                self._doubtful.extend(emails)
             raise
-        if self._workspace.was_repeated():
+        self._created.extend(answer.created.values())
+        if answer.in_doubt:
             # A try whose answer was lost may have created what this one calls duplicates.
-            self._doubtful += emails
-        self._created += answer.created.values()
+            self._doubtful.extend(emails)
         lead_ids = {emails[index].lower(): lead_id for index, lead_id in answer.created.items()}
         missing = [email for email in emails if email.lower() not in lead_ids]
         # Instantly names only what it created: it may hold the others already (a lost answer, a
@@ -70,12 +83,12 @@ class Upload:
             lead_ids[lead["email"].lower()] = lead["id"]
         refused = [email for email in emails if email.lower() not in lead_ids]
         reason = refusal_reason(answer, len(refused))
-        self.rejected += [{"email": email, "reason": reason} for email in refused]
-        self.held += [
+        held = [
             {**lead, "instantly_lead_id": lead_ids[lead["email"].lower()]}
             for lead in chunk
             if lead["email"].lower() in lead_ids
         ]
+        return held, [{"email": email, "reason": reason} for email in refused]
 
     def _is_new(self, lead: Lead) -> bool:
         """Whether a lead was created since this upload began."""
@@ -90,12 +103,16 @@ class Upload:
 
     def _take_back(self) -> None:
         """Not without the lock: whoever has it now may have adopted the leads. Then they stay."""
-        if not is_locked_by(self._campaign_id, "leads", self._lock_holder):
-            raise RuntimeError("the lock was lost")
+        self._need_lock()
         found = self._workspace.find_leads(self._instantly_campaign_id, self._doubtful)
         new = [lead["id"] for lead in found if self._is_new(lead)]
-        lead_ids = list(dict.fromkeys(self._created + new))
-        self._workspace.delete_leads(self._instantly_campaign_id, lead_ids)
+        for lead_ids in chunks(list(dict.fromkeys(self._created + new)), MAX_LEADS_A_CALL):
+            self._need_lock()
+            self._workspace.delete_leads(self._instantly_campaign_id, lead_ids)
+
+    def _need_lock(self) -> None:
+        if not self._leases.is_held(self._lock):
+            raise RuntimeError("the lock was lost")
 
 
 def refusal_reason(answer: AddedLeads, refused: int) -> str:

@@ -6,20 +6,27 @@ WHERE campaign_id = %(campaign_id)s
   AND lower(email) = ANY (%(emails)s::text[]);
 
 -- name: insert_leads
--- Leads of one run, all at once; answers how many the campaign did not hold yet, and whether the
--- lock was still there: without it nothing is stored.
+-- Leads of one run, all at once; answers how many the campaign did not hold yet.
+-- Nothing is stored nor answered without the lock, or when the run has ended; see BilledRun.store.
 -- The campaign's row is locked so that positions become visible in their order: a reader who pages
 -- by them misses no lead that commits late.
-WITH campaign AS (
+WITH run AS (
+  SELECT
+  FROM instantly_open_runs
+  WHERE run_id = %(run_id)s
+    AND outcome IS NULL
+  FOR UPDATE
+),
+campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
+    AND EXISTS (SELECT FROM run)
     AND EXISTS (
       SELECT
-      FROM instantly_campaign_locks
-      WHERE campaign_id = %(campaign_id)s
-        AND scope = 'leads'
-        AND holder = %(lock_holder)s
+      FROM instantly_leases
+      WHERE name = %(name)s
+        AND holder = %(holder)s
     )
   FOR NO KEY UPDATE
 ),
@@ -44,9 +51,10 @@ added AS (
   ON CONFLICT (campaign_id, lower(email)) DO NOTHING
   RETURNING id
 )
-SELECT
-  EXISTS (SELECT FROM campaign) AS is_locked,
-  (SELECT count(*) FROM added) AS added;
+SELECT count(added.id) AS added
+FROM campaign
+LEFT JOIN added ON true
+GROUP BY campaign.id;
 
 -- name: delete_leads
 -- Leads that are gone in Instantly.

@@ -10,8 +10,8 @@ from flask import Flask
 from flask.testing import FlaskClient
 from psycopg.rows import dict_row
 
+import instantly.clients.http
 from instantly import application
-from instantly.clients.http import BoundedRetry
 from instantly.config import Settings
 from instantly.context import EXTENSION
 from instantly.migrate import migrate
@@ -137,7 +137,7 @@ def client(app: Flask, upstreams: Upstreams, waits: list[float]) -> FlaskClient:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The pauses before retries, in seconds, noted instead of waited for."""
     noted: list[float] = []
-    monkeypatch.setattr(BoundedRetry, "sleep", lambda retry, _=None: noted.append(retry.delay))
+    monkeypatch.setattr(instantly.clients.http, "sleep", noted.append)
     return noted
 
 
@@ -166,7 +166,8 @@ def db(connection: psycopg.Connection[Any]) -> Rows:
     """The tables, empty at first."""
     connection.execute(
         "DELETE FROM instantly_campaigns; DELETE FROM instantly_accounts;"
-        " DELETE FROM instantly_open_runs; DELETE FROM instantly_idempotency_keys"
+        " DELETE FROM instantly_open_runs; DELETE FROM instantly_idempotency_keys;"
+        " DELETE FROM instantly_leases"
     )
     return Rows(connection)
 

@@ -34,11 +34,10 @@ TABLES = (
     "instantly_campaigns",
     "instantly_leads",
     "instantly_events",
-    "instantly_campaign_locks",
+    "instantly_leases",
     "instantly_open_runs",
     "instantly_idempotency_keys",
 )
-SILENT = "UPDATE {} SET alive_until = now() - interval '1 second'"
 
 
 def web_command() -> list[str]:
@@ -83,10 +82,12 @@ def looking_at(database_url: str) -> Iterator[Rows]:
         yield Rows(connection)
 
 
-def fall_silent(db: Rows) -> None:
-    """As if those who hold something had said nothing for a long time."""
-    for table in ("instantly_open_runs", "instantly_campaign_locks", "instantly_idempotency_keys"):
-        db.connection.execute(SILENT.format(table).encode())
+def fall_silent(db: Rows, name: str = "") -> None:
+    """As if the holders of these leases had said nothing for a long time."""
+    db.connection.execute(
+        "UPDATE instantly_leases SET alive_until = now() - interval '1 second' WHERE name ~ %s",
+        [name],
+    )
 
 
 class Service:

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from itertools import product
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
@@ -15,11 +14,12 @@ import pytest
 import responses
 from flask import Flask, Response, jsonify, request
 
+import instantly.clients.http
 from instantly.clients import instantly as instantly_module
 from instantly.clients import keys as keys_module
 from instantly.clients import runs as runs_module
-from instantly.clients.http import BoundedRetry, UpstreamError
-from instantly.clients.instantly import InstantlyClient, InstantlyError, Workspace
+from instantly.clients.http import UpstreamError
+from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.clients.keys import (
     AppKeyMissing,
     KeyServiceClient,
@@ -110,7 +110,7 @@ def upstream(socket_of_the_module: Upstream) -> Iterator[Upstream]:
 class Clients:
     keys: KeyServiceClient
     runs: RunsServiceClient
-    workspace: Workspace
+    workspace: InstantlyClient
 
 
 @pytest.fixture
@@ -391,7 +391,7 @@ def test_a_refused_connection_is_tried_again_since_nothing_was_sent(
     operation: Operation, clients: Clients, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     upstream.stop()
-    monkeypatch.setattr(BoundedRetry, "sleep", lambda *_: start_again(upstream))
+    monkeypatch.setattr(instantly.clients.http, "sleep", lambda _: start_again(upstream))
     upstream.answers = [operation.answer]
     try:
         operation.call(clients)
@@ -507,7 +507,7 @@ def test_waiting_is_done_by_sleeping(
     clients: Clients, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slept: list[float] = []
-    monkeypatch.setattr("instantly.clients.http.time", SimpleNamespace(sleep=slept.append))
+    monkeypatch.setattr("instantly.clients.http.sleep", slept.append)
     upstream.answers = [KEY]
     fail(upstream, status=429, headers={"Retry-After": "9"})
     decrypt_app_key(clients)
@@ -754,7 +754,7 @@ def test_an_answer_of_the_wrong_shape_is_an_error(
 @pytest.mark.parametrize(
     ("status", "trouble"),
     [
-        *product([0, 1, 2, 3, 4, None, "active", [], {}, -3, 1.5], [None]),
+        *product([0, 1, 2, 3, 4, None, -3, 1.5], [None]),
         (-1, "accounts_unhealthy"),
         (-2, "bounce_protect"),
         (-99, "account_suspended"),
@@ -766,6 +766,15 @@ def test_a_switched_campaign_tells_what_keeps_it_from_sending(
 ) -> None:
     upstream.answers = [{"id": CAMPAIGN_ID, "status": status}]
     assert BY_NAME[name].call(clients) == trouble
+
+
+@pytest.mark.parametrize("name", ["activate_campaign", "pause_campaign"])
+@pytest.mark.parametrize("status", ["active", [], {}, True], ids=str)
+def test_a_switched_campaign_whose_status_is_no_number_is_an_error(
+    name: str, status: object, clients: Clients, upstream: Upstream
+) -> None:
+    upstream.answers = [{"id": CAMPAIGN_ID, "status": status}]
+    assert refused(BY_NAME[name], clients).status is None
 
 
 def test_added_leads_are_known_by_their_index_and_refusals_by_their_number(
@@ -839,9 +848,8 @@ def test_cursors_that_go_round_in_a_circle_end(clients: Clients, upstream: Upstr
         {**lead(9), "campaign": None},
         {**lead(9), "email": None},
         {"id": LEAD_ID, "email": "lead9@example.com"},
-        {},
     ],
-    ids=["another campaign's", "no campaign's", "without an address", "of nowhere", "empty"],
+    ids=["another campaign's", "no campaign's", "without an address", "of nowhere"],
 )
 def test_leads_that_are_not_those_of_the_campaign_are_not_listed(
     stranger: dict[str, Any], clients: Clients, upstream: Upstream

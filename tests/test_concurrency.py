@@ -14,15 +14,13 @@ from conftest import API_KEY, Rows, Upstreams, campaign_request
 from flask import Flask
 from flask.testing import FlaskClient
 from harness import HANGING_SECONDS, Places, wait_until
-from psycopg import sql
 from werkzeug.test import TestResponse
 
-import instantly.heartbeat
-import instantly.locks
+import instantly.leases
 from instantly import application
 from instantly.config import Settings
 from instantly.context import EXTENSION
-from instantly.database import Session
+from instantly.database import Database
 
 ADD = ("POST", "/api/v2/leads/add")
 BUSY = {"error": "Another change of this campaign is in progress"}
@@ -41,7 +39,7 @@ def other_process(settings: Settings) -> Iterator[Flask]:
     """The service once more: it shares nothing with the first but the database."""
     app = application.create_app(settings)
     yield app
-    app.extensions[EXTENSION].heartbeat.close()
+    app.extensions[EXTENSION].leases.close()
     app.extensions[EXTENSION].database.close()
 
 
@@ -88,7 +86,7 @@ def switch(app: Flask, campaign: dict[str, Any], status: str) -> TestResponse:
 
 def lose_lock(db: Rows) -> None:
     """As if the holder had been silent for too long."""
-    set_life(db, "instantly_campaign_locks", seconds=-1)
+    set_life(db, "(leads|status):", seconds=-1)
 
 
 def billed_leads(places: Places) -> int:
@@ -118,7 +116,7 @@ def test_the_same_list_by_eight_clients_is_stored_and_billed_once(
     assert places.lead_rows() == places.leads()
     assert billed_leads(places) == 300
     assert set(places.runs()) == {"completed"}
-    assert places.db.count("instantly_campaign_locks") == 0
+    assert places.db.count("instantly_leases") == 0
     assert places.db.count("instantly_open_runs") == 0
 
 
@@ -205,9 +203,9 @@ def test_other_campaigns_do_not_wait(
 
 def hold_lock(db: Rows, campaign: dict[str, Any], scope: str, seconds: float) -> None:
     db.connection.execute(
-        "INSERT INTO instantly_campaign_locks (campaign_id, scope, holder, alive_until)"
-        " VALUES (%s, %s, %s, clock_timestamp() + make_interval(secs => %s))",
-        [campaign["id"], scope, uuid4(), seconds],
+        "INSERT INTO instantly_leases (name, holder, seconds, alive_until)"
+        " VALUES (%s, %s, 20, clock_timestamp() + make_interval(secs => %s))",
+        [f"{scope}:{campaign['id']}", uuid4(), seconds],
     )
 
 
@@ -227,7 +225,7 @@ def test_waiting_is_bounded(
     scope: str,
     change: Callable[[Flask, dict[str, Any]], TestResponse],
 ) -> None:
-    monkeypatch.setattr(instantly.locks, "WAIT_SECONDS", 0.2)
+    monkeypatch.setattr(instantly.leases, "WAIT_SECONDS", 0.2)
     hold_lock(places.db, campaign, scope, seconds=60)
     places.upstreams.instantly_http.clear()
     runs_before = len(places.runs())
@@ -236,7 +234,7 @@ def test_waiting_is_bounded(
     assert int(answer.headers["Retry-After"]) > 0
     assert places.upstreams.instantly_http.requests == []
     assert len(places.runs()) == runs_before
-    assert places.db.count("instantly_campaign_locks") == 1
+    assert places.db.count("instantly_leases") == 1
 
 
 @pytest.mark.parametrize("seconds", [-1.0, 0.5], ids=["long ago", "just now"])
@@ -251,19 +249,26 @@ def test_the_lock_of_a_dead_holder_is_taken_over(
 ) -> None:
     hold_lock(places.db, campaign, scope, seconds)
     assert change(app, campaign).status_code in (200, 201)
-    assert places.db.count("instantly_campaign_locks") == 0
+    assert places.db.count("instantly_leases") == 0
 
 
-def set_life(db: Rows, table: str, seconds: float) -> None:
-    life = sql.SQL("UPDATE {} SET alive_until = clock_timestamp() + make_interval(secs => %s)")
-    db.connection.execute(life.format(sql.Identifier(table)), [seconds])
-
-
-def is_alive_for(db: Rows, table: str, seconds: float) -> bool:
-    later = sql.SQL(
-        "SELECT FROM {} WHERE alive_until > clock_timestamp() + make_interval(secs => %s)"
+def set_life(db: Rows, name: str, seconds: float) -> None:
+    db.connection.execute(
+        "UPDATE instantly_leases SET alive_until = clock_timestamp() + make_interval(secs => %s)"
+        " WHERE name ~ %s",
+        [seconds, name],
     )
-    return db.connection.execute(later.format(sql.Identifier(table)), [seconds]).rowcount == 1
+
+
+def is_alive_for(db: Rows, name: str, seconds: float) -> bool:
+    return bool(
+        db.all(
+            "SELECT FROM instantly_leases WHERE name ~ %s"
+            " AND alive_until > clock_timestamp() + make_interval(secs => %s)",
+            name,
+            seconds,
+        )
+    )
 
 
 def test_who_works_for_long_keeps_what_is_his(
@@ -273,7 +278,7 @@ def test_who_works_for_long_keeps_what_is_his(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The lock, the key and the run say again and again that they are alive."""
-    monkeypatch.setattr(instantly.heartbeat, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(instantly.leases, "HEARTBEAT_SECONDS", 0.05)
     app = application.create_app(settings)
     stand_in = places.upstreams.instantly_http
     stand_in.fail(*ADD, how="hang")
@@ -282,18 +287,14 @@ def test_who_works_for_long_keeps_what_is_his(
     headers = {"Idempotency-Key": "k"}
     with under_way(lambda: client_of(app).post(path, json=body, headers=headers)) as answer:
         stand_in.wait_until_hanging()
-        for table in (
-            "instantly_campaign_locks",
-            "instantly_idempotency_keys",
-            "instantly_open_runs",
-        ):
-            set_life(places.db, table, seconds=1)
-            wait_until(partial(is_alive_for, places.db, table, seconds=10))
+        for name in ("leads:", "key:", "run:"):
+            set_life(places.db, name, seconds=1)
+            wait_until(partial(is_alive_for, places.db, name, seconds=10))
         stand_in.release()
         assert answer.result(HANGING_SECONDS).status_code == 201
-    app.extensions[EXTENSION].heartbeat.close()
+    app.extensions[EXTENSION].leases.close()
     app.extensions[EXTENSION].database.close()
-    assert places.db.count("instantly_campaign_locks") == 0
+    assert places.db.count("instantly_leases") == 0
     assert places.db.count("instantly_open_runs") == 0
 
 
@@ -331,15 +332,15 @@ def test_an_upload_that_lost_its_lock_takes_out_nothing_that_another_is_about_to
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     reached, may_go_on = threading.Event(), threading.Event()
-    run = Session._run
+    run = Database._run
 
-    def stop_at_the_first_insert(self: Session, name: str, parameters: dict[str, Any]) -> Any:
+    def stop_at_the_first_insert(self: Database, name: str, parameters: dict[str, Any]) -> Any:
         if name == "insert_leads" and not reached.is_set():
             reached.set()
             assert may_go_on.wait(HANGING_SECONDS)
         return run(self, name, parameters)
 
-    monkeypatch.setattr(Session, "_run", stop_at_the_first_insert)
+    monkeypatch.setattr(Database, "_run", stop_at_the_first_insert)
     stand_in = places.upstreams.instantly_http
     with under_way(lambda: upload(apps[0], campaign, range(3))) as first:
         assert reached.wait(HANGING_SECONDS)

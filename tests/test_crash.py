@@ -10,7 +10,6 @@ import requests
 from conftest import Upstreams, campaign_request
 from harness import (
     HANGING_SECONDS,
-    SILENT,
     TABLES,
     Places,
     Service,
@@ -112,7 +111,7 @@ def go_on(service: Service, places: Places, request: Request) -> tuple[str, requ
 
     Returns what the cleanup says, and the answer of the repeat.
     """
-    places.db.connection.execute(SILENT.format("instantly_open_runs").encode())
+    fall_silent(places.db, "run:")
     with ThreadPoolExecutor(1) as operator:
         cleanup = operator.submit(service.clean_up)
         service.start()

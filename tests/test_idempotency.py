@@ -11,7 +11,7 @@ from uuid import uuid4
 import pytest
 from conftest import API_KEY, Rows, Upstreams, campaign_request
 from flask.testing import FlaskClient
-from harness import HANGING_SECONDS, Places
+from harness import HANGING_SECONDS, Places, fall_silent
 from psycopg import OperationalError
 from werkzeug.test import TestResponse
 
@@ -328,13 +328,13 @@ def test_a_repeat_while_the_first_is_under_way_is_told_so(act: Act) -> None:
         other = act.send(body={**act.body, "unknown": 1})
         (row,) = act.places.db.all(
             "SELECT extract(epoch FROM alive_until - clock_timestamp())::float AS seconds"
-            " FROM instantly_idempotency_keys"
+            " FROM instantly_leases WHERE name ~ '^key:'"
         )
         keys_http.release()
         answer = first.result(HANGING_SECONDS)
         act.client = client
     assert (early.status_code, early.get_json()) == (409, IN_PROGRESS)
-    assert other.status_code == 422
+    assert (other.status_code, other.get_json()) == (409, IN_PROGRESS)
     assert 60 < row["seconds"] <= 120
     assert answer.status_code == 201
     assert is_replay(act.send(), answer)
@@ -363,71 +363,69 @@ def test_of_eight_at_once_one_acts(act: Act) -> None:
 # The process died
 
 
-def leave_unanswered(db: Rows) -> None:
-    """As a process leaves a key that it has only claimed."""
+def take_key(db: Rows, act: Act, client: FlaskClient) -> None:
+    """As a process that dies in the middle of the act leaves it: nobody gives the key back."""
+    keys_http = act.places.upstreams.keys_http
+    keys_http.fail("GET", ".*", how="hang")
+    with ThreadPoolExecutor(1) as caller:
+        first = caller.submit(act.send)
+        keys_http.wait_until_hanging()
+        (lease,) = db.all("SELECT * FROM instantly_leases WHERE name ~ '^key:'")
+        keys_http.heal()
+        first.result(HANGING_SECONDS)
+    give_key(db, lease)
+
+
+def give_key(db: Rows, lease: dict[str, Any]) -> None:
+    """The key is held again, by nobody who lives."""
     db.connection.execute(
-        "UPDATE instantly_idempotency_keys SET status = NULL, body = NULL, is_final = false"
+        "INSERT INTO instantly_leases (name, holder, seconds, alive_until)"
+        " VALUES (%(name)s, gen_random_uuid(), 120, now() + interval '120 seconds')",
+        lease,
     )
-
-
-def leave_unsettled(db: Rows) -> None:
-    """As a process leaves a key whose act it has stored."""
-    db.connection.execute("UPDATE instantly_idempotency_keys SET is_final = false")
 
 
 def test_the_key_of_a_dead_process_is_free_again(client: FlaskClient, places: Places) -> None:
     act = create_campaign(client, places)
-    act.send()
-    leave_unanswered(places.db)
+    take_key(places.db, act, client)
+    places.db.connection.execute("DELETE FROM instantly_idempotency_keys")
     assert act.send().status_code == 409
-    assert act.send(body={**act.body, "name": "Other"}).status_code == 422
-    age(places.db, "alive_until", by="1 second")
-    answer = act.send()
+    assert act.send(body={**act.body, "name": "Other"}).status_code == 409
+    fall_silent(places.db)
+    answer = act.send(body={**act.body, "name": "Other"})
     assert answer.status_code == 201
     assert "Idempotent-Replayed" not in answer.headers
-    assert is_replay(act.send(), answer)
+    assert is_replay(act.send(body={**act.body, "name": "Other"}), answer)
+    assert act.send().get_json() == OTHER_REQUEST
 
 
-def test_the_key_of_a_dead_process_may_be_used_for_another_request(
-    client: FlaskClient, places: Places
-) -> None:
-    act = create_campaign(client, places)
-    act.send()
-    leave_unanswered(places.db)
-    age(places.db, "alive_until", by="1 second")
-    assert act.send(body={**act.body, "name": "Other"}).status_code == 201
-
-
-def test_the_answer_that_a_dead_process_stored_is_replayed(act: Act) -> None:
-    first = act.send()
-    leave_unsettled(act.places.db)
+def test_the_answer_that_a_dead_process_stored_is_replayed(act: Act, client: FlaskClient) -> None:
+    take_key(act.places.db, act, client)
     assert act.send().get_json() == IN_PROGRESS
-    age(act.places.db, "alive_until", by="1 second")
-    assert is_replay(act.send(), first)
     assert act.send(body={**act.body, "unknown": 1}).get_json() == OTHER_REQUEST
+    fall_silent(act.places.db)
+    answer = act.send()
+    assert (answer.status_code, answer.headers["Idempotent-Replayed"]) == (201, "true")
     assert act.is_done_once()
 
 
-def test_who_lost_the_key_cannot_settle_it(act: Act) -> None:
+def test_who_lost_the_key_does_nothing_and_keeps_nothing(act: Act) -> None:
     """Another holder may be at it: only that one's answer counts."""
-    act.send()
-    act.places.db.connection.execute(
-        "UPDATE instantly_idempotency_keys"
-        " SET status = NULL, body = NULL, is_final = false, holder = gen_random_uuid()"
-    )
     keys_http = act.places.upstreams.keys_http
     keys_http.fail("GET", ".*", how="hang")
-    age(act.places.db, "alive_until", by="1 second")
     with ThreadPoolExecutor(1) as caller:
         first = caller.submit(act.send)
         keys_http.wait_until_hanging()
-        act.places.db.connection.execute(
-            "UPDATE instantly_idempotency_keys SET holder = gen_random_uuid()"
+        fall_silent(act.places.db)
+        keys_http.heal()
+        other = act.client.application.test_client().post(
+            act.path, json=act.body, headers={"Idempotency-Key": "k", "X-API-Key": API_KEY}
         )
-        keys_http.release()
-        first.result(HANGING_SECONDS)
+        answer = first.result(HANGING_SECONDS)
+    assert sorted([answer.status_code, other.status_code]) in ([201, 201], [201, 409])
+    assert act.is_done_once()
     (row,) = act.places.db.all("SELECT status FROM instantly_idempotency_keys")
-    assert row["status"] is None
+    assert row["status"] == 201
 
 
 # Age
@@ -449,8 +447,8 @@ def test_expired_keys_are_removed_in_bounded_batches(act: Act) -> None:
     db = act.places.db
     db.connection.execute(
         "INSERT INTO instantly_idempotency_keys"
-        " (key, method, path, request_hash, holder, alive_until, created_at)"
-        " SELECT 'old' || n, 'POST', '/campaigns', '', gen_random_uuid(), now(),"
+        " (key, method, path, request_hash, status, body, created_at)"
+        " SELECT 'old' || n, 'POST', '/campaigns', '', 201, '{}',"
         " now() - interval '25 hours' FROM generate_series(1, 1500) AS n"
     )
     left = [1500]
@@ -480,41 +478,26 @@ def break_statement(
     monkeypatch.setattr(Database, "_run", run_or_break)
 
 
-def test_an_answer_that_cannot_be_settled_is_given_all_the_same(
+def test_a_key_that_cannot_be_given_back_is_free_when_its_holder_is_silent(
     act: Act, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with monkeypatch.context() as patch:
-        break_statement(patch, "update_idempotency_answer", lambda values: values["is_final"])
+        break_statement(patch, "delete_lease", lambda values: values["name"].startswith("key:"))
         first = act.send()
     assert first.status_code == 201
     assert act.send().status_code == 409
-    age(act.places.db, "alive_until", by="1 second")
+    fall_silent(act.places.db)
     assert is_replay(act.send(), first)
     assert act.is_done_once()
 
 
-def test_a_refusal_that_cannot_be_settled_is_given_all_the_same(
+def test_a_refusal_that_cannot_be_kept_is_given_all_the_same(
     act: Act, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     act.places.upstreams.instantly_http.fail("POST", act.instantly_path, status=402)
     with monkeypatch.context() as patch:
-        break_statement(patch, "update_idempotency_answer", lambda values: values["is_final"])
+        break_statement(patch, "upsert_answer", lambda _: True)
         assert act.send().status_code == 422
-    assert act.send().status_code == 409
-    age(act.places.db, "alive_until", by="1 second")
-    assert act.send().status_code == 201
-    assert act.is_done_once()
-
-
-def test_a_key_that_cannot_be_freed_is_free_when_its_holder_is_silent(
-    act: Act, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    act.places.upstreams.runs_http.fail("POST", "/v1/runs/[^/]+/costs")
-    with monkeypatch.context() as patch:
-        break_statement(patch, "delete_idempotency_key", lambda _: True)
-        assert act.send().status_code == 502
-    assert act.send().status_code == 409
-    age(act.places.db, "alive_until", by="1 second")
     assert act.send().status_code == 201
     assert act.is_done_once()
 
@@ -524,7 +507,7 @@ def test_without_a_database_the_key_cannot_be_claimed(
 ) -> None:
     calls = act.calls()
     with monkeypatch.context() as patch:
-        break_statement(patch, "upsert_idempotency_key", lambda _: True)
+        break_statement(patch, "upsert_lease", lambda _: True)
         answer = act.send()
     assert (answer.status_code, answer.get_json()) == (503, {"error": "Database unavailable"})
     assert act.calls() == calls

@@ -3,7 +3,9 @@
 Each test looks at all four places: our tables, Instantly, runs-service, and the answer.
 """
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -72,7 +74,7 @@ class Act:
             "Instantly's campaigns": set(self.places.campaigns()),
             "Instantly's leads": self.places.leads(),
             "open runs": self.places.db.count("instantly_open_runs"),
-            "locks": self.places.db.count("instantly_campaign_locks"),
+            "leases": self.places.db.count("instantly_leases"),
             "keys": self.places.db.count("instantly_idempotency_keys"),
         }
 
@@ -341,6 +343,50 @@ def test_a_silent_upload_is_taken_out(leads_act: Act, client: FlaskClient) -> No
         client_of_instantly._timeout = before
 
 
+def test_four_chunks_are_under_way_at_once_and_keep_their_order(
+    client: FlaskClient, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instantly.upload, "MAX_LEADS_A_CALL", 2)
+    act = add_leads(client, places)
+    act.body["leads"] = [{"email": f"lead{number}@example.com"} for number in range(11)]
+    instantly_http = places.upstreams.instantly_http
+    instantly_http.clear()
+    instantly_http.fail("POST", ADD_PATH, times=None, how="hang")
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(act.send)
+        instantly_http.wait_until_hanging(4)
+        time.sleep(0.2)
+        assert len(instantly_http.requests) == instantly_http.hanging == 4
+        instantly_http.heal()
+        body = answer.result().get_json()
+    assert (body["added"], body["duplicates"], body["rejected"]) == (11, 0, [])
+    rows = places.db.all("SELECT email FROM instantly_leads ORDER BY position")
+    assert [row["email"] for row in rows] == [lead["email"] for lead in act.body["leads"]]
+
+
+def test_chunks_under_way_when_another_fails_are_taken_out_and_no_other_begins(
+    client: FlaskClient, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(instantly.upload, "MAX_LEADS_A_CALL", 1)
+    act = add_leads(client, places)
+    act.body["leads"] = [{"email": f"lead{number}@example.com"} for number in range(9)]
+    instantly_http = places.upstreams.instantly_http
+    instantly_http.clear()
+    instantly_http.fail("POST", ADD_PATH, status=400)
+    instantly_http.fail("POST", ADD_PATH, times=3, how="hang_after")
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(act.send)
+        instantly_http.wait_until_hanging(3)
+        assert len(places.leads()) == 3
+        time.sleep(0.2)
+        instantly_http.release()
+        assert answer.result().status_code == 422
+    sent = [request for request in instantly_http.requests if request.path == ADD_PATH]
+    assert len(sent) == 4
+    assert act.state() == act.before
+    assert (places.runs(), places.billed()) == (["failed"], 0)
+
+
 # What was in Instantly before
 
 
@@ -560,7 +606,7 @@ def test_a_run_that_cannot_be_failed_is_failed_by_the_cleanup(
         422,
         "Instantly rejected the request",
     )
-    assert {**act.state(), "open runs": 0} == act.before
+    assert {**act.state(), "open runs": 0, "leases": 0} == act.before
     assert act.places.runs() == ["running"]
     runs_http.heal()
     (line,) = cleaned(client, act.places)

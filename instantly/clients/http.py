@@ -4,17 +4,16 @@ Waiting between tries is exponential with jitter, or what `Retry-After` says, an
 30 s in all; a longer `Retry-After` gives up at once.
 """
 
-import threading
-import time
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any, Self
+from random import random
+from time import sleep
+from typing import Any, NamedTuple
 
 import requests
 from requests.adapters import HTTPAdapter
-from requests.exceptions import ChunkedEncodingError
-from urllib3.exceptions import InvalidHeader, MaxRetryError, ResponseError
-from urllib3.response import BaseHTTPResponse
+from urllib3.connectionpool import ConnectionPool
+from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnectionError
 from urllib3.util.retry import Retry
 
 from instantly.config import USER_AGENT
@@ -22,8 +21,11 @@ from instantly.jsontext import parse_json
 
 CONNECT_TIMEOUT_SECONDS = 3
 MAX_WAIT_SECONDS = 30.0
-# As many connections are kept as there can be threads.
-MAX_THREADS = 200
+MAX_TRIES = 6
+# Each may have been waited for until its timeout.
+MAX_TRIES_WITHOUT_ANSWER = 3
+# Connections to a service that are kept for the next request.
+MAX_KEPT_CONNECTIONS = 1000
 MAX_MESSAGE_CHARACTERS = 1000
 
 Json = Any
@@ -33,82 +35,48 @@ class UpstreamError(Exception):
     """Another service did not do what it was asked.
 
     `status` is its HTTP status, or None when no usable answer came (unreachable, too slow, no
-    JSON); `message` its own words; `retry_after` the seconds that it asked to wait, if it did.
+    JSON); `message` its own words; `retry_after` the seconds that it asked to wait, if it did;
+    `may_have_acted` whether it may have done it all the same, at this try or an earlier one.
     """
 
     def __init__(
-        self, message: str, status: int | None = None, retry_after: float | None = None
+        self,
+        message: str,
+        status: int | None = None,
+        retry_after: float | None = None,
+        *,
+        in_doubt: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.retry_after = retry_after
+        self.may_have_acted = in_doubt or status is None or status >= 500
 
 
-class BoundedRetry(Retry):
-    """urllib3's policy with a bound on the waiting in all."""
-
-    # A 503 with Retry-After may have been acted upon all the same: only `status_forcelist` counts.
-    RETRY_AFTER_STATUS_CODES = frozenset()
-
-    waited: float = 0.0
-    delay: float = 0.0
-
-    def new(self, **changes: Any) -> Self:
-        retry = super().new(**changes)
-        retry.waited = self.waited
-        return retry
-
-    def increment(self, *args: Any, **kwargs: Any) -> Self:
-        retry = super().increment(*args, **kwargs)
-        response: BaseHTTPResponse | None = kwargs.get("response")
-        asked = retry_after_seconds(response.headers) if response is not None else None
-        retry.delay = retry.get_backoff_time() if asked is None else asked
-        retry.waited = self.waited + retry.delay
-        if retry.waited > MAX_WAIT_SECONDS:
-            reason = kwargs.get("error") or ResponseError("out of patience")
-            raise MaxRetryError(kwargs.get("_pool"), None, reason)  # type: ignore[arg-type]
-        return retry
-
-    def sleep(self, response: BaseHTTPResponse | None = None) -> None:
-        time.sleep(self.delay)
+class Answer(NamedTuple):
+    body: Json
+    in_doubt: bool
+    """whether an earlier try of the same call may have been acted upon, too"""
 
 
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The header in seconds, whether it holds seconds or a date; None when it holds neither."""
-    try:
-        return Retry(retry_after_max=86400).parse_retry_after(headers["Retry-After"])
-    except (KeyError, InvalidHeader, ValueError, OverflowError):
-        return None
+class Adapter(HTTPAdapter):
+    """requests' adapter for one service, whose connection pool need not be looked up each time.
 
+    It is used without a Session around it: no cookies, no redirects, no proxies and no .netrc entry
+    in place of our Authorization header.
+    """
 
-def retry_policy(*, repeatable: bool) -> BoundedRetry:
-    """429 was not acted upon and is always tried again; the rest only where that is safe."""
-    return BoundedRetry(
-        connect=2,
-        read=2 if repeatable else 0,
-        other=0,
-        redirect=0,
-        status=5,
-        total=5,
-        allowed_methods=None,
-        status_forcelist=(429, *range(500, 600)) if repeatable else (429,),
-        backoff_factor=0.5,
-        backoff_jitter=0.25,
-        raise_on_status=False,
-    )
+    pool: ConnectionPool | None = None
 
-
-REPEATABLE = retry_policy(repeatable=True)
-ONCE = retry_policy(repeatable=False)
+    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
+        if self.pool is None:
+            self.pool = super().get_connection_with_tls_context(*args, **kwargs)
+        return self.pool
 
 
 class ServiceClient:
-    """A service's base URL and headers, and keep-alive connections that all threads share.
-
-    requests' adapters are used without a Session around them: no cookies, no redirects, no proxies
-    and no .netrc entry in place of our Authorization header.
-    """
+    """A service's base URL and headers, and keep-alive connections that all threads share."""
 
     error: type[UpstreamError] = UpstreamError
 
@@ -123,13 +91,7 @@ class ServiceClient:
             **headers,
         }
         self._timeout = (CONNECT_TIMEOUT_SECONDS, read_timeout_seconds)
-        self._repeating = HTTPAdapter(pool_maxsize=MAX_THREADS, max_retries=REPEATABLE)
-        self._trying_once = HTTPAdapter(pool_maxsize=MAX_THREADS, max_retries=ONCE)
-        self._local = threading.local()
-
-    def was_repeated(self) -> bool:
-        """Whether this thread's last call took several tries, of which each may have acted."""
-        return bool(self._local.was_repeated)
+        self._adapter = Adapter(pool_maxsize=MAX_KEPT_CONNECTIONS)
 
     def _request(
         self,
@@ -140,17 +102,12 @@ class ServiceClient:
         params: Mapping[str, str | int] | None = None,
         body: Json = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Json:
+    ) -> Answer:
         """The JSON of a 2xx answer; everything else raises this client's `error`."""
         request = requests.PreparedRequest()
         all_headers = {**self._headers, **(headers or {})}
-        self._local.was_repeated = False
-        try:
-            request.prepare(method, self._base_url + path, all_headers, params=params, json=body)
-            response = self._send(request, repeatable=repeatable)
-        except requests.RequestException as error:
-            # Not its text, which repeats the path: there may be an address in it.
-            raise self.error(type(error).__name__) from error
+        request.prepare(method, self._base_url + path, all_headers, params=params, json=body)
+        response, in_doubt = self._send(request, repeatable=repeatable)
         if not 200 <= response.status_code < 300:
             message = message_of(response)
             # A service that repeats what it was sent must not make us pass a key on.
@@ -160,28 +117,66 @@ class ServiceClient:
                 message[:MAX_MESSAGE_CHARACTERS],
                 response.status_code,
                 retry_after_seconds(response.headers),
+                in_doubt=in_doubt,
             )
         try:
-            return parse_json(response.content)
+            return Answer(parse_json(response.content), in_doubt)
         except (ValueError, RecursionError) as error:
             raise self.error("the answer is no JSON") from error
 
-    def _send(self, request: requests.PreparedRequest, *, repeatable: bool) -> requests.Response:
-        """The whole answer. urllib3 repeats what fails before its body; this, what breaks off."""
-        adapter = self._repeating if repeatable else self._trying_once
-        for tries_left in (2, 1, 0) if repeatable else (0,):
-            response = adapter.send(request, timeout=self._timeout)
+    def _send(
+        self, request: requests.PreparedRequest, *, repeatable: bool
+    ) -> tuple[requests.Response, bool]:
+        """The whole answer of the last try, and whether an earlier one may have been acted upon.
+
+        429 and what was never sent were not, and are always tried again; the rest only where that
+        is safe.
+        """
+        waited, in_doubt = 0.0, False
+        for number in range(1, MAX_TRIES + 1):
+            failed: requests.RequestException | None = None
+            pause = backoff_seconds(number)
+            tries = MAX_TRIES
             try:
+                response = self._adapter.send(request, timeout=self._timeout)
                 _ = response.content
-            except (ChunkedEncodingError, requests.ConnectionError):
-                if not tries_left:
-                    raise
-                self._local.was_repeated = True
+            except requests.RequestException as error:
+                failed, tries = error, MAX_TRIES_WITHOUT_ANSWER
+                acted = was_sent(error)
             else:
+                acted = response.status_code >= 500
+                if not acted and response.status_code != 429:
+                    return response, in_doubt
+                asked = retry_after_seconds(response.headers)
+                pause = pause if asked is None else asked
+            waited += pause
+            if number == tries or (acted and not repeatable) or waited > MAX_WAIT_SECONDS:
                 break
-        retries = getattr(response.raw, "retries", None)
-        self._local.was_repeated |= bool(retries and retries.history)
-        return response
+            in_doubt |= acted
+            sleep(pause)
+        if failed:
+            # Not its text, which repeats the path: there may be an address in it.
+            raise self.error(type(failed).__name__) from failed
+        return response, in_doubt
+
+
+def was_sent(error: requests.RequestException) -> bool:
+    """Whether the service may have received the request that failed."""
+    reason = getattr(error.args[0], "reason", None) if error.args else None
+    return not isinstance(reason, ConnectTimeoutError | NewConnectionError)
+
+
+def backoff_seconds(number: int) -> float:
+    """The pause after a try; none after the first, which often meets a connection just closed."""
+    return 0.0 if number == 1 else 0.5 * 2 ** (number - 1) + 0.25 * random()  # noqa: S311
+
+
+def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    """The header in seconds, whether it holds seconds or a date; None when it holds neither."""
+    try:
+        return Retry(retry_after_max=86400).parse_retry_after(headers["Retry-After"])
+    except (KeyError, InvalidHeader, ValueError, OverflowError):
+        return None
 
 
 def keys_in(headers: Mapping[str, str]) -> list[str]:

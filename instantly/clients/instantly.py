@@ -5,13 +5,14 @@ unless a comment names another source.
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-from instantly.clients.http import Json, ServiceClient, UpstreamError
+from instantly.clients.http import ServiceClient, UpstreamError
 
 READ_TIMEOUT_SECONDS = 30
 MAX_LEADS_A_CALL = 1000
@@ -27,6 +28,13 @@ PLAIN_ADDRESS = re.compile(
 )
 
 Item = TypeVar("Item")
+
+# Why leads are refused, in our words → Instantly's count.
+REFUSALS = {
+    "invalid": "invalid_email_count",
+    "blocklisted": "in_blocklist",
+    "skipped": "skipped_count",
+}
 
 # The negative values of a campaign's status, in our words.
 CAMPAIGN_TROUBLES = {-1: "accounts_unhealthy", -2: "bounce_protect", -99: "account_suspended"}
@@ -49,16 +57,8 @@ class AddedLeads:
     """index in the request → lead id"""
     refusals: dict[str, int]
     """why leads were refused → how many"""
-
-
-def job_of(answer: dict[str, Any]) -> dict[str, Any]:
-    if not is_path_segment(answer.get("id")) or not isinstance(answer.get("status"), str):
-        raise InstantlyError("the answer is no background job")
-    return answer
-
-
-def is_address(value: object) -> bool:
-    return isinstance(value, str) and 0 < len(value) <= MAX_EMAIL_CHARACTERS
+    in_doubt: bool
+    """whether a try before the answered one may have created leads, too"""
 
 
 def is_path_segment(value: object) -> bool:
@@ -66,82 +66,62 @@ def is_path_segment(value: object) -> bool:
     return isinstance(value, str) and re.fullmatch(r"[\w-]{1,100}", value) is not None
 
 
+def is_email(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_EMAIL_CHARACTERS
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def expect(value: Any, **fields: Callable[[object], bool]) -> dict[str, Any]:
+    """An object with these fields as Instantly's document describes them; else InstantlyError."""
+    if not isinstance(value, dict):
+        raise InstantlyError("the answer holds something else than an object")
+    for name, is_right in fields.items():
+        if not is_right(value.get(name)):
+            raise InstantlyError(f"the answer has no right {name}")
+    return value
+
+
 class InstantlyClient(ServiceClient):
-    """One for the whole service; `with_key` binds it to an organisation's key."""
+    """An Instantly workspace, once it has its key; a nonsensical answer is an InstantlyError."""
 
     error = InstantlyError
 
     def __init__(self, base_url: str) -> None:
-        super().__init__(base_url, {}, READ_TIMEOUT_SECONDS)
+        super().__init__(base_url + "/api/v2", {}, READ_TIMEOUT_SECONDS)
 
-    def with_key(self, key: str) -> "Workspace":
-        return Workspace(self, key)
-
-    def call(
-        self,
-        key: str,
-        method: str,
-        path: str,
-        *,
-        repeatable: bool,
-        body: Json = None,
-        params: Mapping[str, str | int] | None = None,
-    ) -> Any:
-        return self._request(
-            method,
-            "/api/v2" + path,
-            body=body,
-            params=params,
-            repeatable=repeatable,
-            headers={"Authorization": f"Bearer {key}"},
-        )
-
-
-class Workspace:
-    """An Instantly workspace: what the key opens."""
-
-    def __init__(self, client: InstantlyClient, key: str) -> None:
-        self._client = client
-        self._key = key
+    def with_key(self, key: str) -> "InstantlyClient":
+        """The workspace that the key opens, on the same connections."""
+        workspace = copy(self)
+        workspace._headers = {**self._headers, "Authorization": f"Bearer {key}"}
+        return workspace
 
     def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        repeatable: bool = True,
-        body: Json = None,
-        params: Mapping[str, str | int] | None = None,
-        shape: type = dict,
-    ) -> Any:
-        answer = self._client.call(
-            self._key, method, path, repeatable=repeatable, body=body, params=params
-        )
-        if not isinstance(answer, shape):
-            raise InstantlyError(f"{method} {path}: the answer is no {shape.__name__}")
-        return answer
-
-    def was_repeated(self) -> bool:
-        """Whether the last call took several tries, of which each may have acted."""
-        return self._client.was_repeated()
+        self, method: str, path: str, *, repeatable: bool = True, **more: Any
+    ) -> dict[str, Any]:
+        return expect(self._request(method, path, repeatable=repeatable, **more).body)
 
     def create_campaign(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /campaigns → the campaign, a draft. Never repeated: it would make a second one."""
-        campaign: dict[str, Any] = self._call("POST", "/campaigns", body=body, repeatable=False)
+        answer = self._call("POST", "/campaigns", body=body, repeatable=False)
+        campaign = expect(answer, id=is_path_segment)
         try:
             campaign["id"] = str(UUID(campaign["id"]))
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InstantlyError("POST /campaigns: the answer holds no campaign id") from error
+        except ValueError as error:
+            raise InstantlyError("the answer holds no campaign id") from error
         if not isinstance(campaign.get("email_list"), list):
             campaign["email_list"] = []
         return campaign
 
-    def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """PATCH /campaigns/{id} → the campaign. Arrays are replaced, not merged."""
-        campaign: dict[str, Any] = self._call(
-            "PATCH", f"/campaigns/{quote(campaign_id, safe='')}", body=changes
-        )
-        return campaign
+    def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> None:
+        """PATCH /campaigns/{id}. Arrays are replaced, not merged."""
+        self._call("PATCH", f"/campaigns/{quote(campaign_id, safe='')}", body=changes)
 
     def delete_campaign(self, campaign_id: str) -> None:
         """DELETE /campaigns/{id}; one that is gone already is as good as deleted."""
@@ -160,29 +140,23 @@ class Workspace:
         return self._switch_campaign(campaign_id, "pause")
 
     def _switch_campaign(self, campaign_id: str, verb: str) -> str | None:
-        campaign = self._call("POST", f"/campaigns/{quote(campaign_id, safe='')}/{verb}")
-        status = campaign.get("status")
-        return CAMPAIGN_TROUBLES.get(status) if isinstance(status, int) else None
+        answer = self._call("POST", f"/campaigns/{quote(campaign_id, safe='')}/{verb}")
+        campaign = expect(answer, status=lambda value: value is None or is_number(value))
+        return CAMPAIGN_TROUBLES.get(campaign.get("status", 0))
 
     def add_leads(self, campaign_id: str, leads: Sequence[Mapping[str, Any]]) -> AddedLeads:
         """POST /leads/add, 1 to 1,000 leads. Safe to repeat: what it holds is not added again."""
         body = {"campaign_id": campaign_id, "leads": leads}
-        answer = self._call("POST", "/leads/add", body=body)
-        try:
-            created = {lead["index"]: lead["id"] for lead in answer["created_leads"]}
-            refusals = {
-                "invalid": answer.get("invalid_email_count"),
-                "blocklisted": answer.get("in_blocklist"),
-                "skipped": answer.get("skipped_count"),
-            }
-        except (KeyError, TypeError) as error:
-            raise InstantlyError("POST /leads/add: the answer names no created leads") from error
-        if not all(
-            isinstance(index, int) and 0 <= index < len(leads) and is_path_segment(lead_id)
-            for index, lead_id in created.items()
-        ):
-            raise InstantlyError("POST /leads/add: the created leads are not those of the request")
-        return AddedLeads(created, {why: n for why, n in refusals.items() if n})
+        answer = self._request("POST", "/leads/add", body=body, repeatable=True)
+        counts = expect(answer.body, created_leads=lambda value: isinstance(value, list))
+        created = {}
+        for lead in counts["created_leads"]:
+            expect(lead, index=range(len(leads)).__contains__, id=is_path_segment)
+            created[int(lead["index"])] = lead["id"]
+        refusals = {why: counts.get(name) or 0 for why, name in REFUSALS.items()}
+        if not all(map(is_number, refusals.values())):
+            raise InstantlyError("a count is no number")
+        return AddedLeads(created, {why: n for why, n in refusals.items() if n}, answer.in_doubt)
 
     def find_leads(self, campaign_id: str, emails: Sequence[str]) -> Iterator[dict[str, Any]]:
         """POST /leads/list → those of the addresses that the campaign holds in Instantly."""
@@ -206,12 +180,10 @@ class Workspace:
         for part in chunks(values, MAX_PAGE_SIZE):
             wanted = part[0] if filter_name == "search" else part
             body = {"campaign": campaign_id, filter_name: wanted, "limit": MAX_PAGE_SIZE}
-            for lead in self._pages("POST", "/leads/list", body=body):
+            for lead in self._pages("POST", "/leads/list", body=body, id=is_path_segment):
                 # A filter that Instantly ignored must not make us touch somebody else's lead.
-                if lead.get("campaign") == campaign_id and isinstance(lead.get("email"), str):
-                    if not is_path_segment(lead.get("id")):
-                        raise InstantlyError("POST /leads/list: a lead has no id")
-                    yield lead
+                if lead.get("campaign") == campaign_id and lead.get("email") is not None:
+                    yield expect(lead, email=is_text)
 
     def delete_leads(self, campaign_id: str, lead_ids: Sequence[str]) -> None:
         """DELETE /leads by id; ids that are gone already are no error.
@@ -237,42 +209,45 @@ class Workspace:
 
         The filter is named `id`: unknown names are ignored and would report every campaign.
         """
-        path, params = "/campaigns/analytics", {"id": campaign_id}
-        for figures in self._call("GET", path, params=params, shape=list):
-            if isinstance(figures, dict) and figures.get("campaign_id") == campaign_id:
-                return figures
-        return None
+        answer = self._request(
+            "GET", "/campaigns/analytics", params={"id": campaign_id}, repeatable=True
+        ).body
+        if not isinstance(answer, list):
+            raise InstantlyError("the answer is no list")
+        campaigns = [expect(figures, campaign_id=is_text) for figures in answer]
+        return next((each for each in campaigns if each["campaign_id"] == campaign_id), None)
 
     def list_accounts(self) -> Iterator[dict[str, Any]]:
         """GET /accounts → every account. They have no id: the e-mail address is the key."""
-        for account in self._pages("GET", "/accounts", params={"limit": MAX_PAGE_SIZE}):
-            if is_address(account.get("email")):
-                yield account
+        return self._pages("GET", "/accounts", params={"limit": MAX_PAGE_SIZE}, email=is_email)
 
     def get_account(self, email: str) -> dict[str, Any]:
         """GET /accounts/{email} → the account; an unknown one raises with status 404."""
-        account: dict[str, Any] = self._call("GET", f"/accounts/{quote(email, safe='')}")
-        if str(account.get("email")).lower() != email.lower():
-            raise InstantlyError("GET /accounts/{email}: the answer is no such account")
+        answer = self._call("GET", f"/accounts/{quote(email, safe='')}")
+        account = expect(answer, email=is_email)
+        if account["email"].lower() != email.lower():
+            raise InstantlyError("the answer is another account")
         return account
 
     def switch_warmup(self, email: str, *, enabled: bool) -> dict[str, Any]:
         """POST /accounts/warmup/enable or /disable → a background job: id, status."""
         path = f"/accounts/warmup/{'enable' if enabled else 'disable'}"
-        return job_of(self._call("POST", path, body={"emails": [email]}))
+        answer = self._call("POST", path, body={"emails": [email]})
+        return expect(answer, id=is_path_segment, status=is_text)
 
     def get_background_job(self, job_id: str) -> dict[str, Any]:
         """GET /background-jobs/{id} → the job; its id is no UUID."""
-        return job_of(self._call("GET", f"/background-jobs/{quote(job_id, safe='')}"))
+        answer = self._call("GET", f"/background-jobs/{quote(job_id, safe='')}")
+        return expect(answer, id=is_path_segment, status=is_text)
 
     def get_warmup_analytics(self, emails: Sequence[str]) -> dict[str, Any]:
         """POST /accounts/warmup-analytics, 100 addresses a call → both of its parts, merged."""
         merged: dict[str, Any] = {"email_date_data": {}, "aggregate_data": {}}
         for part in chunks(emails, MAX_ACCOUNTS_A_CALL):
-            answer = self._call("POST", "/accounts/warmup-analytics", body={"emails": part})
+            path = "/accounts/warmup-analytics"
+            answer = self._call("POST", path, body={"emails": part})
             for name, collected in merged.items():
-                if isinstance(answer.get(name), dict):
-                    collected.update(answer[name])
+                collected.update(expect(answer.get(name) or {}))
         return merged
 
     def list_failed_deliveries(self, first_day: str, last_day: str) -> Iterator[dict[str, Any]]:
@@ -290,9 +265,10 @@ class Workspace:
 
     def list_webhooks(self) -> Iterator[dict[str, Any]]:
         """GET /webhooks → all of the workspace; `status` is -1 for one that was switched off."""
-        for webhook in self._pages("GET", "/webhooks", params={"limit": MAX_PAGE_SIZE}):
-            if is_path_segment(webhook.get("id")):
-                yield webhook
+        params: dict[str, str | int] = {"limit": MAX_PAGE_SIZE}
+        return self._pages(
+            "GET", "/webhooks", params=params, id=is_path_segment, target_hook_url=is_text
+        )
 
     def resume_webhook(self, webhook_id: str) -> None:
         """POST /webhooks/{id}/resume."""
@@ -305,25 +281,24 @@ class Workspace:
         *,
         body: dict[str, Any] | None = None,
         params: dict[str, str | int] | None = None,
+        **fields: Callable[[object], bool],
     ) -> Iterator[dict[str, Any]]:
-        """Every item of a paged list; the cursor goes where the limit is, in body or query.
+        """Every item of a paged list, with the fields that it must have.
 
-        The last page may still carry a cursor, the next one is then empty [Instantly's starter
-        kit]; a cursor that repeats would never end.
+        The cursor goes where the limit is, in body or query. The last page may still carry one, the
+        next page is then empty [Instantly's starter kit]; one that repeats would never end.
         """
         seen: set[str] = set()
         cursor_holder: dict[str, Any] = dict(body or params or {})
+        place = {"body": cursor_holder} if body else {"params": cursor_holder}
         while True:
-            if body is None:
-                answer = self._call(method, path, params=cursor_holder)
-            else:
-                answer = self._call(method, path, body=cursor_holder)
-            items = answer.get("items")
-            if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
-                raise InstantlyError(f"{method} {path}: the answer holds no items")
-            yield from items
-            cursor = answer.get("next_starting_after")
-            if not items or not isinstance(cursor, str) or not cursor or cursor in seen:
+            answer = self._call(method, path, repeatable=True, **place)
+            items, cursor = answer.get("items"), answer.get("next_starting_after")
+            if not isinstance(items, list) or not isinstance(cursor, str | None):
+                raise InstantlyError("the answer is no page of a list")
+            for item in items:
+                yield expect(item, **fields)
+            if not items or not cursor or cursor in seen:
                 return
             seen.add(cursor)
             cursor_holder["starting_after"] = cursor

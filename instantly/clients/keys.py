@@ -54,7 +54,7 @@ class KeyServiceClient(ServiceClient):
             params={name: value},
             headers={"X-Caller-Method": method, "X-Caller-Path": path},
             repeatable=True,
-        )
+        ).body
         key = answer.get("key") if isinstance(answer, dict) else None
         # It goes into a header: anything but visible ASCII is no key.
         if not isinstance(key, str) or not re.fullmatch(r"[!-~]+", key):

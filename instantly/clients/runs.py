@@ -40,7 +40,7 @@ class RunsServiceClient(ServiceClient):
             body["campaignId"] = campaign_id
         if parent_run_id:
             body["parentRunId"] = parent_run_id
-        answer = self._request("POST", "/v1/runs", body=body, repeatable=False)
+        answer = self._request("POST", "/v1/runs", body=body, repeatable=False).body
         try:
             return str(UUID(answer["id"]))
         except (TypeError, KeyError, ValueError, AttributeError) as error:

@@ -7,12 +7,13 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
-from instantly.clients.instantly import InstantlyError, Workspace
+from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.context import app_workspace, calls_others, database, json_answer
 from instantly.errors import ApiError, NotFound
 from instantly.inputs import load_body, load_query
 from instantly.jsontext import canonical_json, storable_json
-from instantly.schemas import MAX_INTEGER, EmailAddress, Warmup, WarmupAnalytics
+from instantly.schemas.accounts import Warmup, WarmupAnalytics
+from instantly.schemas.fields import MAX_INTEGER, EmailAddress
 
 FOLLOW_JOB_SECONDS = 10.0
 POLL_JOB_SECONDS = 0.5
@@ -103,7 +104,7 @@ def switch_warmup(email: str) -> ResponseReturnValue:
     return body, 200 if job["status"] == "success" else 202
 
 
-def known_account(workspace: Workspace, email: str) -> str:
+def known_account(workspace: InstantlyClient, email: str) -> str:
     """The address as Instantly writes it; one that neither we nor Instantly know is 404."""
     try:
         email = EmailAddress().deserialize(email)
@@ -121,7 +122,7 @@ def known_account(workspace: Workspace, email: str) -> str:
     return str(account["email"])
 
 
-def follow(workspace: Workspace, job: dict[str, Any]) -> dict[str, Any]:
+def follow(workspace: InstantlyClient, job: dict[str, Any]) -> dict[str, Any]:
     """Waits for the job's end: success, failed or cancelled. Gives up after FOLLOW_JOB_SECONDS."""
     deadline = time.monotonic() + FOLLOW_JOB_SECONDS
     while job["status"] not in ("success", "failed", "cancelled"):

@@ -17,7 +17,8 @@ from instantly.context import (
 )
 from instantly.inputs import load_body
 from instantly.jsontext import canonical_json, storable_json
-from instantly.schemas import MAX_BIGINT, Stats
+from instantly.schemas.analytics import Stats
+from instantly.schemas.fields import MAX_BIGINT
 
 bp = Blueprint("analytics", __name__)
 

@@ -10,19 +10,22 @@ from psycopg.types.json import Json
 
 from instantly.billing import BY_HAND, BilledRun, billed_run
 from instantly.campaign_body import campaign_body
-from instantly.clients.instantly import InstantlyError, Workspace
+from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.context import (
     calls_others,
     campaign_answer,
+    campaign_lock,
     fetch_campaign,
     json_answer,
     organization_workspace,
+    parts,
 )
 from instantly.errors import ApiError
-from instantly.idempotency import idempotent, store_act
+from instantly.idempotency import idempotent
 from instantly.inputs import load_body, load_query, refuse_unstorable
-from instantly.locks import Busy, campaign_lock, is_locked_by
-from instantly.schemas import CampaignStatus, CreateCampaign, Page
+from instantly.leases import Busy
+from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
+from instantly.schemas.fields import Page
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 
@@ -53,8 +56,7 @@ def create_campaign() -> ResponseReturnValue:
             "status": "draft",
         }
         run.bill("instantly-campaign-create", 1)
-        return store_act(
-            run,
+        return run.store(
             "insert_campaign",
             lambda _: ({"success": True, "campaign": created}, 201),
             undo="delete_campaign",
@@ -65,19 +67,20 @@ def create_campaign() -> ResponseReturnValue:
             brand_id=campaign["brand_id"],
             app_id=campaign["app_id"],
             name=campaign["name"],
-            run_id=run.id,
             parent_run_id=campaign["run_id"],
             metadata=None if campaign["metadata"] is None else Json(campaign["metadata"]),
         )
 
 
-def create_in_instantly(workspace: Workspace, campaign: dict[str, Any], run: BilledRun) -> str:
+def create_in_instantly(
+    workspace: InstantlyClient, campaign: dict[str, Any], run: BilledRun
+) -> str:
     """Creates the campaign and makes sure that its senders arrived; returns Instantly's id."""
     body = campaign_body(campaign)
     try:
         created = workspace.create_campaign(body)
     except InstantlyError as error:
-        if error.status is None or error.status >= 500:
+        if error.may_have_acted:
             logger.error(
                 "%s: Instantly may hold a draft campaign named %r (run %s)",
                 BY_HAND,
@@ -121,8 +124,8 @@ def set_campaign_status(campaign_id: str) -> Response:
     workspace = organization_workspace(campaign["clerkOrgId"])
     # Nothing completes a campaign through Instantly's API: to stop it is to pause it.
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
-    with campaign_lock(campaign["id"], "status") as lock_holder:
+    with campaign_lock(campaign["id"], "status") as lock:
         trouble = switch(campaign["instantlyCampaignId"])
-        if not is_locked_by(campaign["id"], "status", lock_holder):
+        if not parts().leases.is_held(lock):
             raise Busy
         return campaign_answer("update_campaign_status", campaign_id, status=trouble or status)

@@ -10,16 +10,18 @@ from instantly.billing import BilledRun, billed_run
 from instantly.context import (
     calls_others,
     campaign_answer,
+    campaign_lock,
     database,
     fetch_campaign,
     organization_workspace,
 )
 from instantly.database import Row
 from instantly.errors import ApiError
-from instantly.idempotency import idempotent, store_act
+from instantly.idempotency import idempotent
 from instantly.inputs import load_body, load_query
-from instantly.locks import Busy, campaign_lock
-from instantly.schemas import AddLeads, DeleteLeads, Page
+from instantly.leases import Lease
+from instantly.schemas.fields import Page
+from instantly.schemas.leads import AddLeads, DeleteLeads
 from instantly.upload import Upload
 
 Item = TypeVar("Item")
@@ -39,7 +41,7 @@ def add_leads(campaign_id: str) -> ResponseReturnValue:
     workspace = organization_workspace(campaign["clerkOrgId"])
     wanted = by_address(request["leads"], [lead["email"] for lead in request["leads"]])
     with (
-        campaign_lock(campaign["id"], "leads") as lock_holder,
+        campaign_lock(campaign["id"], "leads") as lock,
         billed_run(
             subject=f"leads of campaign {campaign['id']}"
             f" (in Instantly {campaign['instantlyCampaignId']})",
@@ -52,19 +54,17 @@ def add_leads(campaign_id: str) -> ResponseReturnValue:
         ) as run,
     ):
         held = held_leads(campaign["id"], list(wanted))
-        upload = Upload(workspace, campaign, run, lock_holder)
+        upload = Upload(workspace, campaign, run, lock)
         upload.send([lead for address, lead in wanted.items() if address not in held])
-        return store_leads(campaign["id"], lock_holder, run, upload, len(request["leads"]))
+        return store_leads(campaign["id"], lock, run, upload, len(request["leads"]))
 
 
 def store_leads(
-    campaign_id: str, lock_holder: str, run: BilledRun, upload: Upload, total: int
+    campaign_id: str, lock: Lease, run: BilledRun, upload: Upload, total: int
 ) -> ResponseReturnValue:
     """Stores what was uploaded, all at once, and bills what is new."""
 
     def answer(row: Row) -> ResponseReturnValue:
-        if not row["is_locked"]:
-            raise Busy
         added: int = row["added"]
         run.bill("instantly-lead-add", added)
         return {
@@ -75,14 +75,12 @@ def store_leads(
             "rejected": upload.rejected,
         }, 201
 
-    return store_act(
-        run,
+    return run.store(
         "insert_leads",
         answer,
         undo="delete_leads_of_run",
         campaign_id=campaign_id,
-        run_id=run.id,
-        lock_holder=lock_holder,
+        **lock.values,
         leads=Json(upload.held),
     )
 

@@ -19,7 +19,7 @@ from instantly.events import (
 )
 from instantly.inputs import delivery_body, load_body
 from instantly.jsontext import canonical_json, storable_json
-from instantly.schemas import Recovery
+from instantly.schemas.webhooks import Recovery
 
 DISABLED = -1
 UNKNOWN_CAMPAIGN = "unknown campaign"

@@ -1,0 +1,170 @@
+"""Bodies about campaigns."""
+
+from datetime import UTC, date, datetime
+from typing import Any, ClassVar
+
+from marshmallow import RAISE, ValidationError, fields, post_load, validate, validates_schema
+
+from instantly.schemas.fields import (
+    MAX_ID_CHARACTERS,
+    Boolean,
+    CamelCaseSchema,
+    EmailAddress,
+    camel_case,
+    required_text,
+    shared,
+    whole_number_field,
+)
+from instantly.timezones import NoEqualTimezone, UnknownTimezone, instantly_timezone
+
+MAX_STEPS = 50
+MAX_METADATA_DEPTH = 100
+DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", "sat": "6"}
+
+
+class Metadata(fields.Dict):
+    """Any object that Postgres can keep."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        metadata: dict[str, Any] = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
+        level: list[Any] = [metadata]
+        for _ in range(MAX_METADATA_DEPTH):
+            level = [
+                inner
+                for outer in level
+                for inner in (outer.values() if isinstance(outer, dict) else outer)
+                if isinstance(inner, (dict, list))
+            ]
+            if not level:
+                return metadata
+        raise ValidationError(f"Nested deeper than {MAX_METADATA_DEPTH} levels.")
+
+
+NOT_BLANK = validate.Regexp(r"^\s*\S", error="May not be blank.")
+
+
+class Variant(CamelCaseSchema):
+    subject = fields.String(required=True)
+    body_html = fields.String(required=True, validate=NOT_BLANK)
+
+
+class Step(CamelCaseSchema):
+    """One e-mail of a sequence: a subject and a body, or variants of them to be tested."""
+
+    subject = fields.String()
+    body_html = fields.String(validate=NOT_BLANK)
+    variants = fields.List(fields.Nested(Variant), validate=validate.Length(min=1))
+    days_since_last_step = whole_number_field(0)
+
+    @validates_schema
+    def either_one_text_or_variants(self, step: dict[str, Any], **_: Any) -> None:
+        texts = {"subject", "body_html"} & step.keys()
+        if "variants" in step and texts:
+            raise ValidationError("Not together with subject and bodyHtml.", "variants")
+        if "variants" not in step and len(texts) < 2:
+            missing = {"subject", "body_html"} - texts
+            message = ["Missing data for required field."]
+            raise ValidationError({camel_case(name): message for name in sorted(missing)})
+
+
+# The length keeps out the line break that $ lets pass.
+TIME_OF_DAY = [
+    validate.Regexp(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", error="Must be HH:MM, 24 hours."),
+    validate.Length(equal=5),
+]
+
+
+class Schedule(CamelCaseSchema):
+    """When Instantly may send. `timezone` becomes one of Instantly's own list."""
+
+    timezone = fields.String(load_default="America/Chicago")
+    from_ = fields.String(data_key="from", load_default="08:00", validate=TIME_OF_DAY)
+    to = fields.String(load_default="17:00", validate=TIME_OF_DAY)
+    days = fields.List(
+        fields.String(validate=validate.OneOf(DAYS)),
+        load_default=lambda: ["mon", "tue", "wed", "thu", "fri"],
+        validate=validate.Length(min=1),
+    )
+    start_date = fields.Date(format="iso")
+    end_date = fields.Date(format="iso")
+
+    @validates_schema
+    def starts_before_it_ends(self, schedule: dict[str, Any], **_: Any) -> None:
+        if schedule["from_"] >= schedule["to"]:
+            raise ValidationError("Must be after from.", "to")
+        start, end = schedule.get("start_date"), schedule.get("end_date")
+        if start and end and end < start:
+            raise ValidationError("Must not be before startDate.", "endDate")
+
+    @post_load
+    def translate_timezone(self, schedule: dict[str, Any], **_: Any) -> dict[str, Any]:
+        today: date = datetime.now(UTC).date()
+        try:
+            schedule["timezone"] = instantly_timezone(schedule["timezone"], today)
+        except UnknownTimezone:
+            raise ValidationError("Not a valid time zone.", "timezone") from None
+        except NoEqualTimezone as error:
+            message = f"Instantly has no time zone with the same clock; closest: {error.closest}."
+            raise ValidationError(message, "timezone") from None
+        return schedule
+
+
+class CampaignSettings(CamelCaseSchema):
+    """Instantly's campaign options, a closed set. The defaults protect the recipient."""
+
+    class Meta:
+        unknown = RAISE
+
+    daily_limit = whole_number_field(1)
+    daily_max_leads = whole_number_field(1)
+    email_gap = whole_number_field(0)
+    random_wait_max = whole_number_field(0)
+    stop_on_reply = Boolean(load_default=True)
+    stop_on_auto_reply = Boolean()
+    stop_for_company = Boolean()
+    open_tracking = Boolean()
+    link_tracking = Boolean()
+    text_only = Boolean()
+    insert_unsubscribe_header = Boolean(load_default=True)
+    prioritize_new_leads = Boolean()
+    match_lead_esp = Boolean()
+    allow_risky_contacts = Boolean()
+    disable_bounce_protect = Boolean()
+    cc_list = fields.List(EmailAddress())
+    bcc_list = fields.List(EmailAddress())
+
+
+class CreateCampaign(CamelCaseSchema):
+    org_id = required_text(MAX_ID_CHARACTERS)
+    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    brand_id = required_text(MAX_ID_CHARACTERS)
+    app_id = required_text(MAX_ID_CHARACTERS)
+    name = required_text()
+    run_id = fields.UUID(load_default=None, allow_none=True)
+    account_ids = fields.List(EmailAddress(), load_default=list)
+    metadata = Metadata(load_default=None, allow_none=True)
+    sequence = fields.List(
+        fields.Nested(Step), load_default=list, validate=validate.Length(min=1, max=MAX_STEPS)
+    )
+    schedule = fields.Nested(Schedule, load_default=lambda: shared(Schedule).load({}))
+    settings = fields.Nested(
+        CampaignSettings, load_default=lambda: shared(CampaignSettings).load({})
+    )
+
+    @validates_schema
+    def waits_stand_before_their_steps(self, campaign: dict[str, Any], **_: Any) -> None:
+        for index, step in enumerate(campaign["sequence"]):
+            days = step.get("days_since_last_step")
+            if index == 0 and days:
+                message = "Nothing comes before the first step: must be 0 or absent."
+            elif index > 0 and days is None:
+                message = "Missing data for required field."
+            else:
+                continue
+            raise ValidationError({"sequence": {index: {"daysSinceLastStep": [message]}}})
+
+
+class CampaignStatus(CamelCaseSchema):
+    ALLOWED: ClassVar = ["active", "paused", "completed"]
+
+    status = fields.String(required=True)

@@ -1,0 +1,94 @@
+"""What the schemas are made of."""
+
+import re
+from functools import cache
+from typing import Any
+
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
+
+from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+
+MAX_INTEGER = 2**31 - 1
+MAX_BIGINT = 2**63 - 1
+# Postgres refuses index entries of more than a third of a page.
+MAX_ID_CHARACTERS = 255
+
+
+def camel_case(name: str) -> str:
+    head, *tail = name.split("_")
+    return head + "".join(part.capitalize() for part in tail)
+
+
+@cache
+def shared(schema: type[Schema]) -> Schema:
+    """One for all requests and threads: each that is made copies all of its fields."""
+    return schema()
+
+
+class CamelCaseSchema(Schema):
+    """Unknown fields are ignored."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
+        field_obj.data_key = camel_case(field_obj.data_key or field_name)
+
+
+class Boolean(fields.Boolean):
+    """true or false, and not "yes" or 1."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class Integer(fields.Integer):
+    """A JSON integer, and not "5", 5.0 or true."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if not isinstance(value, int) or isinstance(value, bool):
+            raise self.make_error("invalid", input=value)
+        return value
+
+
+class QueryInteger(fields.Integer):
+    """Decimal digits, and nothing else that Python would take for a number."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> int:
+        if not re.fullmatch(r"-?[0-9]{1,20}", value):
+            raise self.make_error("invalid", input=value)
+        return int(value)
+
+
+class EmailAddress(fields.Email):
+    """An address, trimmed."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=validate.Length(max=MAX_EMAIL_CHARACTERS), **kwargs)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        address: str = super()._deserialize(value, *args, **kwargs)
+        return address.strip()
+
+
+def required_text(max_characters: int | None = None) -> fields.String:
+    return fields.String(required=True, validate=validate.Length(min=1, max=max_characters))
+
+
+def whole_number_field(low: int) -> Integer:
+    return Integer(validate=validate.Range(min=low, max=MAX_INTEGER))
+
+
+class Page(CamelCaseSchema):
+    """A page of a list: `cursor` comes from the page before."""
+
+    limit = QueryInteger(load_default=100, validate=validate.Range(min=1, max=1000))
+    skip = QueryInteger(load_default=None, validate=validate.Range(min=0, max=MAX_BIGINT))
+    cursor = QueryInteger(load_default=None, validate=validate.Range(min=0, max=MAX_BIGINT))
+
+    @validates_schema
+    def one_way_to_go_on(self, page: dict[str, Any], **_: Any) -> None:
+        if page["skip"] is not None and page["cursor"] is not None:
+            raise ValidationError("Not together with skip.", "cursor")

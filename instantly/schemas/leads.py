@@ -1,0 +1,117 @@
+"""Bodies about leads."""
+
+import time
+from functools import cache
+from typing import Any
+
+from marshmallow import ValidationError, fields, validate
+
+from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+from instantly.schemas.fields import (
+    MAX_ID_CHARACTERS,
+    CamelCaseSchema,
+    EmailAddress,
+    required_text,
+    shared,
+)
+
+MAX_LEADS = 10_000
+# Checked in one go.
+LEADS_AT_A_TIME = 500
+
+
+class CustomVariables(fields.Dict):
+    """Text, numbers, booleans and null by name: Instantly takes no objects or lists in a lead."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        variables: dict[str, Any] = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
+        errors = {
+            name: ["Must be text, a number, a boolean or null."]
+            for name, variable in variables.items()
+            if isinstance(variable, (dict, list))
+        }
+        if errors:
+            raise ValidationError(errors)
+        return variables
+
+
+class Lead(CamelCaseSchema):
+    """A lead as Instantly's leads/add takes it."""
+
+    email = EmailAddress(required=True)
+    first_name = fields.String(allow_none=True)
+    last_name = fields.String(allow_none=True)
+    company_name = fields.String(allow_none=True)
+    job_title = fields.String(allow_none=True)
+    phone = fields.String(allow_none=True)
+    website = fields.String(allow_none=True)
+    personalization = fields.String(allow_none=True)
+    custom_variables = CustomVariables(keys=fields.String())
+
+
+class Leads(fields.List[Any]):
+    """Leads by the thousand: the schema itself is only asked about those that look unusual."""
+
+    def __init__(self) -> None:
+        many = validate.Length(min=1, max=MAX_LEADS)
+        super().__init__(fields.Nested(Lead), required=True, validate=many)
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise self.make_error("invalid")
+        leads, errors = [], {}
+        for index, lead in enumerate(value):
+            try:
+                leads.append(usual_lead(lead) or shared(Lead).load(lead))
+            except ValidationError as error:
+                errors[index] = error.messages
+            if index % LEADS_AT_A_TIME == 0:
+                time.sleep(0)  # other requests go on
+        if errors:
+            raise ValidationError(errors)
+        return leads
+
+
+def usual_lead(lead: Any) -> dict[str, Any] | None:
+    """What the schema would make of the lead; None for one that it must look at itself."""
+    email = lead.get("email") if isinstance(lead, dict) else None
+    if not isinstance(email, str) or not is_address(email):
+        return None
+    names = usual_names()
+    loaded = {names[key]: value for key, value in lead.items() if key in names}
+    variables = loaded.pop("custom_variables", {})
+    if not isinstance(variables, dict) or not all(
+        value is None or isinstance(value, str) for value in loaded.values()
+    ):
+        return None
+    if any(isinstance(variable, dict | list) for variable in variables.values()):
+        return None
+    return {**loaded, "custom_variables": variables} if "customVariables" in lead else loaded
+
+
+def is_address(text: str) -> bool:
+    """Whether it is an address as it stands."""
+    user, _, domain = text.rpartition("@")
+    return (
+        len(text) <= MAX_EMAIL_CHARACTERS
+        and validate.Email.USER_REGEX.match(user) is not None
+        and validate.Email.DOMAIN_REGEX.match(domain) is not None
+    )
+
+
+@cache
+def usual_names() -> dict[str, str]:
+    """A lead's fields: the caller's name → Instantly's."""
+    return {str(field.data_key): name for name, field in shared(Lead).fields.items()}
+
+
+class AddLeads(CamelCaseSchema):
+    org_id = required_text(MAX_ID_CHARACTERS)
+    run_id = fields.UUID(load_default=None, allow_none=True)
+    leads = Leads()
+
+
+class DeleteLeads(CamelCaseSchema):
+    emails = fields.List(
+        EmailAddress(), required=True, validate=validate.Length(min=1, max=MAX_LEADS)
+    )

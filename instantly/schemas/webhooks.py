@@ -1,0 +1,20 @@
+"""Bodies about webhooks."""
+
+from typing import Any
+
+from marshmallow import ValidationError, fields, validates_schema
+
+from instantly.schemas.fields import MAX_ID_CHARACTERS, CamelCaseSchema, required_text
+
+
+class Recovery(CamelCaseSchema):
+    """The days (both inclusive, UTC) whose failed deliveries are to be recorded."""
+
+    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    from_ = fields.Date(required=True, format="iso", data_key="from")
+    to = fields.Date(required=True, format="iso")
+
+    @validates_schema
+    def starts_before_it_ends(self, recovery: dict[str, Any], **_: Any) -> None:
+        if recovery["to"] < recovery["from_"]:
+            raise ValidationError("Must not be before from.", "to")

@@ -1,0 +1,260 @@
+"""What one process holds, with the Procfile's settings and nothing in front of it: many who wait,
+many who are slow, and large uploads, beside requests that are answered at once.
+"""
+
+import json
+import resource
+import socket
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from http.client import HTTPResponse
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import API_KEY, Upstreams, campaign_request
+from harness import (
+    HANGING_SECONDS,
+    Places,
+    Service,
+    fresh_database,
+    looking_at,
+    running,
+    wait_until,
+)
+
+from instantly.sandbox.postgres import LocalPostgres
+
+pytestmark = pytest.mark.outage
+
+FEW_MAY_WAIT = """
+import sys
+import instantly.server
+import instantly.context
+instantly.context.MAX_WAITING = 8
+from gunicorn.app.wsgiapp import run
+sys.argv = ["gunicorn", *sys.argv[1:]]
+run()
+"""
+ACTS = 300
+SLOW, IDLE = 600, 900
+LEADS = 10_000
+BUSY = {"error": "Too many requests in progress"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def many_files() -> Iterator[None]:
+    """The clients of these tests, and the stand-ins, are in this process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = 8 * (SLOW + IDLE)
+    limit = enough if hard == resource.RLIM_INFINITY else min(enough, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.fixture(scope="module")
+def places(postgres: LocalPostgres, sockets: Upstreams) -> Iterator[tuple[str, Places]]:
+    with fresh_database(postgres) as url, looking_at(url) as db:
+        yield url, Places(db, sockets)
+
+
+@pytest.fixture(scope="module")
+def running_service(
+    places: tuple[str, Places], sockets: Upstreams, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Service]:
+    with running(Service(places[0], sockets, tmp_path_factory.mktemp("server"))) as service:
+        yield service
+
+
+@pytest.fixture
+def service(running_service: Service, upstreams: Upstreams) -> Service:
+    return running_service
+
+
+def request(method: str, path: str, body: Any = None) -> bytes:
+    lines = [f"{method} {path} HTTP/1.1", "Host: x", f"X-API-Key: {API_KEY}"]
+    data = b"" if body is None else json.dumps(body).encode()
+    if data:
+        lines += ["Content-Type: application/json", f"Content-Length: {len(data)}"]
+    return "\r\n".join([*lines, "", ""]).encode() + data
+
+
+def status_of(connection: socket.socket) -> int:
+    answer = HTTPResponse(connection)
+    answer.begin()
+    answer.read()
+    return answer.status
+
+
+class Clients:
+    """Sockets, each with a request on its way."""
+
+    def __init__(self, service: Service, count: int, sent: bytes) -> None:
+        self.sockets = [
+            socket.create_connection(("127.0.0.1", service.port), timeout=HANGING_SECONDS)
+            for _ in range(count)
+        ]
+        self.send(sent)
+
+    def __enter__(self) -> "Clients":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for each in self.sockets:
+            each.close()
+
+    def send(self, data: bytes) -> None:
+        for each in self.sockets:
+            with suppress(ConnectionError):
+                each.sendall(data)
+
+    def statuses(self) -> Counter[int]:
+        """Of the answers, once they are there."""
+        return Counter(map(status_of, self.sockets))
+
+
+class Bystanders:
+    """Short requests, one after the other, as long as the block lasts."""
+
+    def __init__(self, service: Service, campaign: dict[str, Any]) -> None:
+        self.service, self.campaign = service, campaign
+        self.is_over = threading.Event()
+        self.statuses: Counter[int] = Counter()
+        self.slowest = 0.0
+
+    def __enter__(self) -> "Bystanders":
+        self.thread = threading.Thread(target=self.go_on)
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.is_over.set()
+        self.thread.join(HANGING_SECONDS)
+
+    def go_on(self) -> None:
+        number = 0
+        while not self.is_over.is_set():
+            number += 1
+            event = {
+                "event_type": "email_opened",
+                "campaign_id": self.campaign["instantlyCampaignId"],
+                "number": number,
+            }
+            for method, path, body in (
+                ("GET", "/health", None),
+                ("GET", f"/campaigns/{self.campaign['id']}", None),
+                ("POST", "/webhooks/instantly", event),
+            ):
+                begin = time.monotonic()
+                answer = self.service.call(method, path, json=body)
+                self.slowest = max(self.slowest, time.monotonic() - begin)
+                self.statuses[answer.status_code] += 1
+
+    def were_served(self) -> bool:
+        """All, and promptly; the bound is against standing still, not a promise of speed."""
+        return set(self.statuses) == {200} and self.slowest < HANGING_SECONDS / 6
+
+
+def created(service: Service, name: str = "Autumn") -> dict[str, Any]:
+    answer = service.call("POST", "/campaigns", json=campaign_request(name=name))
+    campaign: dict[str, Any] = answer.json()["campaign"]
+    return campaign
+
+
+def test_hundreds_of_acts_that_wait_are_all_done_and_keep_nobody_waiting(
+    service: Service, upstreams: Upstreams, places: tuple[str, Places]
+) -> None:
+    campaign = created(service)
+    upstreams.instantly_http.latency_seconds = 0.5
+    act = request("POST", "/campaigns", campaign_request(name="One of many"))
+    with Bystanders(service, campaign) as bystanders:
+        wait_until(lambda: bystanders.statuses)
+        with Clients(service, ACTS, act) as clients:
+            assert clients.statuses() == {201: ACTS}
+    assert bystanders.were_served()
+    assert len(places[1].campaign_rows()) == ACTS + 1
+    assert set(places[1].campaign_rows()) == set(places[1].campaigns())
+    assert places[1].billed() == ACTS + 1
+
+
+def test_acts_beyond_what_one_process_holds_are_refused_and_the_others_done(
+    places: tuple[str, Places], sockets: Upstreams, upstreams: Upstreams, tmp_path: Path
+) -> None:
+    service = Service(places[0], sockets, tmp_path)
+    arguments = ["--config", "python:instantly.server", "app:create_app()"]
+    upstreams.keys_http.fail("GET", "/internal/keys/.*", times=None, how="hang")
+    try:
+        service.start([sys.executable, "-c", FEW_MAY_WAIT, *arguments])
+        act = request("POST", "/campaigns", campaign_request())
+        with Clients(service, 8, act) as waiting:
+            upstreams.keys_http.wait_until_hanging(8)
+            refused = service.call("POST", "/campaigns", json=campaign_request())
+            assert (refused.status_code, refused.json()) == (503, BUSY)
+            assert int(refused.headers["Retry-After"]) > 0
+            assert service.call("GET", "/health").status_code == 200
+            upstreams.keys_http.heal()
+            assert waiting.statuses() == {201: 8}
+    finally:
+        service.kill()
+
+
+@contextmanager
+def trickling(clients: Clients) -> Iterator[None]:
+    """A byte a second from each."""
+    is_over = threading.Event()
+
+    def go_on() -> None:
+        while not is_over.wait(1.0):
+            clients.send(b" ")
+
+    thread = threading.Thread(target=go_on)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(HANGING_SECONDS)
+
+
+def test_hundreds_of_slow_and_idle_clients_keep_nobody_waiting(service: Service) -> None:
+    campaign = created(service)
+    half_headers = b"POST /webhooks/instantly HTTP/1.1\r\nHost: x\r\nX-Slow: "
+    half_body = b"POST /webhooks/instantly HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
+    with ExitStack() as stack:
+        for sent in (half_headers, half_body):
+            slow = stack.enter_context(Clients(service, SLOW // 2, sent))
+            stack.enter_context(trickling(slow))
+        idle = stack.enter_context(Clients(service, IDLE, request("GET", "/")))
+        assert idle.statuses() == {200: IDLE}
+        with Bystanders(service, campaign) as bystanders:
+            time.sleep(3)
+        assert bystanders.were_served()
+        # Nobody was thrown out to make room.
+        idle.send(request("GET", "/"))
+        assert idle.statuses() == {200: IDLE}
+
+
+def test_large_uploads_keep_short_requests_waiting_for_moments_only(
+    service: Service, upstreams: Upstreams, places: tuple[str, Places]
+) -> None:
+    campaigns = [created(service, f"Large {number}") for number in range(3)]
+    upstreams.instantly_http.latency_seconds = 0.1
+
+    def upload(campaign: dict[str, Any]) -> dict[str, Any]:
+        leads = [{"email": f"lead{n}@{campaign['id']}.example"} for n in range(LEADS)]
+        path = f"/campaigns/{campaign['id']}/leads"
+        answer = service.call("POST", path, json={"orgId": "org-1", "leads": leads})
+        body: dict[str, Any] = answer.json()
+        return body
+
+    with Bystanders(service, campaigns[0]) as bystanders, ThreadPoolExecutor(3) as callers:
+        answers = list(callers.map(upload, campaigns))
+    assert [answer["added"] for answer in answers] == [LEADS] * 3
+    assert bystanders.were_served()
+    assert places[1].lead_rows() == places[1].leads()
