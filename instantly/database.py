@@ -1,6 +1,8 @@
 """The connection pool, the loader of sql/*.sql, and the ways to run a statement."""
 
 import re
+import select
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +16,7 @@ from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
+from psycopg.waiting import Wait
 
 from instantly.config import SERVICE_NAME
 
@@ -28,6 +31,12 @@ BLOCK = re.compile(
     r"(?:-- (?!name:).+\n)+"
     r"(?P<statement>(?:WITH|SELECT|INSERT|UPDATE|DELETE)\b(?:(?!-- name:)[^;])+);\s*"
 )
+
+POLL_EVENTS = {
+    Wait.R: select.POLLIN,
+    Wait.W: select.POLLOUT,
+    Wait.RW: select.POLLIN | select.POLLOUT,
+}
 
 Row = dict[str, Any]
 
@@ -67,12 +76,24 @@ class DeadlineConnection(Connection[Row]):
 
     deadline_seconds = STATEMENT_TIMEOUT_SECONDS
 
-    def wait(self, gen: PQGen[Any], interval: float = 0.1, timeout: float | None = None) -> Any:
+    def wait(self, gen: PQGen[Any], interval: float = 0, timeout: float | None = None) -> Any:
+        deadline = time.monotonic() + self.deadline_seconds
+        poll = select.poll()
         try:
-            return super().wait(gen, interval, timeout or self.deadline_seconds)
-        except errors._WaitTimeout as error:
+            awaited = next(gen)
+            while True:
+                poll.register(self.pgconn.socket, POLL_EVENTS[awaited])
+                ready = poll.poll(max(0, deadline - time.monotonic()) * 1000)
+                if not ready:
+                    self.pgconn.finish()
+                    raise OperationalError("the server did not answer in time")
+                awaited = gen.send(awaited)
+        except StopIteration as done:
+            return done.value
+        except errors.ReadOnlySqlTransaction as error:
+            # The server is a primary no more: the next connection finds the new one.
             self.pgconn.finish()
-            raise OperationalError("the server did not answer in time") from error
+            raise OperationalError("the server only reads") from error
 
 
 class JsonBytes(Loader):
@@ -105,22 +126,35 @@ class Pool:
         while self._free:
             self._free.pop().close()
 
-    @contextmanager
-    def connection(self) -> Iterator[DeadlineConnection]:
+    def take(self) -> DeadlineConnection:
         """Raises NotConnected when the server is away, or none is free in time."""
         self._take_slot()
         try:
-            connection = self._take()
-            try:
-                yield connection
-            except errors.ReadOnlySqlTransaction as error:
-                # The server is a primary no more: the next connection finds the new one.
-                connection.close()
-                raise OperationalError("the server only reads") from error
-            finally:
-                self._give_back(connection)
-        finally:
+            with suppress(IndexError):
+                while True:
+                    connection = self._free.pop()
+                    if is_alive(connection):
+                        return connection
+                    connection.close()
+            return self._connect()
+        except BaseException:
             self._give_slot()
+            raise
+
+    @contextmanager
+    def connection(self) -> Iterator[DeadlineConnection]:
+        connection = self.take()
+        try:
+            yield connection
+        finally:
+            self.give_back(connection)
+
+    def give_back(self, connection: DeadlineConnection) -> None:
+        if connection.info.transaction_status == TransactionStatus.IDLE:
+            self._free.append(connection)
+        else:
+            connection.close()
+        self._give_slot()
 
     def _take_slot(self) -> None:
         """First come, first served: with a semaphore who comes late may be faster."""
@@ -143,21 +177,6 @@ class Pool:
                 self._waiting.popleft().release()
             else:
                 self._slots += 1
-
-    def _take(self) -> DeadlineConnection:
-        with suppress(IndexError):
-            while True:
-                connection = self._free.pop()
-                if is_alive(connection):
-                    return connection
-                connection.close()
-        return self._connect()
-
-    def _give_back(self, connection: DeadlineConnection) -> None:
-        if connection.info.transaction_status == TransactionStatus.IDLE:
-            self._free.append(connection)
-        else:
-            connection.close()
 
     def _connect(self) -> DeadlineConnection:
         try:
@@ -229,9 +248,12 @@ class Database(Session):
             yield Session(connection, self._statements)
 
     def _run(self, statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
-        with self._pool.connection() as connection:
+        connection = self._pool.take()
+        try:
             # The rows are read already: the cursor outlives its use of the connection.
             return connection.execute(self._statements[statement], parameters)
+        finally:
+            self._pool.give_back(connection)
 
     def ping(self) -> bool:
         """Whether Postgres answers, within PING_TIMEOUT_SECONDS in all, whatever keeps it."""

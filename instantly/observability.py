@@ -4,8 +4,9 @@ import json
 import logging
 import re
 import sys
+import time
 from datetime import UTC, datetime
-from time import perf_counter
+from typing import Any
 from uuid import uuid4
 
 from flask import Flask, Response, g, has_request_context, request
@@ -17,30 +18,32 @@ ENCODER = json.JSONEncoder(ensure_ascii=False)
 logger = logging.getLogger(__name__)
 
 
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line; what a call passes as `extra={"fields": {...}}` comes along."""
+def write_line(seconds: float, level: str, message: str, **more: Any) -> None:
+    """One JSON object a line, in one piece.
 
-    def format(self, record: logging.LogRecord) -> str:
-        line = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
-            "level": record.levelname.lower(),
-            "message": record.getMessage(),
-        }
+    A request's comes here directly: through `logging` it would cost a tenth of a short request.
+    """
+    moment = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    line = {"time": moment, "level": level, "message": message, **more}
+    sys.stdout.write(ENCODER.encode(line) + "\n")
+    sys.stdout.flush()
+
+
+class LineHandler(logging.Handler):
+    """Whatever else there is to say."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        more = {}
         if has_request_context() and "request_id" in g:
-            line["requestId"] = g.request_id
-        line.update(getattr(record, "fields", {}))
+            more["requestId"] = g.request_id
         if record.exc_info:
-            line["exception"] = self.formatException(record.exc_info)
-        return ENCODER.encode(line)
+            more["exception"] = logging.Formatter().formatException(record.exc_info)
+        write_line(record.created, record.levelname.lower(), record.getMessage(), **more)
 
 
 def configure_logging(level: str) -> None:
-    # In no line of ours nor of gunicorn's, which does write the process.
-    logging.logThreads = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(JsonFormatter())
     root = logging.getLogger("instantly")
-    root.handlers = [handler]
+    root.handlers = [LineHandler()]
     root.propagate = False
     root.setLevel(level)
     # It warns of each retry, with the URL.
@@ -50,23 +53,23 @@ def configure_logging(level: str) -> None:
 def observe_requests(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
-        g.started = perf_counter()
+        g.started = time.perf_counter()
         asked = request.headers.get("X-Request-Id", "")
         g.request_id = asked if SANE_REQUEST_ID.fullmatch(asked) else str(uuid4())
 
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
-        logger.info(
-            "request",
-            extra={
-                "fields": {
-                    "method": request.method,
-                    # The pattern and never the path, which may hold addresses.
-                    "route": request.url_rule.rule if request.url_rule else None,
-                    "status": response.status_code,
-                    "milliseconds": round((perf_counter() - g.started) * 1000, 1),
-                }
-            },
-        )
+        if logger.isEnabledFor(logging.INFO):
+            write_line(
+                time.time(),
+                "info",
+                "request",
+                requestId=g.request_id,
+                method=request.method,
+                # The pattern and never the path, which may hold addresses.
+                route=request.url_rule.rule if request.url_rule else None,
+                status=response.status_code,
+                milliseconds=round((time.perf_counter() - g.started) * 1000, 1),
+            )
         return response

@@ -13,14 +13,17 @@ monkey.patch_all()
 import json
 import os
 import resource
+import select
 import socket
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
+import urllib3.util.wait
 from gevent.socket import socket as GeventSocket
 from gunicorn import util
 from gunicorn.workers.ggevent import GeventWorker
@@ -48,8 +51,12 @@ class Connection(GeventSocket):  # type: ignore[misc]
 
     deadline: float | None = None
     """Until when the request must be there; None between requests."""
+    head = b""
+    """Of an answer, which gunicorn hands over apart from its body."""
 
     def recv(self, *arguments: int) -> bytes:
+        if self.head:
+            self.sendall(b"")
         self.settimeout(
             KEEP_ALIVE_SECONDS
             if self.deadline is None
@@ -66,7 +73,11 @@ class Connection(GeventSocket):  # type: ignore[misc]
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
         self.deadline = None
+        if not self.head and data.startswith(b"HTTP/1.1 "):
+            self.head = data
+            return
         self.settimeout(RECEIVE_SECONDS)
+        data, self.head = self.head + data, b""
         super().sendall(data, flags)
 
     def close(self) -> None:
@@ -74,8 +85,9 @@ class Connection(GeventSocket):  # type: ignore[misc]
 
         What it still sends would otherwise reset the connection, and the answer with it.
         """
-        self.deadline = time.monotonic() + FAREWELL_SECONDS
         with suppress(OSError):
+            self.sendall(b"")
+            self.deadline = time.monotonic() + FAREWELL_SECONDS
             self.shutdown(socket.SHUT_WR)
             while self.recv(65536):
                 pass
@@ -127,6 +139,12 @@ def write_error(sock: socket.socket, status: int, reason: str, message: str) -> 
 
 
 util.write_error = write_error
+
+# Whether a kept connection is still open is asked without waiting; gevent's poll would go round its
+# loop for that, which is a twentieth of the CPU of a billed act.
+urllib3.util.wait.select = SimpleNamespace(  # type: ignore[assignment, attr-defined]
+    poll=monkey.get_original("select", "poll"), POLLIN=select.POLLIN, POLLOUT=select.POLLOUT
+)
 
 # A client, and what its request may need: a connection to another service, and some to spare.
 _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)

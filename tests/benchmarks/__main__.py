@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from crowds import HALF_BODY, HALF_HEADERS, acts, allow_many_files, crowd, idle, trickling
 from load import Result, drive, request_bytes
 from seed import seed_campaigns, seed_events
 from stage import API_KEY, Stage, stage
@@ -206,7 +207,32 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
                     connections=1,
                     most=5,
                 )
-        return report.rows
+        return report.rows + crowds(target, arguments, list(instantly_ids), create)
+
+
+def crowds(
+    target: Stage, arguments: argparse.Namespace, instantly_ids: list[str], create: bytes
+) -> list[dict[str, Any]]:
+    """Rows of their own kind: how many of a crowd were served, and what webhooks waited meanwhile."""
+    allow_many_files()
+    port, rows = target.port, []
+    scale = arguments.crowd
+    tasks: dict[str, Callable[[], list[int]]] = {
+        f"{count} acts at once, 500 ms": lambda count=count: acts(port, count, create)
+        for count in (scale // 10, scale // 5, scale // 2)
+    }
+    for what, begun in (("headers", HALF_HEADERS), ("a body", HALF_BODY)):
+        tasks[f"{scale} clients trickle {what}"] = lambda begun=begun: trickling(port, scale, begun)
+    tasks[f"{scale * 3 // 2} idle connections"] = lambda: idle(port, scale * 3 // 2)
+    target.set_latency(0.5)
+    for name, task in tasks.items():
+        if not arguments.only or any(part in name for part in arguments.only):
+            rows.append(crowd(name, port, webhook_requests(instantly_ids), task))
+            if len(rows) == 1:
+                write_line(rows[0].keys())
+            write_line(rows[-1].values())
+    target.set_latency(0.0)
+    return rows
 
 
 def created_campaign(port: int) -> str:
@@ -227,6 +253,7 @@ def main() -> None:
     parser.add_argument(
         "--events", type=int, nargs="+", default=[10_000, 100_000, 1_000_000], metavar="N"
     )
+    parser.add_argument("--crowd", type=int, default=1000, help="clients at once")
     parser.add_argument("--only", nargs="+", default=[], help="rows whose names hold one of these")
     parser.add_argument("--json", type=Path, help="keep the figures in this file")
     parser.add_argument(
@@ -236,7 +263,7 @@ def main() -> None:
     rows = run(arguments)
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=1) + "\n")
-    if any(row["errors"] for row in rows):
+    if any(row.get("errors") or row.get("refused") for row in rows):
         sys.exit("some requests failed")
 
 
