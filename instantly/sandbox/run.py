@@ -138,7 +138,7 @@ def main() -> None:
         stack.callback(stop, server)
         rows = [("instantly-service", "this", url), *table]
         lines = [f"{name:<18} {how:<9} {where}" for name, how, where in rows]
-        sys.stdout.write("\n".join(lines) + "\n\n" + curl_walk(environment, url) + "\n")
+        sys.stdout.write("\n".join(lines) + "\n\n" + curl_walk(walk_values(environment)) + "\n")
         sys.stdout.flush()
         try:
             server.wait()
@@ -149,3 +149,13 @@ def main() -> None:
 def stop(server: subprocess.Popen[bytes]) -> None:
     server.terminate()
     server.wait()
+
+
+def walk_values(environment: dict[str, str]) -> dict[str, str]:
+    """What the README's walk names → what runs here."""
+    return {
+        f"http://127.0.0.1:{SERVICE_PORT}": f"http://127.0.0.1:{environment['PORT']}",
+        SERVICE_KEY: environment["INSTANTLY_SERVICE_API_KEY"],
+        f"http://127.0.0.1:{RUNS_SERVICE_PORT}": environment["RUNS_SERVICE_URL"],
+        RUNS_SERVICE_KEY: environment["RUNS_SERVICE_API_KEY"],
+    }
