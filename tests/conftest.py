@@ -9,6 +9,7 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from psycopg.rows import dict_row
+from stand_in import StandIn
 
 import instantly
 from instantly.clients.http import BoundedRetry
@@ -19,7 +20,6 @@ from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.instantly_schemas import check_request
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.sandbox.stand_in import StandIn
 
 API_KEY = "service-key"
 ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId": "app-1"}
