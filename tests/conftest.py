@@ -8,6 +8,7 @@ import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from instantly_check import check_request
 from psycopg.rows import dict_row
 from stand_in import StandIn
 
@@ -17,7 +18,6 @@ from instantly.config import Settings
 from instantly.context import EXTENSION
 from instantly.migrate import migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
-from instantly.sandbox.instantly_schemas import check_request
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
 

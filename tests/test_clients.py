@@ -14,6 +14,7 @@ from uuid import uuid4
 import pytest
 import responses
 from flask import Flask, Response, jsonify, request
+from instantly_check import check_request
 from stand_in import RecordedRequest, StandIn
 
 from instantly.clients import instantly as instantly_module
@@ -29,7 +30,6 @@ from instantly.clients.keys import (
 )
 from instantly.clients.runs import RunsServiceClient, RunsServiceError
 from instantly.config import VERSION
-from instantly.sandbox.instantly_schemas import check_request
 
 CAMPAIGN_ID = "019c0000-0000-7000-8000-000000000001"
 OTHER_CAMPAIGN_ID = "019c0000-0000-7000-8000-000000000002"
