@@ -8,7 +8,9 @@ import psycopg
 import pytest
 from flask import Flask
 from flask.testing import FlaskClient
+from instantly_check import check_request
 from psycopg.rows import dict_row
+from stand_in import StandIn
 
 import instantly.clients.http
 from instantly import application
@@ -16,10 +18,8 @@ from instantly.config import Settings
 from instantly.context import EXTENSION
 from instantly.migrate import migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
-from instantly.sandbox.instantly_schemas import check_request
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.sandbox.stand_in import StandIn
 
 API_KEY = "service-key"
 ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId": "app-1"}

@@ -13,12 +13,12 @@ import pytest
 from conftest import ORG, Rows, Upstreams, campaign_request
 from flask.testing import FlaskClient
 from psycopg import ClientCursor, OperationalError
+from stand_in import RecordedRequest, StandIn
 from werkzeug.test import TestResponse
 
 from instantly.config import USER_AGENT
 from instantly.context import EXTENSION
 from instantly.database import SQL_DIRECTORY, Database, Session, load_statements
-from instantly.sandbox.stand_in import RecordedRequest, StandIn
 
 CREATE = ("POST", "/api/v2/campaigns")
 CAMPAIGN_FIELDS = {

@@ -13,6 +13,8 @@ from uuid import uuid4
 import pytest
 import responses
 from flask import Flask, Response, jsonify, request
+from instantly_check import check_request
+from stand_in import RecordedRequest, StandIn
 
 import instantly.clients.http
 from instantly.clients import instantly as instantly_module
@@ -28,8 +30,6 @@ from instantly.clients.keys import (
 )
 from instantly.clients.runs import RunsServiceClient, RunsServiceError
 from instantly.config import VERSION
-from instantly.sandbox.instantly_schemas import check_request
-from instantly.sandbox.stand_in import RecordedRequest, StandIn
 
 CAMPAIGN_ID = "019c0000-0000-7000-8000-000000000001"
 OTHER_CAMPAIGN_ID = "019c0000-0000-7000-8000-000000000002"

@@ -20,9 +20,9 @@ from harness import (
     tell,
     wait_until,
 )
+from stand_in import StandIn
 
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.sandbox.stand_in import StandIn
 
 pytestmark = pytest.mark.crash
 

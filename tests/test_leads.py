@@ -13,11 +13,11 @@ import pytest
 from conftest import API_KEY, Rows, Upstreams, campaign_request
 from flask.testing import FlaskClient
 from psycopg import OperationalError
+from stand_in import RecordedRequest
 from werkzeug.test import TestResponse
 
 from instantly.config import USER_AGENT
 from instantly.database import Database, Session
-from instantly.sandbox.stand_in import RecordedRequest
 
 Campaign = dict[str, Any]
 ADD = ("POST", "/api/v2/leads/add")

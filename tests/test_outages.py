@@ -33,12 +33,12 @@ from harness import (
     tell,
     wait_until,
 )
+from stand_in import StandIn
 from werkzeug.test import TestResponse
 
 from instantly.context import EXTENSION
 from instantly.migrate import migrate
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.sandbox.stand_in import StandIn
 
 pytestmark = pytest.mark.outage
 

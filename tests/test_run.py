@@ -84,6 +84,7 @@ def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path
         '"status" : "active"',
         '"email":"grace@example.com"',
         '"emailsSent" : 4',
+        '"emailsReplied" : 1',
         '"synced":12,"removed":0',
         '"warmupEnabled":true',
         '"costName":"instantly-lead-add","quantity":2',

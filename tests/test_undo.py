@@ -18,11 +18,11 @@ from psycopg import OperationalError
 from werkzeug.test import TestResponse
 
 import instantly.billing
-import instantly.sandbox.instantly_api
 import instantly.upload
 from instantly.cleanup import clean_up
 from instantly.context import EXTENSION
 from instantly.database import Database, DeadlineConnection, Session
+from instantly.sandbox.workspace import now
 
 HTML = "<html><body>Bad gateway</body></html>"
 OLD = "2020-01-01T00:00:00.000Z"
@@ -396,7 +396,7 @@ def test_leads_that_instantly_held_before_stay(leads_act: Act, created: str | No
     places = leads_act.places
     workspace = places.upstreams.instantly.workspace("clerk-1")
     (campaign_id,) = places.campaigns()
-    at = created or instantly.sandbox.instantly_api.now()
+    at = created or now()
     workspace.add_lead({"email": "Ada@example.com"}, "ada@example.com", at, campaign=campaign_id)
     leads_act.before = leads_act.state()
     places.upstreams.runs_http.fail("POST", COSTS_PATH)

@@ -70,7 +70,6 @@ class RunsServiceStandIn:
         for rule, method, view in (
             ("/v1/runs", "POST", self._create),
             ("/v1/runs", "GET", self._list),
-            ("/v1/runs/<run_id>", "GET", self._get),
             ("/v1/runs/<run_id>", "PATCH", self._end),
             ("/v1/runs/<run_id>/costs", "POST", self._log_costs),
         ):
@@ -120,9 +119,6 @@ class RunsServiceStandIn:
     def _list(self) -> Response:
         with self._lock:
             return jsonify(runs=list(self.runs.values()))
-
-    def _get(self, run_id: str) -> dict[str, Any]:
-        return self._run(run_id)
 
     def _end(self, run_id: str) -> dict[str, Any]:
         body = self._body()

@@ -1,28 +1,31 @@
 """`python app.py`: the service, and a stand-in for whatever the environment does not name."""
 
+import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-import requests
 from flask import Flask
 from psycopg.conninfo import conninfo_to_dict
+from werkzeug.serving import make_server
 
-from instantly.config import USER_AGENT, ConfigurationError, Settings
+from instantly.config import ConfigurationError, Settings
 from instantly.migrate import MigrationError, migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.sandbox.stand_in import StandIn
 from instantly.sandbox.walk import curl_walk
 
 ROOT = Path(__file__).parents[2]
+HOST = "127.0.0.1"
 SERVICE_PORT = 3011
 INSTANTLY_PORT = 3012
 KEY_SERVICE_PORT = 3013
@@ -53,16 +56,10 @@ def start_postgres(stack: ExitStack, _: dict[str, str]) -> dict[str, str]:
 
 def start_instantly(stack: ExitStack, environment: dict[str, str]) -> dict[str, str]:
     workspaces = {key: name for name, key in ORGANIZATION_KEYS.items()} | {APP_KEY: "the app"}
-    url = serve(stack, InstantlyStandIn(workspaces).app, INSTANTLY_PORT)
-    target = environment["WEBHOOK_BASE_URL"] + "/webhooks/instantly"
-    for key in ORGANIZATION_KEYS.values():
-        requests.post(
-            f"{url}/api/v2/webhooks",
-            json={"target_hook_url": target, "event_type": "all_events"},
-            headers={"Authorization": f"Bearer {key}", "User-Agent": USER_AGENT},
-            timeout=10,
-        ).raise_for_status()
-    return {"INSTANTLY_API_URL": url}
+    stand_in = InstantlyStandIn(workspaces)
+    for name in ORGANIZATION_KEYS:
+        stand_in.add_webhook(name, environment["WEBHOOK_BASE_URL"] + "/webhooks/instantly")
+    return {"INSTANTLY_API_URL": serve(stack, stand_in.app, INSTANTLY_PORT)}
 
 
 def start_key_service(stack: ExitStack, _: dict[str, str]) -> dict[str, str]:
@@ -85,18 +82,23 @@ PARTS = (
 
 
 def serve(stack: ExitStack, app: Flask, port: int) -> str:
-    """On its usual port, or on any other when that is taken."""
+    """Serve on the usual port, or on any other when that is taken; the URL."""
     try:
-        return stack.enter_context(StandIn(app, port)).url
+        listener = socket.create_server((HOST, port))
     except OSError:
-        return stack.enter_context(StandIn(app)).url
+        listener = socket.create_server((HOST, 0))
+    with listener:  # bound here, since werkzeug ends the process when the port is taken
+        server = make_server(HOST, 0, app, threaded=True, fd=listener.fileno())
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    stack.callback(server.shutdown)
+    return f"http://{HOST}:{server.port}"
 
 
 def complete(stack: ExitStack, environment: dict[str, str]) -> list[tuple[str, str, str]]:
     """Starts what is missing and adds its variables; (part, how it is there, where) for each."""
     port = environment.setdefault("PORT", str(SERVICE_PORT))
     environment.setdefault("INSTANTLY_SERVICE_API_KEY", SERVICE_KEY)
-    environment.setdefault("WEBHOOK_BASE_URL", f"http://127.0.0.1:{port}")
+    environment.setdefault("WEBHOOK_BASE_URL", f"http://{HOST}:{port}")
     table = []
     for part in PARTS:
         given = all(environment.get(name) for name in part.variables)
@@ -119,6 +121,7 @@ def main() -> None:
     """Runs until it is interrupted; then everything that it started is gone again."""
     environment = dict(os.environ)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # no line for each request
     with ExitStack() as stack:
         try:
             table = complete(stack, environment)
@@ -126,19 +129,11 @@ def main() -> None:
             migrate(settings.database_url)
         except (ConfigurationError, MigrationError, OSError, psycopg.Error) as error:
             sys.exit(str(error))
-        url = f"http://127.0.0.1:{settings.port}"
-        server = subprocess.Popen(  # noqa: S603  (our own interpreter and arguments)
-            [
-                *(sys.executable, "-m", "gunicorn", "--config", "python:instantly.server"),
-                *("--bind", f"127.0.0.1:{settings.port}", "app:create_app()"),
-            ],
-            cwd=ROOT,
-            env=environment,
-        )
+        server = start_server(settings.port, environment)
         stack.callback(stop, server)
-        rows = [("instantly-service", "this", url), *table]
-        lines = [f"{name:<18} {how:<9} {where}" for name, how, where in rows]
-        sys.stdout.write("\n".join(lines) + "\n\n" + curl_walk(environment, url) + "\n")
+        table.insert(0, ("instantly-service", "this", f"http://{HOST}:{settings.port}"))
+        lines = [f"{name:<18} {how:<9} {where}" for name, how, where in table]
+        sys.stdout.write("\n".join(lines) + "\n\n" + curl_walk(walk_values(environment)) + "\n")
         sys.stdout.flush()
         try:
             server.wait()
@@ -146,6 +141,22 @@ def main() -> None:
             return
 
 
+def start_server(port: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    words = [sys.executable, "-m", "gunicorn", "--config", "python:instantly.server"]
+    words += ["--bind", f"{HOST}:{port}", "app:create_app()"]
+    return subprocess.Popen(words, cwd=ROOT, env=environment)  # noqa: S603  (our own words)
+
+
 def stop(server: subprocess.Popen[bytes]) -> None:
     server.terminate()
     server.wait()
+
+
+def walk_values(environment: dict[str, str]) -> dict[str, str]:
+    """What the README's walk names → what runs here."""
+    return {
+        f"http://{HOST}:{SERVICE_PORT}": f"http://{HOST}:{environment['PORT']}",
+        SERVICE_KEY: environment["INSTANTLY_SERVICE_API_KEY"],
+        f"http://{HOST}:{RUNS_SERVICE_PORT}": environment["RUNS_SERVICE_URL"],
+        RUNS_SERVICE_KEY: environment["RUNS_SERVICE_API_KEY"],
+    }

@@ -22,7 +22,9 @@ from instantly.migrate import migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.sandbox.stand_in import StandIn
+
+sys.path.append(str(Path(__file__).parents[1]))
+from stand_in import StandIn
 
 ROOT = Path(__file__).parents[2]
 API_KEY = "service-key"

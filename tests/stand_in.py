@@ -1,24 +1,19 @@
 """Serve a Flask app on a real socket, record what it is asked, and fail on demand."""
 
 import errno
-import io
 import json
 import re
-import select
 import socket
 import threading
 import time
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 from flask import Flask
-from werkzeug.serving import ThreadedWSGIServer, WSGIRequestHandler
+from socket_server import HOST, Reply, Server, is_closed
 from werkzeug.wrappers import Request, Response
 
-HOST = "127.0.0.1"
-BACKLOG = 128
 STOP_POLL_SECONDS = 0.02
 
 How = Literal["instead", "after", "drop", "drop_after", "cut", "hang", "hang_after"]
@@ -82,14 +77,6 @@ class Fault:
         return response
 
 
-@dataclass(frozen=True)
-class Reply:
-    """What goes back through the socket; `cut` means only half of the body does."""
-
-    response: Response
-    cut: bool = False
-
-
 class StandIn:
     """A Flask app behind a real HTTP/1.1 socket on 127.0.0.1, with recording and faults.
 
@@ -107,7 +94,7 @@ class StandIn:
         self._changed = threading.Condition()
         self._hanging = 0
         self._releases = 0
-        self._server: _Server | None = None
+        self._server: Server | None = None
 
     # Life
 
@@ -124,16 +111,16 @@ class StandIn:
         ).start()
         return self
 
-    def _bound(self) -> "_Server":
+    def _bound(self) -> Server:
         """A port that was in use a moment ago is free only when its last farewell is said."""
         for _ in range(20):
             try:
-                return _Server(self)
+                return Server(self.app, self.port, self.reply)
             except OSError as error:
                 if self.port == 0 or error.errno != errno.EADDRINUSE:
                     raise
                 time.sleep(STOP_POLL_SECONDS)
-        return _Server(self)
+        return Server(self.app, self.port, self.reply)
 
     def stop(self) -> None:
         """Accept nothing any more and drop every open connection, hanging ones included."""
@@ -283,109 +270,4 @@ class StandIn:
             self._changed.notify_all()
             self._changed.wait_for(lambda: self._releases > releases)
             self._hanging -= 1
-        return not _is_closed(connection)
-
-
-def _is_closed(connection: socket.socket) -> bool:
-    """Whether the other side, or we, closed the connection."""
-    readable, _, _ = select.select([connection], [], [], 0)
-    try:
-        return bool(readable) and connection.recv(1, socket.MSG_PEEK) == b""
-    except OSError:
-        return True
-
-
-class _Server(ThreadedWSGIServer):
-    """A threaded server that knows its open connections, to be able to drop them."""
-
-    def __init__(self, stand_in: StandIn) -> None:
-        self.stand_in = stand_in
-        self._connections: set[socket.socket] = set()
-        self._connections_lock = threading.Lock()
-        # Bound here, since werkzeug ends the process when the port is taken.
-        with socket.create_server((HOST, stand_in.port), backlog=BACKLOG) as listener:
-            super().__init__(HOST, 0, stand_in.app, handler=_Handler, fd=listener.fileno())
-
-    def process_request(self, request: Any, client_address: Any) -> None:
-        with self._connections_lock:
-            self._connections.add(request)
-        super().process_request(request, client_address)
-
-    def close_request(self, request: Any) -> None:
-        with self._connections_lock:
-            self._connections.discard(request)
-        super().close_request(request)
-
-    def drop_connections(self) -> None:
-        with self._connections_lock:
-            for connection in self._connections:
-                _shut_down(connection)
-
-
-class _Handler(WSGIRequestHandler):
-    """Werkzeug's handler, but with connections that stay open.
-
-    Werkzeug's own closes the connection after each answer and swallows whatever arrives next.
-    """
-
-    protocol_version = "HTTP/1.1"
-    disable_nagle_algorithm = True
-    wbufsize = -1  # headers and body leave in one packet
-
-    def finish(self) -> None:
-        with suppress(OSError):  # the other side may be gone already
-            super().finish()
-
-    def run_wsgi(self) -> None:
-        """Read one request to its end, answer it, and leave the connection open."""
-        if self.headers.get("Expect", "").lower() == "100-continue":
-            self.wfile.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-            self.wfile.flush()
-        environ = self.make_environ()
-        body = self._read_body(environ)
-        reply = None
-        if body is not None:
-            reply = cast(_Server, self.server).stand_in.reply(environ, body, self.connection)
-        if reply is None:
-            self._close()
-        else:
-            self._send(reply)
-
-    def _read_body(self, environ: dict[str, Any]) -> bytes | None:
-        """The whole body, put back for the app; None when the client went away meanwhile."""
-        if environ.get("wsgi.input_terminated"):
-            body: bytes = environ["wsgi.input"].read()
-            del environ["HTTP_TRANSFER_ENCODING"]
-        else:
-            length = int(environ.get("CONTENT_LENGTH") or 0)
-            body = self.rfile.read(length)
-            if len(body) < length:
-                return None
-        environ["wsgi.input"] = io.BytesIO(body)
-        environ["CONTENT_LENGTH"] = str(len(body))
-        return body
-
-    def _send(self, reply: Reply) -> None:
-        body = reply.response.get_data()
-        self.send_response(reply.response.status_code)
-        for name, value in reply.response.headers:
-            self.send_header(name, value)
-        if "Content-Length" not in reply.response.headers:
-            self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[: len(body) // 2] if reply.cut else body)
-        self.wfile.flush()
-        if reply.cut:
-            self._close()
-
-    def _close(self) -> None:
-        self.close_connection = True
-        _shut_down(self.connection)
-
-    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
-        """Log nothing: the requests are recorded."""
-
-
-def _shut_down(connection: socket.socket) -> None:
-    with suppress(OSError):  # the other side may have been faster
-        connection.shutdown(socket.SHUT_RDWR)
+        return not is_closed(connection)

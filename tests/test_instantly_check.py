@@ -1,0 +1,307 @@
+"""Our facts about Instantly are the official ones, and a bad request to it is noticed."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from instantly_check import check_request
+
+from instantly.sandbox.operations import OPERATIONS, Operation, find_operation
+from instantly.sandbox.validation import ADDED_LEAD, refusals
+
+Json = dict[str, Any]
+
+DOCUMENT = Path(__file__).parents[2] / "shared" / "instantly-openapi.json"
+UNKNOWN = "7ec7b7c3-126b-412a-babf-fd79d002e921"
+HEADERS = {"User-Agent": "instantly-service/1", "Authorization": "Bearer acme-key"}
+JSON_HEADERS = {**HEADERS, "Content-Type": "application/json"}
+
+
+# The schemas against the official document
+
+
+def resolve(schema: Json, document: Json) -> Json:
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        return resolve(document["components"]["schemas"][name], document)
+    if "allOf" in schema:
+        first, *others = (resolve(part, document) for part in schema["allOf"])
+        properties = dict(first["properties"])
+        for other in others:
+            properties.update(other["properties"])
+        return {**first, "properties": properties}
+    return schema
+
+
+EQUAL_KEYWORDS = "anyOf format maximum maxItems minimum minItems minProperties pattern".split()
+
+
+def facts(schema: Json) -> Json:
+    """What a schema says about its own level, in a form that can be compared."""
+    others = schema.get("additionalProperties", True)
+    types = schema.get("type", [])
+    return {
+        "type": {types} if isinstance(types, str) else set(types),
+        "enum": Counter(schema.get("enum", [])),
+        "required": set(schema.get("required", [])),
+        "additionalProperties": "a schema" if isinstance(others, dict) else others,
+        **{keyword: schema.get(keyword) for keyword in EQUAL_KEYWORDS},
+    }
+
+
+def parts(schema: Json) -> dict[str, Json]:
+    """The schemas inside a schema, by where they stand."""
+    found = {f"/{name}": part for name, part in schema.get("properties", {}).items()}
+    for place, keyword in (("/*", "additionalProperties"), ("/[]", "items")):
+        if isinstance(schema.get(keyword), dict):
+            found[place] = schema[keyword]
+    return found
+
+
+def differences(ours: Json, theirs: Json, document: Json, place: str) -> Iterator[str]:
+    """Where a schema of ours says something else than that of the document."""
+    theirs = resolve(theirs, document)
+    their_facts = facts(theirs)
+    for keyword, value in facts(ours).items():
+        if value != their_facts[keyword]:
+            yield f"{place}: {keyword} {value} is {their_facts[keyword]}"
+    their_parts = parts(theirs)
+    for name, part in parts(ours).items():
+        if name in their_parts:
+            yield from differences(part, their_parts[name], document, place + name)
+        else:
+            yield f"{place}{name}: unknown"
+
+
+def json_schema(content: Json) -> Json:
+    schema: Json = content["content"]["application/json"]["schema"]
+    return schema
+
+
+def operation_differences(operation: Operation, document: Json) -> list[str]:
+    theirs = document["paths"][operation.path][operation.method.lower()]
+    found: list[str] = []
+    queries = {
+        parameter["name"]: parameter["schema"]
+        for parameter in theirs.get("parameters", [])
+        if parameter["in"] == "query"
+    }
+    for name, schema in operation.query.items():
+        if name not in queries:
+            found.append(f"?{name}: unknown")
+        else:
+            found.extend(differences(schema, queries[name], document, f"?{name}"))
+    if (operation.body is None) != ("requestBody" not in theirs):
+        found.append("body: only one of the two has one")
+    elif operation.body is not None:
+        their_body = json_schema(theirs["requestBody"])
+        found.extend(differences(operation.body, their_body, document, "body"))
+        if operation.body.get("additionalProperties") is False:
+            missing = their_body["properties"].keys() - operation.body["properties"].keys()
+            found.extend(f"body/{name}: missing" for name in missing)
+    their_answer = json_schema(theirs["responses"]["200"])
+    found.extend(differences(operation.answer, their_answer, document, "answer"))
+    return found
+
+
+@pytest.fixture(scope="module")
+def document() -> Json:
+    if not DOCUMENT.exists():
+        pytest.skip("the official document is not at hand")
+    document: Json = json.loads(DOCUMENT.read_text())
+    return document
+
+
+@pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
+def test_our_schemas_say_what_the_official_document_says(
+    operation: Operation, document: Json
+) -> None:
+    assert operation_differences(operation, document) == []
+
+
+def schema_of(operation: Operation, *path: str) -> Json:
+    schema: Json = operation.body or {}
+    for name in path:
+        schema = schema["items"] if name == "[]" else schema["properties"][name]
+    return schema
+
+
+SCHEDULE = ("campaign_schedule", "schedules", "[]")
+MISTAKES: list[tuple[str, Callable[[Operation], object]]] = [
+    ("body/name: type", lambda o: schema_of(o, "name").update(type="number")),
+    ("body/nam: unknown", lambda o: schema_of(o)["properties"].update(nam={"type": "string"})),
+    ("body/email_gap: missing", lambda o: schema_of(o)["properties"].pop("email_gap")),
+    ("body: required", lambda o: schema_of(o)["required"].append("email_list")),
+    ("schedules: minItems", lambda o: schema_of(o, *SCHEDULE[:2]).pop("minItems")),
+    ("timezone: enum", lambda o: schema_of(o, *SCHEDULE, "timezone")["enum"].append("UTC")),
+    ("body/cc_list/[]: format", lambda o: schema_of(o, "cc_list", "[]").pop("format")),
+    ("answer/status: enum", lambda o: o.answer["properties"]["status"]["enum"].pop()),
+]
+
+
+@pytest.mark.parametrize(("difference", "mistake"), MISTAKES, ids=[name for name, _ in MISTAKES])
+def test_a_mistake_in_a_schema_is_noticed(
+    difference: str, mistake: Callable[[Operation], object], document: Json
+) -> None:
+    ours = find_operation("POST", "/api/v2/campaigns")
+    assert ours
+    # Through JSON, since schemas share their parts.
+    answer, body = json.loads(json.dumps([ours.answer, ours.body]))
+    operation = replace(ours, answer=answer, body=body)
+    mistake(operation)
+    assert any(difference in found for found in operation_differences(operation, document))
+
+
+# Checking requests
+
+
+def campaign_body(**changes: Any) -> Json:
+    schedule = {
+        "name": "Weekdays",
+        "timing": {"from": "08:00", "to": "17:00"},
+        "days": {"1": True},
+        "timezone": "America/Chicago",
+    }
+    return {"name": "Autumn", "campaign_schedule": {"schedules": [schedule]}, **changes}
+
+
+def check(
+    method: str,
+    path: str,
+    body: object = None,
+    query: dict[str, list[str]] | None = None,
+    headers: dict[str, str] | None = None,
+) -> list[str]:
+    raw = b"" if body is None else json.dumps(body).encode()
+    usual = JSON_HEADERS if raw else HEADERS
+    return check_request(method, f"/api/v2{path}", query or {}, headers or usual, raw)
+
+
+GOOD_REQUESTS: list[tuple[Any, ...]] = [
+    ("POST", "/campaigns", campaign_body(email_list=["a@x.example"])),
+    ("PATCH", f"/campaigns/{UNKNOWN}", {"email_list": []}),
+    ("GET", "/campaigns/analytics", None, {"id": [UNKNOWN]}),
+    ("POST", f"/campaigns/{UNKNOWN}/activate"),
+    ("DELETE", f"/campaigns/{UNKNOWN}"),
+    ("POST", "/leads/add", {"campaign_id": UNKNOWN, "leads": [{"email": "a@x.example"}]}),
+    ("POST", "/leads/list", {"campaign": UNKNOWN, "contacts": ["a@x.example"], "limit": 100}),
+    ("DELETE", "/leads", {"campaign_id": UNKNOWN, "ids": [UNKNOWN], "limit": 1}),
+    ("GET", "/accounts", None, {"limit": ["100"], "starting_after": ["2026&a@x.example"]}),
+    ("GET", "/accounts/a/b+c@x.example"),
+    ("POST", "/accounts/warmup/enable", {"emails": ["a@x.example"]}),
+    ("GET", "/background-jobs/0123456789abcdef01234567"),
+    ("GET", "/webhook-events", None, {"success": ["false"], "from": ["2026-08-01"]}),
+]
+
+
+@pytest.mark.parametrize("arguments", GOOD_REQUESTS, ids=lambda a: f"{a[0]} {a[1]}")
+def test_a_good_request_passes(arguments: tuple[Any, ...]) -> None:
+    assert check(*arguments) == []
+
+
+def adding(*leads: object, **place: object) -> tuple[str, str, Json]:
+    return "POST", "/leads/add", {"leads": leads, **(place or {"campaign_id": UNKNOWN})}
+
+
+def deleting(**body: object) -> tuple[str, str, Json]:
+    return "DELETE", "/leads", body
+
+
+def listing(**body: object) -> tuple[str, str, Json]:
+    return "POST", "/leads/list", body
+
+
+def creating(**changes: object) -> tuple[str, str, Json]:
+    return "POST", "/campaigns", campaign_body(**changes)
+
+
+NEW_YORK = {**campaign_body()["campaign_schedule"]["schedules"][0], "timezone": "America/New_York"}
+ODD_STEP = {"type": "email", "delay": 0, "variants": [], "wait": 1}
+LIBRARY = {**HEADERS, "User-Agent": "python-requests/2.32"}
+A_LEAD = {"email": "a@x.example"}
+CAMPAIGN = f"/campaigns/{UNKNOWN}"
+# What is found begins with the words.
+BAD_REQUESTS: list[tuple[str, tuple[Any, ...]]] = [
+    # What Instantly refuses
+    ("body (required): 'name'", ("POST", "/campaigns", {})),
+    (
+        "body/campaign_schedule/schedules/0/timezone (enum): 'America/New_York'",
+        creating(campaign_schedule={"schedules": [NEW_YORK]}),
+    ),
+    ("body (additionalProperties)", creating(account_ids=[])),
+    ("body (type): None", ("PATCH", CAMPAIGN)),
+    ("params/id must match", ("GET", "/campaigns/123")),
+    ("body (type)", ("DELETE", CAMPAIGN, {})),
+    ("body cannot be empty", ("POST", f"{CAMPAIGN}/pause", None, None, JSON_HEADERS)),
+    ("headers must have a User-Agent", ("GET", "/accounts", None, None, LIBRARY)),
+    ("headers must have 'Authorization", ("GET", "/accounts", None, None, {"a": ""})),
+    ("querystring/limit (maximum)", ("GET", "/accounts", None, {"limit": ["101"]})),
+    ("querystring/success (type)", ("GET", "/webhook-events", None, {"success": ["no"]})),
+    ("querystring/from (format)", ("GET", "/webhook-events", None, {"from": ["2026-02-30"]})),
+    ("body/contacts/0 (format)", listing(contacts=["petra@grün.example"])),
+    ("body/leads (maxItems)", adding(*[A_LEAD] * 1001)),
+    ("body/leads/0 (type)", adding("a@x.example")),
+    ("body/leads/0/email (type)", adding({"email": 5})),
+    ("body/leads/1 (additionalProperties)", adding(A_LEAD, {"firstName": "Ada"})),
+    ("body/leads/0/custom_variables (type)", adding({"custom_variables": []})),
+    ("body/leads/0/custom_variables/tags (type)", adding({"custom_variables": {"tags": []}})),
+    ("body/leads/0/lt_interest_status (enum)", adding({"lt_interest_status": 9})),
+    ("body must have exactly one of", adding(A_LEAD, assigned_to="x")),
+    ("body must have exactly one of", adding(A_LEAD, campaign_id=UNKNOWN, list_id=UNKNOWN)),
+    ("body (anyOf)", deleting(ids=[UNKNOWN])),
+    # What Instantly ignores, or obeys to our harm
+    ("body must be empty", ("POST", f"{CAMPAIGN}/activate", {})),
+    ("headers must have 'Content-Type", ("POST", "/leads/list", {"limit": 1}, None, HEADERS)),
+    (
+        "body/sequences/0/steps/0/wait is not declared",
+        creating(sequences=[{"steps": [ODD_STEP]}]),
+    ),
+    (
+        "querystring/campaign_id is not declared",
+        ("GET", "/campaigns/analytics", None, {"campaign_id": [UNKNOWN]}),
+    ),
+    ("body/campaign_id is not declared", listing(campaign_id=UNKNOWN)),
+    ("body/ids must not be empty: it would", listing(ids=[])),
+    ("body/leads/0 must have an e-mail address", adding({"first_name": "Ada"})),
+    ("body/ids must not be empty: without", deleting(campaign_id=UNKNOWN, ids=[])),
+    ("body/delete_list is not", deleting(campaign_id=UNKNOWN, delete_list=["a@x.example"])),
+    (
+        "body/emails must not be empty",
+        ("POST", "/accounts/warmup/enable", {"account_ids": ["a@x.example"]}),
+    ),
+    (
+        "GET /api/v2/accounts/warmup/analytics is no operation",
+        ("GET", "/accounts/warmup/analytics"),
+    ),
+]
+
+
+@pytest.mark.parametrize(("words", "arguments"), BAD_REQUESTS, ids=[w for w, _ in BAD_REQUESTS])
+def test_a_bad_request_is_named(words: str, arguments: tuple[Any, ...]) -> None:
+    assert any(found.startswith(words) for found in check(*arguments)), check(*arguments)
+
+
+@pytest.mark.parametrize("body", [b"{", b"NaN", b"\xff"])
+def test_a_body_that_is_no_json_is_named(body: bytes) -> None:
+    assert check_request("POST", "/api/v2/leads/list", {}, JSON_HEADERS, body) == [
+        "body must be JSON"
+    ]
+
+
+def test_a_thousand_leads_are_checked_fast() -> None:
+    lead: Json = {name: "text" for name in ADDED_LEAD["properties"] if name != "lt_interest_status"}
+    lead["custom_variables"] = {"city": "Kassel", "size": 42, "customer": False, "score": None}
+    body = {"campaign_id": UNKNOWN, "leads": [lead] * 1000}
+    operation = find_operation("POST", "/api/v2/leads/add")
+    assert operation
+    seconds = []
+    for _ in range(5):
+        started = time.perf_counter()
+        assert refusals(operation, "", {}, body) == []
+        seconds.append(time.perf_counter() - started)
+    assert min(seconds) < 0.02
