@@ -213,7 +213,7 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 def crowds(
     target: Stage, arguments: argparse.Namespace, instantly_ids: list[str], create: bytes
 ) -> list[dict[str, Any]]:
-    """Rows of their own kind: how many of a crowd were served, and what webhooks waited meanwhile."""
+    """How many of a crowd were served, and what webhooks waited meanwhile."""
     allow_many_files()
     port, rows = target.port, []
     scale = arguments.crowd
