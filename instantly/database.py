@@ -21,6 +21,7 @@ from psycopg.waiting import Wait
 from instantly.config import SERVICE_NAME
 
 SQL_DIRECTORY = Path(__file__).parent.parent / "sql"
+FUNCTIONS = "functions.sql"
 CONNECT_TIMEOUT_SECONDS = 2
 SLOT_WAIT_SECONDS = 2.0
 STATEMENT_TIMEOUT_SECONDS = 5.0
@@ -47,7 +48,7 @@ def load_statements(directory: Path) -> dict[str, str]:
     Raises ValueError for a malformed block and for a name that stands twice.
     """
     statements: dict[str, str] = {}
-    for path in sorted(directory.glob("*.sql")):
+    for path in sorted(set(directory.glob("*.sql")) - {directory / FUNCTIONS}):
         text, position = path.read_text(), 0
         while position < len(text):
             block = BLOCK.match(text, position)

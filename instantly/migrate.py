@@ -1,4 +1,6 @@
-"""python -m instantly.migrate: applies the files of sql/migrations that the database lacks."""
+"""python -m instantly.migrate: applies the files of sql/migrations that the database lacks, and the
+functions of sql/functions.sql as they are now.
+"""
 
 import hashlib
 import os
@@ -9,7 +11,7 @@ from pathlib import Path
 import psycopg
 
 from instantly.config import ConfigurationError, Settings
-from instantly.database import SQL_DIRECTORY
+from instantly.database import FUNCTIONS, SQL_DIRECTORY
 
 LOCK_KEY = 3011
 MIGRATIONS = SQL_DIRECTORY / "migrations"
@@ -31,7 +33,11 @@ def read_migrations(directory: Path) -> list[tuple[str, str, str]]:
 
 
 def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
-    """Applies what is missing, one transaction a file, and returns the names of those files."""
+    """Applies what is missing, one transaction a file, and returns the names of those files.
+
+    Then it puts the functions in place that stand beside the folder.
+    """
+    functions = directory.parent / FUNCTIONS
     migrations = read_migrations(directory)
     if not migrations:
         raise MigrationError(f"{directory}: no migrations: this runs from the service's folder")
@@ -55,6 +61,8 @@ def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
                         "a file was edited or removed after it was applied, or this code is old"
                     )
                 if len(applied) == len(known):
+                    if functions.exists():
+                        connection.execute(functions.read_bytes())
                     return applied_now
                 name, text, checksum = migrations[len(applied)]
                 connection.execute(text.encode())
