@@ -99,33 +99,18 @@ class BilledRun:
         """
         while self._undo:
             what, undo = self._undo.pop()
-            if isinstance(attempt(what, partial(patiently, undo)), OperationalError):
+            step = partial(retry_while_database_is_away, undo)
+            if isinstance(log_failure_of(what, step), OperationalError):
                 for left, _ in self._undo:
                     logger.error("%s: %s", BY_HAND, left)
                 return
 
 
 @contextmanager
-def billed_run(
-    *,
-    subject: str,
-    task_name: str,
-    clerk_org_id: str,
-    app_id: str,
-    brand_id: str,
-    campaign_id: str | None = None,
-    parent_run_id: str | None = None,
-) -> Iterator[BilledRun]:
-    """`subject` says what the run is about, should its process die."""
+def billed_run(subject: str, task_name: str, **fields: Any) -> Iterator[BilledRun]:
+    """`subject` says what the run is about, should its process die; `fields` are create_run's."""
     try:
-        run_id = parts().runs.create_run(
-            task_name=task_name,
-            clerk_org_id=clerk_org_id,
-            app_id=app_id,
-            brand_id=brand_id,
-            campaign_id=campaign_id,
-            parent_run_id=parent_run_id,
-        )
+        run_id = parts().runs.create_run(task_name=task_name, **fields)
     except RunsServiceError as error:
         if error.may_have_acted:
             logger.error("%s: runs-service may hold an open run for %s", BY_HAND, subject)
@@ -147,10 +132,10 @@ def billed_run(
                 log_cost(run.id, *run.cost)
         except BaseException as error:
             run.take_back()
-            end(run.id, "failed", reason_of(error))
+            end_run(run.id, "failed", reason_of(error))
             raise
         # The work is done and billed: an error now would only invite a second act.
-        end(run.id, "completed")
+        end_run(run.id, "completed")
 
 
 def reason_of(error: BaseException) -> str:
@@ -168,18 +153,18 @@ def log_cost(run_id: str, cost_name: str, quantity: int) -> None:
         raise
 
 
-def end(run_id: str, outcome: str, error: str | None = None) -> None:
+def end_run(run_id: str, outcome: str, error: str | None = None) -> None:
     """Tells runs-service; what it could not be told is left to `python -m instantly.cleanup`."""
     # Remembered first: should the process die meanwhile, what is done does not end as failed.
-    note("update_open_run_outcome", run_id=run_id, outcome=outcome)
-    told = attempt(
+    update_open_run("update_open_run_outcome", run_id=run_id, outcome=outcome)
+    failure = log_failure_of(
         f"run {run_id}: end as {outcome}", lambda: parts().runs.end_run(run_id, outcome, error)
     )
-    if told is None:
-        note("delete_open_run", run_id=run_id, name=f"run:{run_id}")
+    if failure is None:
+        update_open_run("delete_open_run", run_id=run_id, name=f"run:{run_id}")
 
 
-def note(statement: str, **values: str) -> None:
+def update_open_run(statement: str, **values: str) -> None:
     """Keeps our own list of open runs; a row that stays behind is what the cleanup is for."""
     try:
         database().execute(statement, **values)
@@ -187,7 +172,7 @@ def note(statement: str, **values: str) -> None:
         logger.warning("open runs: %s failed for run %s", statement, values["run_id"])
 
 
-def patiently(step: Callable[[], object]) -> None:
+def retry_while_database_is_away(step: Callable[[], object]) -> None:
     """Does a step again while the database is away, for a few seconds."""
     for pause in DATABASE_PAUSES_SECONDS:
         try:
@@ -198,7 +183,7 @@ def patiently(step: Callable[[], object]) -> None:
     step()
 
 
-def attempt(what: object, step: Callable[[], object]) -> Exception | None:
+def log_failure_of(what: object, step: Callable[[], object]) -> Exception | None:
     """Does a step whose failure must not replace the outcome; it is logged loudly instead."""
     try:
         step()

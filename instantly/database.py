@@ -16,6 +16,7 @@ from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
 from psycopg.rows import dict_row
+from psycopg.types.json import JsonDumper
 from psycopg.waiting import Wait
 
 from instantly.config import SERVICE_NAME
@@ -192,6 +193,7 @@ class Pool:
         except OperationalError as error:
             raise NotConnected(str(error)) from error
         connection.adapters.register_loader("json", JsonBytes)
+        connection.adapters.register_dumper(dict, JsonDumper)
         if self._deadline_seconds is not None:
             connection.deadline_seconds = self._deadline_seconds
         return connection

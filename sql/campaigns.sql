@@ -1,5 +1,5 @@
 -- name: insert_campaign
--- The row of a campaign that Instantly has just created.
+-- The row of a campaign that Instantly has just created, and the answer about it.
 -- Not when the run has ended meanwhile; see BilledRun.store.
 WITH run AS (
   SELECT
@@ -16,7 +16,7 @@ SELECT
   %(campaign_id)s, %(instantly_campaign_id)s, %(org_id)s, %(clerk_org_id)s, %(brand_id)s,
   %(app_id)s, %(name)s, %(run_id)s, %(parent_run_id)s, %(metadata)s
 FROM run
-RETURNING id;
+RETURNING id::text, instantly_campaign_id::text AS "instantlyCampaignId", name, status;
 
 -- name: delete_campaign
 -- Takes the row of a campaign back.

@@ -26,7 +26,7 @@ class RunsServiceClient(ServiceClient):
         app_id: str,
         brand_id: str,
         campaign_id: str | None = None,
-        parent_run_id: str | None = None,
+        parent_run_id: UUID | str | None = None,
     ) -> str:
         """Opens a run and returns its id (uuid). Never repeated: a second run would stay open."""
         body = {
@@ -39,7 +39,7 @@ class RunsServiceClient(ServiceClient):
         if campaign_id:
             body["campaignId"] = campaign_id
         if parent_run_id:
-            body["parentRunId"] = parent_run_id
+            body["parentRunId"] = str(parent_run_id)
         answer = self._request("POST", "/v1/runs", body=body, repeatable=False).body
         try:
             return str(UUID(answer["id"]))

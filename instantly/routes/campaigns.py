@@ -6,7 +6,6 @@ from uuid import uuid4
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
-from psycopg.types.json import Json
 
 from instantly.billing import BY_HAND, BilledRun, billed_run
 from instantly.campaign_body import campaign_body
@@ -46,29 +45,17 @@ def create_campaign() -> ResponseReturnValue:
         clerk_org_id=campaign["clerk_org_id"],
         app_id=campaign["app_id"],
         brand_id=campaign["brand_id"],
-        parent_run_id=campaign["run_id"] and str(campaign["run_id"]),
+        parent_run_id=campaign["parent_run_id"],
     ) as run:
         instantly_campaign_id = create_in_instantly(workspace, campaign, run)
-        created = {
-            "id": campaign_id,
-            "instantlyCampaignId": instantly_campaign_id,
-            "name": campaign["name"],
-            "status": "draft",
-        }
         run.bill("instantly-campaign-create", 1)
         return run.store(
             "insert_campaign",
-            lambda _: ({"success": True, "campaign": created}, 201),
+            lambda row: ({"success": True, "campaign": row}, 201),
             undo="delete_campaign",
             campaign_id=campaign_id,
             instantly_campaign_id=instantly_campaign_id,
-            org_id=campaign["org_id"],
-            clerk_org_id=campaign["clerk_org_id"],
-            brand_id=campaign["brand_id"],
-            app_id=campaign["app_id"],
-            name=campaign["name"],
-            parent_run_id=campaign["run_id"],
-            metadata=None if campaign["metadata"] is None else Json(campaign["metadata"]),
+            **campaign,
         )
 
 

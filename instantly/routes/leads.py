@@ -34,12 +34,12 @@ bp = Blueprint("leads", __name__, url_prefix="/campaigns/<campaign_id>/leads")
 @idempotent
 def add_leads(campaign_id: str) -> ResponseReturnValue:
     """Uploads the leads that the campaign does not hold yet, and bills the new ones."""
-    request = load_body(AddLeads)
+    body = load_body(AddLeads)
     campaign = fetch_campaign(campaign_id)
-    if request["org_id"] not in (campaign["orgId"], campaign["clerkOrgId"]):
+    if body["org_id"] not in (campaign["orgId"], campaign["clerkOrgId"]):
         raise ApiError(403, "Campaign belongs to another organization")
     workspace = organization_workspace(campaign["clerkOrgId"])
-    wanted = by_address(request["leads"], [lead["email"] for lead in request["leads"]])
+    leads = by_address(body["leads"], [lead["email"] for lead in body["leads"]])
     with (
         campaign_lock(campaign["id"], "leads") as lock,
         billed_run(
@@ -50,13 +50,13 @@ def add_leads(campaign_id: str) -> ResponseReturnValue:
             app_id=campaign["appId"],
             brand_id=campaign["brandId"],
             campaign_id=campaign["id"],
-            parent_run_id=request["run_id"] and str(request["run_id"]),
+            parent_run_id=body["parent_run_id"],
         ) as run,
     ):
-        held = held_leads(campaign["id"], list(wanted))
+        held = held_leads(campaign["id"], list(leads))
         upload = Upload(workspace, campaign, run, lock)
-        upload.send([lead for address, lead in wanted.items() if address not in held])
-        return store_leads(campaign["id"], lock, run, upload, len(request["leads"]))
+        upload.send([lead for address, lead in leads.items() if address not in held])
+        return store_leads(campaign["id"], lock, run, upload, len(body["leads"]))
 
 
 def store_leads(
@@ -110,22 +110,21 @@ def list_leads(campaign_id: str) -> Response:
 @calls_others
 def delete_leads(campaign_id: str) -> dict[str, Any]:
     """Deletes exactly these leads in Instantly, by lead id, and their rows."""
-    request = load_body(DeleteLeads)
+    addresses = load_body(DeleteLeads)["emails"]
     campaign = fetch_campaign(campaign_id)
     workspace = organization_workspace(campaign["clerkOrgId"])
     instantly_campaign_id = campaign["instantlyCampaignId"]
-    wanted = by_address(request["emails"], request["emails"])
+    emails = by_address(addresses, addresses)
     with campaign_lock(campaign["id"], "leads"):
-        found = held_leads(campaign["id"], list(wanted))
-        missing = [email for address, email in wanted.items() if address not in found]
+        lead_ids = held_leads(campaign["id"], list(emails))
+        missing = [email for address, email in emails.items() if address not in lead_ids]
         for lead in workspace.find_leads(instantly_campaign_id, missing):
-            found[lead["email"].lower()] = lead["id"]
-        workspace.delete_leads(instantly_campaign_id, list(found.values()))
-        database().execute(
-            "delete_leads", campaign_id=campaign["id"], lead_ids=list(found.values())
-        )
+            lead_ids[lead["email"].lower()] = lead["id"]
+        deleted = list(lead_ids.values())
+        workspace.delete_leads(instantly_campaign_id, deleted)
+        database().execute("delete_leads", campaign_id=campaign["id"], lead_ids=deleted)
     return {
         "success": True,
-        "deleted": len(found),
-        "notFound": [email for address, email in wanted.items() if address not in found],
+        "deleted": len(deleted),
+        "notFound": [email for address, email in emails.items() if address not in lead_ids],
     }

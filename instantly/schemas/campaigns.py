@@ -140,7 +140,7 @@ class CreateCampaign(CamelCaseSchema):
     brand_id = required_text(MAX_ID_CHARACTERS)
     app_id = required_text(MAX_ID_CHARACTERS)
     name = required_text()
-    run_id = fields.UUID(load_default=None, allow_none=True)
+    parent_run_id = fields.UUID(data_key="runId", load_default=None, allow_none=True)
     account_ids = fields.List(EmailAddress(), load_default=list)
     metadata = Metadata(load_default=None, allow_none=True)
     sequence = fields.List(

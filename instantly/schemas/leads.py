@@ -107,7 +107,7 @@ def usual_names() -> dict[str, str]:
 
 class AddLeads(CamelCaseSchema):
     org_id = required_text(MAX_ID_CHARACTERS)
-    run_id = fields.UUID(load_default=None, allow_none=True)
+    parent_run_id = fields.UUID(data_key="runId", load_default=None, allow_none=True)
     leads = Leads()
 
 
