@@ -1,7 +1,7 @@
 """Sends leads to Instantly in chunks, and knows what became of each."""
 
 from collections.abc import Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ CHUNKS_AT_ONCE = 4
 CLOCK_TOLERANCE = timedelta(seconds=60)
 
 Lead = dict[str, Any]
+Sent = tuple[list[Lead], list[dict[str, str]]]
 
 
 class Upload:
@@ -45,24 +46,30 @@ class Upload:
         """lead ids"""
         self._doubtful: list[str] = []
         """addresses of calls whose answers were lost"""
+        self._failure: Exception | None = None
 
     def send(self, leads: Sequence[Lead]) -> None:
         """Several chunks at once. What they create is taken out of Instantly again on failure."""
         self._run.on_failure(self, self._take_back)
         with ThreadPoolExecutor(CHUNKS_AT_ONCE) as executor:
-            sent = [executor.submit(self._send, chunk) for chunk in chunks(leads, MAX_LEADS_A_CALL)]
-            wait(sent, return_when=FIRST_EXCEPTION)
-            # After a failure no other chunk begins; what is under way must end, to be undone.
-            executor.shutdown(cancel_futures=True)
-        failed = [error for chunk in sent if not chunk.cancelled() and (error := chunk.exception())]
-        if failed:
-            raise failed[0]
-        for chunk in sent:
-            held, rejected = chunk.result()
+            # All that are under way have ended when the block has: only then can they be undone.
+            sent = list(executor.map(self._send_unless_failed, chunks(leads, MAX_LEADS_A_CALL)))
+        if self._failure:
+            raise self._failure
+        for held, rejected in sent:
             self.held += held
             self.rejected += rejected
 
-    def _send(self, chunk: Sequence[Lead]) -> tuple[list[Lead], list[dict[str, str]]]:
+    def _send_unless_failed(self, chunk: Sequence[Lead]) -> Sent:
+        """After a failure no other chunk begins."""
+        if self._failure is None:
+            try:
+                return self._send(chunk)
+            except Exception as error:
+                self._failure = self._failure or error
+        return [], []
+
+    def _send(self, chunk: Sequence[Lead]) -> Sent:
         """Those that Instantly holds now, and those that it refused."""
         emails = [lead["email"] for lead in chunk]
         try:
