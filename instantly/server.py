@@ -10,6 +10,7 @@ from gevent import monkey
 
 monkey.patch_all()
 
+import errno
 import json
 import os
 import resource
@@ -78,7 +79,11 @@ class Connection(GeventSocket):  # type: ignore[misc]
             return
         self.settimeout(RECEIVE_SECONDS)
         data, self.head = self.head + data, b""
-        super().sendall(data, flags)
+        try:
+            super().sendall(data, flags)
+        except TimeoutError as error:
+            # What gunicorn takes for a client that is gone, which is nothing to log.
+            raise ConnectionResetError(errno.ECONNRESET, "the client takes no answer") from error
 
     def close(self) -> None:
         """Lets the client read its answer to the end before the connection goes.
