@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import MISSING, dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,36 +29,26 @@ def secret(text: str) -> str:
 
 def http_url(text: str) -> str:
     """A base URL, without the trailing slash."""
-    try:
-        parts = urlsplit(text)
-        _ = parts.port
-    except ValueError:
-        parts = urlsplit("")
-    if (
-        not re.fullmatch(r"https?://[!-~]+", text)
-        or not parts.hostname
-        or "@" in parts.netloc  # requests would put it in place of our own Authorization
-        or parts.query
-        or parts.fragment
-    ):
-        raise ValueError("must be an http:// or https:// URL")
-    return text.rstrip("/")
+    with suppress(ValueError):  # its message would repeat parts of the URL
+        url = urlsplit(text)
+        host, _ = url.hostname, url.port  # a malformed port raises only when it is read
+        # requests would put a user in the URL in place of our own Authorization.
+        is_base = not ("@" in url.netloc or url.query or url.fragment)
+        if host and is_base and re.fullmatch(r"https?://[!-~]+", text):
+            return text.rstrip("/")
+    raise ValueError("must be an http:// or https:// URL")
 
 
 def postgres_url(text: str) -> str:
     """A connection string as libpq takes it."""
-    try:
+    with suppress(ProgrammingError):  # its message would repeat the password
         ports = str(conninfo_to_dict(text).get("port", "5432")).split(",")
-        well_formed = all(port.isdecimal() and 0 < int(port) < 65536 for port in ports)
-    except ProgrammingError:
-        well_formed = False
-    if not well_formed:
-        # Not the driver's message: it would repeat the password.
-        raise ValueError("must be a postgresql:// URL")
-    return text
+        if all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
+            return text
+    raise ValueError("must be a postgresql:// URL")
 
 
-def whole_number(low: int, high: int) -> Callable[[str], int]:
+def integer_between(low: int, high: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if not re.fullmatch(r"[0-9]{1,9}", text) or not low <= int(text) <= high:
             raise ValueError(f"must be a whole number from {low} to {high}")
@@ -73,36 +64,31 @@ def log_level(text: str) -> str:
 
 
 def domains(text: str) -> tuple[str, ...]:
-    found = tuple(domain for part in text.split(",") if (domain := part.strip().lower()))
-    if not all(re.fullmatch(r"[^\W_]([\w.-]*[^\W_])?", domain) for domain in found):
+    names = tuple(name for part in text.split(",") if (name := part.strip().lower()))
+    if not all(re.fullmatch(r"[^\W_]([\w.-]*[^\W_])?", name) for name in names):
         raise ValueError("must be domains with commas between them")
-    return found
+    return names
 
 
-def variable(
-    name: str, parse: Callable[[str], Any], default: Any = None, *, required: bool = False
-) -> Any:
-    """One setting: its environment variable, how to read it, and its default."""
-    metadata = {"name": name, "parse": parse, "required": required}
-    hidden = parse in (secret, postgres_url, http_url)
-    if required:
-        return field(metadata=metadata, repr=not hidden)
-    return field(default=default, metadata=metadata, repr=not hidden)
+def variable(name: str, parse: Callable[[str], Any], default: Any = MISSING) -> Any:
+    """One setting: its environment variable, how to read it, and its default, if it has one."""
+    is_shown = parse not in (secret, postgres_url, http_url)
+    return field(default=default, repr=is_shown, metadata={"variable": name, "parse": parse})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    database_url: str = variable("INSTANTLY_SERVICE_DATABASE_URL", postgres_url, required=True)
-    api_key: str = variable("INSTANTLY_SERVICE_API_KEY", secret, required=True)
-    key_service_url: str = variable("KEY_SERVICE_URL", http_url, required=True)
-    key_service_api_key: str = variable("KEY_SERVICE_API_KEY", secret, required=True)
-    runs_service_url: str = variable("RUNS_SERVICE_URL", http_url, required=True)
-    runs_service_api_key: str = variable("RUNS_SERVICE_API_KEY", secret, required=True)
-    webhook_base_url: str | None = variable("WEBHOOK_BASE_URL", http_url)
-    port: int = variable("PORT", whole_number(1, 65535), 3011)
+    database_url: str = variable("INSTANTLY_SERVICE_DATABASE_URL", postgres_url)
+    api_key: str = variable("INSTANTLY_SERVICE_API_KEY", secret)
+    key_service_url: str = variable("KEY_SERVICE_URL", http_url)
+    key_service_api_key: str = variable("KEY_SERVICE_API_KEY", secret)
+    runs_service_url: str = variable("RUNS_SERVICE_URL", http_url)
+    runs_service_api_key: str = variable("RUNS_SERVICE_API_KEY", secret)
+    webhook_base_url: str | None = variable("WEBHOOK_BASE_URL", http_url, None)
+    port: int = variable("PORT", integer_between(1, 65535), 3011)
     instantly_api_url: str = variable("INSTANTLY_API_URL", http_url, "https://api.instantly.ai")
     stats_excluded_domains: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains, ())
-    database_pool_size: int = variable("DATABASE_POOL_SIZE", whole_number(1, 200), 8)
+    database_pool_size: int = variable("DATABASE_POOL_SIZE", integer_between(1, 200), 8)
     log_level: str = variable("LOG_LEVEL", log_level, "INFO")
 
     @classmethod
@@ -113,16 +99,16 @@ class Settings:
         """
         values: dict[str, Any] = {}
         problems: list[str] = []
-        for name, setting in cls.__dataclass_fields__.items():
-            text = environment.get(setting.metadata["name"], "").strip()
-            if not text:
-                if setting.metadata["required"]:
-                    problems.append(f"{setting.metadata['name']} is missing")
-                continue
+        for setting in fields(cls):
+            name = setting.metadata["variable"]
+            text = environment.get(name, "").strip()
             try:
-                values[name] = setting.metadata["parse"](text)
+                if text:
+                    values[setting.name] = setting.metadata["parse"](text)
+                elif setting.default is MISSING:
+                    raise ValueError("is missing")
             except ValueError as error:
-                problems.append(f"{setting.metadata['name']} {error}")
+                problems.append(f"{name} {error}")
         if problems:
             raise ConfigurationError("Configuration: " + "; ".join(problems))
         return cls(**values)

@@ -7,9 +7,7 @@ import re
 from html import escape
 from html.parser import HTMLParser
 
-VOID = frozenset(
-    ["area", "base", "br", "col", "embed", "hr", "img", "input", "link", "meta", "source", "wbr"]
-)
+VOID = frozenset("area base br col embed hr img input link meta source wbr".split())
 BLOCK = frozenset(
     "address article aside base blockquote body center dd details dialog dir div dl dt fieldset"
     " figcaption figure footer form frameset h1 h2 h3 h4 h5 h6 head header hgroup hr html iframe"
@@ -45,22 +43,17 @@ class TopLevel(HTMLParser):
     def __init__(self, body: str) -> None:
         super().__init__(convert_charrefs=False)
         self._body = body
-        self._line_starts = [0, *(match.end() for match in re.finditer("\n", body))]
         self._open: list[str] = []
         self._run_start = 0
-        self._run_has_text = False
-        self._run_has_block = False
+        self._run_has_text = self._run_has_block = False
         self._parts: list[str] = []
 
     def wrapped(self) -> str:
-        self.feed(self._body)
+        # All on one line: the column of a tag is its offset.
+        self.feed(self._body.replace("\n", " "))
         self.close()
         self._end_run(len(self._body))
         return "".join(self._parts)
-
-    def _offset(self) -> int:
-        line, column = self.getpos()
-        return self._line_starts[line - 1] + column
 
     def _end_run(self, end: int) -> None:
         run = self._body[self._run_start : end]
@@ -70,47 +63,43 @@ class TopLevel(HTMLParser):
         self._run_start = end
         self._run_has_text = self._run_has_block = False
 
-    def _text(self, text: str) -> None:
-        if text.strip() and not self._open:
-            self._run_has_text = True
-
-    def handle_starttag(self, tag: str, attrs: object) -> None:
-        if tag in BLOCK:
-            if "p" in self._open:
-                # A block ends the paragraph before it, closed or not.
-                self._close("p", self._offset())
-            if self._open:
-                self._run_has_block = True
-            else:
-                self._end_run(self._offset())
-        if tag not in VOID:
-            self._open.append(tag)
-        elif tag in BLOCK and not self._open:
-            self._end_run(self._offset() + len(self.get_starttag_text() or ""))
-
     def _close(self, tag: str, end: int) -> None:
         while self._open.pop() != tag:
             pass
         if tag in BLOCK and not self._open:
             self._end_run(end)
 
-    def handle_startendtag(self, tag: str, attrs: object) -> None:
-        self.handle_starttag(tag, attrs)
+    def handle_starttag(self, tag: str, attrs: object) -> None:
+        _, start = self.getpos()
+        if tag in BLOCK:
+            if "p" in self._open:
+                # A block ends the paragraph before it, closed or not.
+                self._close("p", start)
+            if self._open:
+                self._run_has_block = True
+            else:
+                self._end_run(start)
+        if tag not in VOID:
+            self._open.append(tag)
+        elif tag in BLOCK and not self._open:
+            self._end_run(start + len(self.get_starttag_text() or ""))
 
     def handle_endtag(self, tag: str) -> None:
-        end = self._body.find(">", self._offset()) + 1 or len(self._body)
+        _, start = self.getpos()
+        end = self._body.find(">", start) + 1 or len(self._body)
         if tag in self._open:
             self._close(tag, end)
         elif tag in BLOCK and not self._open:
             # It closes nothing here, but inside a wrapper it would close that.
-            self._end_run(self._offset())
+            self._end_run(start)
             self._end_run(end)
 
     def handle_data(self, data: str) -> None:
-        self._text(data)
+        if data.strip() and not self._open:
+            self._run_has_text = True
 
     def handle_entityref(self, name: str) -> None:
-        self._text(name)
+        self.handle_data(name)
 
-    def handle_charref(self, name: str) -> None:
-        self._text(name)
+    handle_charref = handle_entityref
+    handle_startendtag = handle_starttag  # in HTML, the slash of <div/> means nothing

@@ -12,11 +12,26 @@ from typing import Any
 from uuid import UUID
 
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+from instantly.database import text_array
 from instantly.jsontext import storable_text
 from instantly.schemas.fields import MAX_BIGINT
 
+# Python also takes digits alone for a time, and would see the year 1711 in milliseconds.
+STARTS_WITH_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+
+# What becomes of a delivery.
+RECORDED = "recorded"
+DUPLICATE = "duplicate"
+UNKNOWN_CAMPAIGN = "unknown campaign"
+
 # A webhook that is subscribed to email_link_clicked delivers link_clicked.
 RECORDED_NAMES = {"link_clicked": "email_link_clicked"}
+
+# What a lead may be labelled as. The event of each label is called lead_<label>.
+LABELS = frozenset(
+    "interested neutral not_interested meeting_booked meeting_completed closed out_of_office"
+    " wrong_person no_show lost skipped".split()
+)
 
 # What an event says of its lead.
 LEAD_STATUS = {
@@ -26,28 +41,13 @@ LEAD_STATUS = {
     "reply_received": "replied",
     "email_bounced": "bounced",
     "lead_unsubscribed": "unsubscribed",
-    "lead_interested": "interested",
-    "lead_neutral": "neutral",
-    "lead_not_interested": "not_interested",
-    "lead_meeting_booked": "meeting_booked",
-    "lead_meeting_completed": "meeting_completed",
-    "lead_closed": "closed",
-    "lead_out_of_office": "out_of_office",
-    "lead_wrong_person": "wrong_person",
-    "lead_no_show": "no_show",
+    **{f"lead_{label}": label for label in sorted(LABELS)},
     "lead_won": "closed",
-    "lead_lost": "lost",
-    "lead_skipped": "skipped",
     "campaign_completed_for_lead_without_reply": "completed",
 }
 
 # Weakest first: a lead takes a stronger status and never goes back. Labels are equally strong; of
 # these the latest one counts.
-LABELS = frozenset(
-    status
-    for event_type, status in LEAD_STATUS.items()
-    if event_type.startswith("lead_") and event_type != "lead_unsubscribed"
-)
 STRENGTH: tuple[Set[str], ...] = (
     {"active"},
     {"contacted"},
@@ -66,6 +66,10 @@ WEAKER_STATUSES = {
     for strength, statuses in enumerate(STRENGTH)
     for status in statuses
 }
+
+# Text that PostgreSQL reads as arrays: psycopg would make it of the lists for every delivery.
+WEAKER_ARRAYS = {status: text_array(weaker) for status, weaker in WEAKER_STATUSES.items()}
+LABELS_ARRAY = text_array(sorted(LABELS))
 
 CAMPAIGN_STATUS = {"campaign_completed": "completed"}
 
@@ -96,10 +100,14 @@ class Event:
     occurred_at: datetime | None
 
     @classmethod
-    def from_payload(cls, payload: dict[str, Any]) -> "Event":
-        event_type = storable_text(payload["event_type"])
+    def from_payload(cls, payload: dict[str, Any]) -> "Event | None":
+        """Returns None for a payload that does not name its event."""
+        name = payload.get("event_type")
+        if not isinstance(name, str) or not name:
+            return None
+        name = storable_text(name)
         return cls(
-            event_type=RECORDED_NAMES.get(event_type, event_type),
+            event_type=RECORDED_NAMES.get(name, name),
             campaign_id=uuid_or_none(payload.get("campaign_id")),
             lead_email=address_or_none(payload.get("lead_email")),
             account_email=address_or_none(payload.get("email_account")),
@@ -115,6 +123,20 @@ class Event:
             return None
         return COUNTED_AS.get(self.event_type)
 
+    def parameters(self) -> dict[str, Any]:
+        """Returns what the statement insert_event takes, but for the payload."""
+        lead_status = LEAD_STATUS.get(self.event_type)
+        return {
+            **vars(self),
+            "instantly_campaign_id": self.campaign_id,
+            "counted_as": self.counted_as,
+            "lead_status": lead_status,
+            "weaker_statuses": WEAKER_ARRAYS[lead_status] if lead_status else "{}",
+            "is_label": lead_status in LABELS,
+            "labels": LABELS_ARRAY,
+            "campaign_status": CAMPAIGN_STATUS.get(self.event_type),
+        }
+
 
 def uuid_or_none(value: Any) -> str | None:
     try:
@@ -124,32 +146,23 @@ def uuid_or_none(value: Any) -> str | None:
 
 
 def address_or_none(value: Any) -> str | None:
-    if not isinstance(value, str) or not 0 < len(value.strip()) <= MAX_EMAIL_CHARACTERS:
-        return None
-    return storable_text(value).strip().lower()
+    address = value.strip() if isinstance(value, str) else ""
+    return storable_text(address).lower() if 0 < len(address) <= MAX_EMAIL_CHARACTERS else None
 
 
 def positive_or_none(value: Any) -> int | None:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 < value <= MAX_BIGINT:
-        return None
-    return value
+    return value if type(value) is int and 0 < value <= MAX_BIGINT else None
 
 
 def moment_or_none(value: Any) -> datetime | None:
     """A time in UTC; one without an offset is taken for UTC."""
-    # Python also takes digits alone for a time, and would see the year 1711 in milliseconds.
-    if not isinstance(value, str) or not re.match(r"\d{4}-\d\d-\d\d", value):
+    if not isinstance(value, str) or not STARTS_WITH_DATE.match(value):
         return None
     try:
         moment = datetime.fromisoformat(value)
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (ValueError, OverflowError):
         return None
-
-
-def is_readable(payload: dict[str, Any]) -> bool:
-    event_type = payload.get("event_type")
-    return isinstance(event_type, str) and event_type != ""
 
 
 def fingerprint(canonical: str) -> bytes:

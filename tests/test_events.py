@@ -17,7 +17,6 @@ from instantly.events import (
     Event,
     address_or_none,
     fingerprint,
-    is_readable,
     moment_or_none,
     positive_or_none,
     uuid_or_none,
@@ -193,11 +192,11 @@ def test_a_name_is_recorded_as_it_is_but_for_clicks(delivered: str, recorded: st
     [("email_sent", True), (" ", True), ("", False), (None, False), (1, False), (["a"], False)],
 )
 def test_a_payload_is_readable_when_it_names_its_event(value: object, readable: bool) -> None:
-    assert is_readable({"event_type": value}) is readable
+    assert (Event.from_payload({"event_type": value}) is not None) is readable
 
 
 def test_a_payload_without_an_event_type_is_not_readable() -> None:
-    assert not is_readable({})
+    assert Event.from_payload({}) is None
 
 
 @pytest.mark.parametrize(

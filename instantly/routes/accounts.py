@@ -65,27 +65,27 @@ def store(accounts: list[dict[str, Any]], *, is_complete: bool) -> dict[str, Any
 
 def account_row(account: dict[str, Any]) -> dict[str, Any]:
     """Instantly's account as our columns. Its status is not among the fields it promises."""
-    warmup_status = WARMUP_STATUSES.get(whole_number(account.get("warmup_status")), "paused")
+    warmup_status = WARMUP_STATUSES.get(rounded_or_none(account.get("warmup_status")), "paused")
     return {
         "email": account["email"],
-        "status": STATUSES.get(whole_number(account.get("status")), "active"),
+        "status": STATUSES.get(rounded_or_none(account.get("status")), "active"),
         "warmup_enabled": warmup_status == "active",
         "warmup_status": warmup_status,
-        "warmup_score": number(account.get("stat_warmup_score")),
-        "daily_send_limit": whole_number(account.get("daily_limit")),
-        "provider_code": whole_number(account.get("provider_code")),
+        "warmup_score": number_or_none(account.get("stat_warmup_score")),
+        "daily_send_limit": rounded_or_none(account.get("daily_limit")),
+        "provider_code": rounded_or_none(account.get("provider_code")),
     }
 
 
-def number(value: Any) -> float | None:
+def number_or_none(value: Any) -> float | None:
     """None also for what is too large to be meant."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return value if is_number and abs(value) <= MAX_INTEGER else None
 
 
-def whole_number(value: Any) -> int | None:
-    found = number(value)
-    return None if found is None else round(found)
+def rounded_or_none(value: Any) -> int | None:
+    number = number_or_none(value)
+    return None if number is None else round(number)
 
 
 @bp.post("/<path:email>/warmup")

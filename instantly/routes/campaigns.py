@@ -21,10 +21,10 @@ from instantly.context import (
 )
 from instantly.errors import ApiError
 from instantly.idempotency import idempotent
-from instantly.inputs import load_body, load_query, refuse_unstorable
+from instantly.inputs import load_body, load_query
 from instantly.leases import Busy
 from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
-from instantly.schemas.fields import Page
+from instantly.schemas.fields import Page, refuse_unstorable
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 

@@ -1,32 +1,19 @@
 """Instantly's webhooks: where they go, what they deliver, and what was missed."""
 
+from collections import Counter
 from typing import Any
 
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from instantly.context import calls_others, database, organization_workspace, parts
-from instantly.database import text_array
 from instantly.errors import ApiError, InvalidRequest
-from instantly.events import (
-    CAMPAIGN_STATUS,
-    LABELS,
-    LEAD_STATUS,
-    WEAKER_STATUSES,
-    Event,
-    fingerprint,
-    is_readable,
-)
+from instantly.events import DUPLICATE, RECORDED, UNKNOWN_CAMPAIGN, Event, fingerprint
 from instantly.inputs import delivery_body, load_body
 from instantly.jsontext import canonical_json, storable_json
 from instantly.schemas.webhooks import Recovery
 
 DISABLED = -1
-UNKNOWN_CAMPAIGN = "unknown campaign"
-
-# Text that PostgreSQL reads as arrays: psycopg would make it of the lists for every delivery.
-WEAKER_ARRAYS = {status: text_array(weaker) for status, weaker in WEAKER_STATUSES.items()}
-LABELS_ARRAY = text_array(sorted(LABELS))
 
 bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
 
@@ -53,66 +40,48 @@ def receive() -> dict[str, Any]:
     webhook off, and with it the events of our own campaigns.
     """
     payload = delivery_body()
-    if not is_readable(payload):
-        raise InvalidRequest({"event_type": ["Must be a non-empty string."]})
     event = Event.from_payload(payload)
+    if event is None:
+        raise InvalidRequest({"event_type": ["Must be a non-empty string."]})
     outcome = record(event, payload)
-    if outcome == UNKNOWN_CAMPAIGN:
-        return {"success": True, "recorded": False, "reason": outcome}
-    if outcome == "duplicate":
-        return {
-            "success": True,
-            "recorded": False,
-            "reason": outcome,
-            "eventType": event.event_type,
-        }
-    return {"success": True, "recorded": True, "eventType": event.event_type}
+    answer: dict[str, Any] = {"success": True, "recorded": outcome == RECORDED}
+    if outcome != RECORDED:
+        answer["reason"] = outcome
+    if outcome != UNKNOWN_CAMPAIGN:
+        answer["eventType"] = event.event_type
+    return answer
 
 
 def record(event: Event, payload: dict[str, Any]) -> str:
-    """One statement: the event, its statistics, and the lead's and the campaign's new state.
+    """Records the event, its statistics, and the lead's and the campaign's new state.
 
-    Returns "recorded", "duplicate" or UNKNOWN_CAMPAIGN.
+    Returns RECORDED, DUPLICATE or UNKNOWN_CAMPAIGN.
     """
     if event.campaign_id is None:
         return UNKNOWN_CAMPAIGN
-    lead_status = LEAD_STATUS.get(event.event_type)
     canonical = canonical_json(payload)
     row = database().fetch_one(
         "insert_event",
-        instantly_campaign_id=event.campaign_id,
-        event_type=event.event_type,
-        lead_email=event.lead_email,
-        account_email=event.account_email,
-        step=event.step,
-        variant=event.variant,
-        occurred_at=event.occurred_at,
+        **event.parameters(),
         fingerprint=fingerprint(canonical),
         payload=storable_json(canonical),
-        counted_as=event.counted_as,
-        lead_status=lead_status,
-        weaker_statuses=WEAKER_ARRAYS[lead_status] if lead_status else "{}",
-        is_label=lead_status in LABELS,
-        labels=LABELS_ARRAY,
-        campaign_status=CAMPAIGN_STATUS.get(event.event_type),
     )
     if row is None or not row["known"]:
         return UNKNOWN_CAMPAIGN
-    return "recorded" if row["recorded"] else "duplicate"
+    return RECORDED if row["recorded"] else DUPLICATE
 
 
 @bp.post("/recover")
 @calls_others
 def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""
-    wanted = load_body(Recovery)
-    workspace = organization_workspace(wanted["clerk_org_id"])
+    recovery = load_body(Recovery)
+    workspace = organization_workspace(recovery["clerk_org_id"])
     url = webhook_url()
-    outcomes = {"recorded": 0, "duplicate": 0, UNKNOWN_CAMPAIGN: 0}
-    for delivery in workspace.list_failed_deliveries(
-        wanted["from_"].isoformat(), wanted["to"].isoformat()
-    ):
-        outcomes[record_again(delivery, url)] += 1
+    deliveries = workspace.list_failed_deliveries(
+        recovery["from_"].isoformat(), recovery["to"].isoformat()
+    )
+    outcomes = Counter(record_again(delivery, url) for delivery in deliveries)
     resumed = []
     if url is not None:
         for webhook in workspace.list_webhooks():
@@ -121,9 +90,9 @@ def recover() -> ResponseReturnValue:
                 resumed.append(webhook["id"])
     return {
         "success": True,
-        "found": sum(outcomes.values()),
-        "recorded": outcomes["recorded"],
-        "duplicates": outcomes["duplicate"],
+        "found": outcomes.total(),
+        "recorded": outcomes[RECORDED],
+        "duplicates": outcomes[DUPLICATE],
         "ignored": outcomes[UNKNOWN_CAMPAIGN],
         "resumedWebhooks": resumed,
     }
@@ -131,12 +100,11 @@ def recover() -> ResponseReturnValue:
 
 def record_again(delivery: dict[str, Any], url: str | None) -> str:
     """Records the payload of a failed delivery, if it was meant for us."""
-    payload = delivery.get("payload")
     if url is not None and not is_ours(delivery.get("webhook_url"), url):
         return UNKNOWN_CAMPAIGN
-    if not isinstance(payload, dict) or not is_readable(payload):
-        return UNKNOWN_CAMPAIGN
-    return record(Event.from_payload(payload), payload)
+    payload: Any = delivery.get("payload")
+    event = Event.from_payload(payload) if isinstance(payload, dict) else None
+    return UNKNOWN_CAMPAIGN if event is None else record(event, payload)
 
 
 def is_ours(target: object, url: str) -> bool:

@@ -4,16 +4,16 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from instantly.schemas.fields import CamelCaseSchema
+from instantly.schemas.fields import CamelCaseSchema, Text
 
 
 class Stats(CamelCaseSchema):
     """Which campaigns to count; what is given must all hold."""
 
     run_ids = fields.List(fields.UUID(), validate=validate.Length(min=1, max=1000))
-    clerk_org_id = fields.String()
-    brand_id = fields.String()
-    app_id = fields.String()
+    clerk_org_id = Text()
+    brand_id = Text()
+    app_id = Text()
     campaign_id = fields.UUID()
 
     @validates_schema

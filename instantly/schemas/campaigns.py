@@ -10,7 +10,9 @@ from instantly.schemas.fields import (
     Boolean,
     CamelCaseSchema,
     EmailAddress,
+    Text,
     camel_case,
+    refuse_unstorable,
     required_text,
     shared,
     whole_number_field,
@@ -18,7 +20,6 @@ from instantly.schemas.fields import (
 from instantly.timezones import NoEqualTimezone, UnknownTimezone, instantly_timezone
 
 MAX_STEPS = 50
-MAX_METADATA_DEPTH = 100
 DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", "sat": "6"}
 
 
@@ -27,32 +28,23 @@ class Metadata(fields.Dict):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
         metadata: dict[str, Any] = super()._deserialize(value, *args, **kwargs)  # type: ignore[no-untyped-call]
-        level: list[Any] = [metadata]
-        for _ in range(MAX_METADATA_DEPTH):
-            level = [
-                inner
-                for outer in level
-                for inner in (outer.values() if isinstance(outer, dict) else outer)
-                if isinstance(inner, (dict, list))
-            ]
-            if not level:
-                return metadata
-        raise ValidationError(f"Nested deeper than {MAX_METADATA_DEPTH} levels.")
+        refuse_unstorable(metadata)
+        return metadata
 
 
 NOT_BLANK = validate.Regexp(r"^\s*\S", error="May not be blank.")
 
 
 class Variant(CamelCaseSchema):
-    subject = fields.String(required=True)
-    body_html = fields.String(required=True, validate=NOT_BLANK)
+    subject = Text(required=True)
+    body_html = Text(required=True, validate=NOT_BLANK)
 
 
 class Step(CamelCaseSchema):
     """One e-mail of a sequence: a subject and a body, or variants of them to be tested."""
 
-    subject = fields.String()
-    body_html = fields.String(validate=NOT_BLANK)
+    subject = Text()
+    body_html = Text(validate=NOT_BLANK)
     variants = fields.List(fields.Nested(Variant), validate=validate.Length(min=1))
     days_since_last_step = whole_number_field(0)
 
@@ -77,11 +69,11 @@ TIME_OF_DAY = [
 class Schedule(CamelCaseSchema):
     """When Instantly may send. `timezone` becomes one of Instantly's own list."""
 
-    timezone = fields.String(load_default="America/Chicago")
-    from_ = fields.String(data_key="from", load_default="08:00", validate=TIME_OF_DAY)
-    to = fields.String(load_default="17:00", validate=TIME_OF_DAY)
+    timezone = Text(load_default="America/Chicago")
+    from_ = Text(data_key="from", load_default="08:00", validate=TIME_OF_DAY)
+    to = Text(load_default="17:00", validate=TIME_OF_DAY)
     days = fields.List(
-        fields.String(validate=validate.OneOf(DAYS)),
+        Text(validate=validate.OneOf(DAYS)),
         load_default=lambda: ["mon", "tue", "wed", "thu", "fri"],
         validate=validate.Length(min=1),
     )
@@ -167,4 +159,4 @@ class CreateCampaign(CamelCaseSchema):
 class CampaignStatus(CamelCaseSchema):
     ALLOWED: ClassVar = ["active", "paused", "completed"]
 
-    status = fields.String(required=True)
+    status = Text(required=True)

@@ -7,11 +7,14 @@ from typing import Any
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+from instantly.jsontext import storable_text
 
 MAX_INTEGER = 2**31 - 1
 MAX_BIGINT = 2**63 - 1
 # Postgres refuses index entries of more than a third of a page.
 MAX_ID_CHARACTERS = 255
+MAX_DEPTH = 100
+UNSTORABLE_MESSAGE = "May not contain NUL characters or half surrogate pairs."
 
 
 def camel_case(name: str) -> str:
@@ -33,6 +36,37 @@ class CamelCaseSchema(Schema):
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         field_obj.data_key = camel_case(field_obj.data_key or field_name)
+
+
+def refuse_unstorable(value: Any) -> None:
+    """Raises ValidationError for a JSON value that Postgres cannot keep."""
+    if messages := unstorable_messages(value):
+        raise ValidationError(messages)
+
+
+def unstorable_messages(value: Any, depth: int = 1) -> Any:
+    """What is wrong with the texts and keys in a JSON value, nested as it is; empty if nothing."""
+    if isinstance(value, str):
+        return [] if storable_text(value) == value else [UNSTORABLE_MESSAGE]
+    if not isinstance(value, dict | list):
+        return {}
+    if depth > MAX_DEPTH:
+        raise ValidationError(f"Nested deeper than {MAX_DEPTH} levels.")
+    items = value.items() if isinstance(value, dict) else enumerate(value)
+    return {
+        storable_text(str(key)): messages
+        for key, inner in items
+        if (messages := unstorable_messages(key) or unstorable_messages(inner, depth + 1))
+    }
+
+
+class Text(fields.String):
+    """Text that Postgres can keep."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, *args, **kwargs)
+        refuse_unstorable(text)
+        return text
 
 
 class Boolean(fields.Boolean):
@@ -70,11 +104,12 @@ class EmailAddress(fields.Email):
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         address: str = super()._deserialize(value, *args, **kwargs)
+        refuse_unstorable(address)
         return address.strip()
 
 
-def required_text(max_characters: int | None = None) -> fields.String:
-    return fields.String(required=True, validate=validate.Length(min=1, max=max_characters))
+def required_text(max_characters: int | None = None) -> Text:
+    return Text(required=True, validate=validate.Length(min=1, max=max_characters))
 
 
 def whole_number_field(low: int) -> Integer:

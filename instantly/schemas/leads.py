@@ -7,10 +7,13 @@ from typing import Any
 from marshmallow import ValidationError, fields, validate
 
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+from instantly.jsontext import storable_text
 from instantly.schemas.fields import (
     MAX_ID_CHARACTERS,
     CamelCaseSchema,
     EmailAddress,
+    Text,
+    refuse_unstorable,
     required_text,
     shared,
 )
@@ -32,6 +35,7 @@ class CustomVariables(fields.Dict):
         }
         if errors:
             raise ValidationError(errors)
+        refuse_unstorable(variables)
         return variables
 
 
@@ -39,13 +43,13 @@ class Lead(CamelCaseSchema):
     """A lead as Instantly's leads/add takes it."""
 
     email = EmailAddress(required=True)
-    first_name = fields.String(allow_none=True)
-    last_name = fields.String(allow_none=True)
-    company_name = fields.String(allow_none=True)
-    job_title = fields.String(allow_none=True)
-    phone = fields.String(allow_none=True)
-    website = fields.String(allow_none=True)
-    personalization = fields.String(allow_none=True)
+    first_name = Text(allow_none=True)
+    last_name = Text(allow_none=True)
+    company_name = Text(allow_none=True)
+    job_title = Text(allow_none=True)
+    phone = Text(allow_none=True)
+    website = Text(allow_none=True)
+    personalization = Text(allow_none=True)
     custom_variables = CustomVariables(keys=fields.String())
 
 
@@ -85,6 +89,9 @@ def usual_lead(lead: Any) -> dict[str, Any] | None:
     ):
         return None
     if any(isinstance(variable, dict | list) for variable in variables.values()):
+        return None
+    texts = "".join(map(str, (*loaded.values(), *variables, *variables.values())))
+    if storable_text(texts) != texts:
         return None
     return {**loaded, "custom_variables": variables} if "customVariables" in lead else loaded
 
