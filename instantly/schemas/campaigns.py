@@ -20,6 +20,7 @@ from instantly.schemas.fields import (
 from instantly.timezones import NoEqualTimezone, UnknownTimezone, instantly_timezone
 
 MAX_STEPS = 50
+MAX_BODY_HTML_BYTES = 256 * 1024
 DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", "sat": "6"}
 
 
@@ -32,19 +33,23 @@ class Metadata(fields.Dict):
         return metadata
 
 
-NOT_BLANK = validate.Regexp(r"^\s*\S", error="May not be blank.")
+def is_body(text: str) -> None:
+    if not text.strip():
+        raise ValidationError("May not be blank.")
+    if len(text.encode()) > MAX_BODY_HTML_BYTES:
+        raise ValidationError("May not be longer than 256 KiB.")
 
 
 class Variant(CamelCaseSchema):
     subject = Text(required=True)
-    body_html = Text(required=True, validate=NOT_BLANK)
+    body_html = Text(required=True, validate=is_body)
 
 
 class Step(CamelCaseSchema):
     """One e-mail of a sequence: a subject and a body, or variants of them to be tested."""
 
     subject = Text()
-    body_html = Text(validate=NOT_BLANK)
+    body_html = Text(validate=is_body)
     variants = fields.List(fields.Nested(Variant), validate=validate.Length(min=1))
     days_since_last_step = whole_number_field(0)
 

@@ -14,6 +14,7 @@ MAX_BIGINT = 2**63 - 1
 # Postgres refuses index entries of more than a third of a page.
 MAX_ID_CHARACTERS = 255
 MAX_DEPTH = 100
+UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 UNSTORABLE_MESSAGE = "May not contain NUL characters or half surrogate pairs."
 
 
@@ -47,9 +48,9 @@ def refuse_unstorable(value: Any) -> None:
 def unstorable_messages(value: Any, depth: int = 1) -> Any:
     """What is wrong with the texts and keys in a JSON value, nested as it is; empty if nothing."""
     if isinstance(value, str):
-        return [] if storable_text(value) == value else [UNSTORABLE_MESSAGE]
-    if not isinstance(value, dict | list):
-        return {}
+        return [UNSTORABLE_MESSAGE] if UNSTORABLE.search(value) else []
+    if not isinstance(value, (dict, list)):
+        return []
     if depth > MAX_DEPTH:
         raise ValidationError(f"Nested deeper than {MAX_DEPTH} levels.")
     items = value.items() if isinstance(value, dict) else enumerate(value)
