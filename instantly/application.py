@@ -11,7 +11,7 @@ from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
 from instantly.context import EXTENSION, MAX_WAITING, Parts
 from instantly.database import Database
-from instantly.errors import register_error_handlers
+from instantly.errors import HANDLERS
 from instantly.leases import Leases
 from instantly.observability import configure_logging, observe_requests
 from instantly.routes import (
@@ -44,7 +44,8 @@ def create_app(settings: Settings) -> Flask:
     )
     observe_requests(app)
     require_api_key(app, settings.api_key)
-    register_error_handlers(app)
+    for exception, handler in HANDLERS.items():
+        app.register_error_handler(exception, handler)
     for resource in (health, documentation, campaigns, leads, accounts, analytics, webhooks):
         app.register_blueprint(resource.bp)
     return app

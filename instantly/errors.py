@@ -1,9 +1,10 @@
 """Every exception that the API can answer with, and the only error handlers."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
-from flask import Flask, Response, jsonify
+from flask import Response, jsonify
 from marshmallow import ValidationError
 from psycopg import OperationalError
 from psycopg.errors import StatementTooComplex
@@ -110,45 +111,52 @@ def flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
     return {path or "body": [messages] if isinstance(messages, str) else list(messages)}
 
 
-def register_error_handlers(app: Flask) -> None:
-    @app.errorhandler(ApiError)
-    def api_error(error: ApiError) -> Response:
-        return error.response()
+def api_error(error: ApiError) -> Response:
+    return error.response()
 
-    @app.errorhandler(ValidationError)
-    def validation_error(error: ValidationError) -> Response:
-        return InvalidRequest(flatten(error.messages)).response()
 
-    @app.errorhandler(UpstreamError)
-    def failed_upstream(error: UpstreamError) -> Response:
-        answer = upstream_error(error)
-        if answer.status >= 500:
-            logger.warning("%s: status %s: %s", type(error).__name__, error.status, error.message)
-        return answer.response()
+def validation_error(error: ValidationError) -> Response:
+    return InvalidRequest(flatten(error.messages)).response()
 
-    @app.errorhandler(OperationalError)
-    def database_unavailable(error: OperationalError) -> Response:
-        logger.warning("database: %s", type(error).__name__)
-        return ApiError(
-            503, "Database unavailable", retry_after_seconds=RETRY_AFTER_SECONDS
-        ).response()
 
-    @app.errorhandler(RecursionError)
-    @app.errorhandler(StatementTooComplex)
-    def nested_too_deep(error: Exception) -> Response:
-        # Nothing but JSON is walked recursively here, nor in Postgres.
-        return InvalidJson().response()
+def failed_upstream(error: UpstreamError) -> Response:
+    answer = upstream_error(error)
+    if answer.status >= 500:
+        logger.warning("%s: status %s: %s", type(error).__name__, error.status, error.message)
+    return answer.response()
 
-    @app.errorhandler(HTTPException)
-    def http_error(error: HTTPException) -> Response:
-        status = error.code or 500
-        answer = ApiError(status, HTTP_ERRORS.get(status, error.name)).response()
-        allowed = getattr(error, "valid_methods", None)
-        if allowed:
-            answer.headers["Allow"] = ", ".join(sorted(allowed))
-        return answer
 
-    @app.errorhandler(Exception)
-    def unexpected(error: Exception) -> Response:
-        logger.exception("unexpected error")
-        return ApiError(500, "Internal server error").response()
+def database_unavailable(error: OperationalError) -> Response:
+    logger.warning("database: %s", type(error).__name__)
+    return ApiError(503, "Database unavailable", retry_after_seconds=RETRY_AFTER_SECONDS).response()
+
+
+def nested_too_deep(error: Exception) -> Response:
+    """Nothing but JSON is walked recursively here, nor in Postgres."""
+    return InvalidJson().response()
+
+
+def http_error(error: HTTPException) -> Response:
+    status = error.code or 500
+    answer = ApiError(status, HTTP_ERRORS.get(status, error.name)).response()
+    allowed = getattr(error, "valid_methods", None)
+    if allowed:
+        answer.headers["Allow"] = ", ".join(sorted(allowed))
+    return answer
+
+
+def unexpected(error: Exception) -> Response:
+    logger.exception("unexpected error")
+    return ApiError(500, "Internal server error").response()
+
+
+HANDLERS: dict[type[Exception], Callable[[Any], Response]] = {
+    ApiError: api_error,
+    ValidationError: validation_error,
+    UpstreamError: failed_upstream,
+    OperationalError: database_unavailable,
+    RecursionError: nested_too_deep,
+    StatementTooComplex: nested_too_deep,
+    HTTPException: http_error,
+    Exception: unexpected,
+}
