@@ -1,7 +1,9 @@
-"""The OpenAPI document: derived from the routes, their docstrings and their"""
+"""The OpenAPI document: the URL map, the views' docstrings, and what `documented` says of them."""
 
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Any
 
 from apispec import APISpec
@@ -11,15 +13,10 @@ from flask import Flask
 from marshmallow import Schema
 from werkzeug.routing import Rule
 
-from instantly import answers
 from instantly.auth import PUBLIC_ENDPOINTS
 from instantly.config import SERVICE_NAME, VERSION
-from instantly.schemas.accounts import EmailList, Warmup, WarmupAnalytics
-from instantly.schemas.analytics import Stats
-from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
-from instantly.schemas.fields import Page, QueryInteger, camel_case
-from instantly.schemas.leads import AddLeads, CustomVariables, DeleteLeads
-from instantly.schemas.webhooks import Recovery
+from instantly.schemas.answers import ERROR, Shape
+from instantly.schemas.fields import camel_case
 
 JSON = "application/json"
 ERRORS = {
@@ -35,95 +32,38 @@ ERRORS = {
     502: "Another service is unavailable",
     503: "The database is unavailable or a limit was reached; see `Retry-After`",
 }
-CALLS_OTHERS = (422, 502)
-
-
-@dataclass(frozen=True)
-class Operation:
-    """What the URL map does not say of a route. `answers` maps statuses to shapes and examples."""
-
-    answers: dict[int, answers.Answer]
-    body: type[Schema] | None = None
-    query: type[Schema] | None = None
-    example: Any = None
-    errors: tuple[int, ...] = ()
-
-
-OPERATIONS: dict[str, Operation] = {
-    "health.index": Operation({200: answers.INDEX}),
-    "health.health": Operation({200: answers.HEALTH, 503: answers.DEGRADED}),
-    "documentation.get_document": Operation({200: answers.DOCUMENT}),
-    "documentation.get_docs": Operation({200: answers.PAGE}),
-    "campaigns.create_campaign": Operation(
-        {201: answers.CREATED_CAMPAIGN},
-        body=CreateCampaign,
-        example=answers.CREATE_CAMPAIGN_EXAMPLE,
-        errors=(409, *CALLS_OTHERS),
-    ),
-    "campaigns.get_campaign": Operation({200: answers.CAMPAIGN}),
-    "campaigns.list_campaigns": Operation({200: answers.CAMPAIGNS}, query=Page),
-    "campaigns.set_campaign_status": Operation(
-        {200: answers.CAMPAIGN},
-        body=CampaignStatus,
-        example={"status": "active"},
-        errors=CALLS_OTHERS,
-    ),
-    "leads.add_leads": Operation(
-        {201: answers.ADDED_LEADS},
-        body=AddLeads,
-        example=answers.ADD_LEADS_EXAMPLE,
-        errors=(403, 409, *CALLS_OTHERS),
-    ),
-    "leads.list_leads": Operation({200: answers.LEADS}, query=Page),
-    "leads.delete_leads": Operation(
-        {200: answers.DELETED_LEADS},
-        body=DeleteLeads,
-        example={"emails": ["ada@example.com", "nobody@example.com"]},
-        errors=CALLS_OTHERS,
-    ),
-    "accounts.list_accounts": Operation({200: answers.ACCOUNTS}),
-    "accounts.sync_accounts": Operation({200: answers.SYNCED_ACCOUNTS}, errors=CALLS_OTHERS),
-    "accounts.switch_warmup": Operation(
-        {200: answers.WARMUP, 202: answers.WARMUP},
-        body=Warmup,
-        example={"enabled": True},
-        errors=CALLS_OTHERS,
-    ),
-    "accounts.get_warmup_analytics": Operation(
-        {200: answers.WARMUP_ANALYTICS}, query=WarmupAnalytics, errors=CALLS_OTHERS
-    ),
-    "analytics.get_campaign_analytics": Operation({200: answers.ANALYTICS}, errors=CALLS_OTHERS),
-    "analytics.get_stats": Operation(
-        {200: answers.STATS}, body=Stats, example={"brandId": "brand_1"}
-    ),
-    "webhooks.get_config": Operation({200: answers.WEBHOOK_CONFIG}),
-    "webhooks.receive": Operation(
-        {200: answers.RECEIVED}, example=answers.DELIVERY_EXAMPLE, errors=(400, 413)
-    ),
-    "webhooks.recover": Operation(
-        {200: answers.RECOVERED},
-        body=Recovery,
-        example={"clerkOrgId": "org_acme", "from": "2026-11-20", "to": "2026-11-22"},
-        errors=CALLS_OTHERS,
-    ),
+AN_ERROR = {"$ref": "#/components/schemas/Error"}
+# Such a view reads the body before anything else, even one that it does not want.
+CALLS_OTHERS = (400, 413, 422, 502)
+IDEMPOTENCY_KEY = {
+    "in": "header",
+    "name": "Idempotency-Key",
+    "description": "A repeat with the same key within 24 hours gets the first answer.",
+    "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
 }
 
 
-class Converter(OpenAPIConverter):
-    """marshmallow's schemas as JSON Schema, with what our own fields add."""
+@dataclass(frozen=True, kw_only=True)
+class documented:
+    """What the URL map does not say of a route. It stands over the view and leaves it as it is.
 
-    def field2property(self, field: Any) -> dict[str, Any]:
-        described: dict[str, Any] = super().field2property(field)
-        if isinstance(field, CustomVariables):
-            described["additionalProperties"] = {"type": answers.SCALAR_TYPES}
-        if isinstance(field, EmailList):
-            described.update(type="string", description="Addresses with commas between them.")
-        if isinstance(field, QueryInteger):
-            # A query has no null.
-            described["type"] = "integer"
-        if described.get("default", ...) is None:
-            del described["default"]
-        return described
+    An answer is a shape, or the media type of something that has none.
+    """
+
+    answers: Mapping[int, Shape | str]
+    body: type[Schema] | None = None
+    query: type[Schema] | None = None
+    errors: tuple[int, ...] = ()
+
+    def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
+        vars(view)["documented"] = self
+        return view
+
+
+class Converter(OpenAPIConverter):
+    def field2default(self, field: Any, **more: Any) -> dict[str, Any]:
+        """None stands for "not given", which nobody can send."""
+        return {} if field.load_default is None else super().field2default(field, **more)
 
 
 class Plugin(MarshmallowPlugin):
@@ -141,96 +81,71 @@ def build_document(app: Flask) -> dict[str, Any]:
         plugins=[plugin],
         security=[{"apiKey": []}],
     )
-    spec.components.security_scheme(
-        "apiKey", {"type": "apiKey", "in": "header", "name": "X-API-Key"}
-    )
-    for name, shape in answers.COMPONENTS.items():
-        spec.components.schema(name, shape)
+    scheme = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
+    spec.components.security_scheme("apiKey", scheme)
+    spec.components.schema("Error", ERROR)
     for rule in app.url_map.iter_rules():
-        for method in sorted((rule.methods or set()) - {"HEAD", "OPTIONS"}):
-            described = describe(app, rule, plugin)
+        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+            described = describe(rule, app.view_functions[rule.endpoint], plugin)
             spec.path(path=openapi_path(rule), operations={method.lower(): described})
     return spec.to_dict()
 
 
 def openapi_path(rule: Rule) -> str:
-    return re.sub(
-        r"<(?:[^:<>]+:)?([^<>]+)>",
-        lambda match: "{" + camel_case(match.group(1)) + "}",
-        rule.rule,
-    )
+    def braces(match: re.Match[str]) -> str:
+        return "{" + camel_case(match.group(1)) + "}"
+
+    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", braces, rule.rule)
 
 
-def describe(app: Flask, rule: Rule, plugin: Plugin) -> dict[str, Any]:
+def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, Any]:
     """One operation. The first sentence of the view's docstring is its summary."""
-    operation = OPERATIONS[rule.endpoint]
-    view = app.view_functions[rule.endpoint]
+    facts: documented = vars(view)["documented"]
+    tag, _, name = rule.endpoint.partition(".")
     summary, _, description = (view.__doc__ or "").partition("\n\n")
-    described: dict[str, Any] = {
-        "operationId": rule.endpoint.rpartition(".")[2],
-        "tags": [rule.endpoint.partition(".")[0]],
+    operation: dict[str, Any] = {
+        "operationId": name,
+        "tags": [tag],
         "summary": summary,
         "description": " ".join(description.split()),
-        "parameters": parameters(rule, operation, plugin),
-        "responses": responses(rule, operation),
+        "parameters": parameters(rule, facts, plugin),
+        "responses": responses(rule, facts),
     }
     if rule.endpoint in PUBLIC_ENDPOINTS:
-        described["security"] = []
-    if operation.example is not None:
-        schema: Any = operation.body or answers.DELIVERY
-        described["requestBody"] = {
-            "required": True,
-            "content": {JSON: {"schema": schema, "example": operation.example}},
-        }
-    return described
+        operation["security"] = []
+    if facts.body:
+        operation["requestBody"] = {"required": True, "content": {JSON: {"schema": facts.body}}}
+    return operation
 
 
-def parameters(rule: Rule, operation: Operation, plugin: Plugin) -> list[dict[str, Any]]:
-    found = [
-        {
-            "in": "path",
-            "name": camel_case(name),
-            "required": True,
-            "schema": {"type": "string"},
-        }
+def parameters(rule: Rule, facts: documented, plugin: Plugin) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = [
+        {"in": "path", "name": camel_case(name), "required": True, "schema": {"type": "string"}}
         for name in sorted(rule.arguments)
     ]
-    if operation.query:
+    if facts.query:
         converter: Any = plugin.converter
-        found += converter.schema2parameters(operation.query(), location="query")
-    if 409 in operation.errors:
-        found.append(
-            {
-                "in": "header",
-                "name": "Idempotency-Key",
-                "description": "A repeat with the same key within 24 hours gets the first answer.",
-                "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
-            }
-        )
-    return found
+        found += converter.schema2parameters(facts.query(), location="query")
+    return [*found, IDEMPOTENCY_KEY] if 409 in facts.errors else found
 
 
-def responses(rule: Rule, operation: Operation) -> dict[str, Any]:
-    statuses = {500, 503, *operation.errors}
-    if rule.endpoint not in PUBLIC_ENDPOINTS:
-        statuses.add(401)
+def responses(rule: Rule, facts: documented) -> dict[str, Any]:
+    errors = {500, 503, *facts.errors}
+    if facts.body or facts.query or rule.arguments:
+        # A path with a NUL character in it is malformed, too.
+        errors.add(400)
     if rule.arguments:
-        # A path with a NUL character in it is malformed.
-        statuses |= {400, 404}
-    if operation.query:
-        statuses.add(400)
-    if operation.body:
-        statuses |= {400, 413, 415}
-    described = {
-        status: {
-            "description": ERRORS[status],
-            "content": {JSON: {"schema": "Error"}},
+        errors.add(404)
+    if facts.body:
+        errors.add(413)
+    if rule.endpoint not in PUBLIC_ENDPOINTS:
+        # What is public takes any content type.
+        errors |= {401, 415} if facts.body else {401}
+    answers = {**dict.fromkeys(errors, AN_ERROR), **facts.answers}
+    return {
+        str(status): {
+            "description": ERRORS.get(status) or HTTPStatus(status).phrase,
+            "content": {answer: {}} if isinstance(answer, str) else {JSON: {"schema": answer}},
         }
-        for status in statuses
+        for status, answer in sorted(answers.items())
     }
-    for status, answer in operation.answers.items():
-        described[status] = {
-            "description": answer.description,
-            "content": {answer.media_type: {"schema": answer.schema, "example": answer.example}},
-        }
-    return {str(status): described[status] for status in sorted(described)}

@@ -12,7 +12,9 @@ from instantly.context import app_workspace, calls_others, database, json_answer
 from instantly.errors import ApiError, NotFound
 from instantly.inputs import load_body, load_query
 from instantly.jsontext import canonical_json, storable_json
+from instantly.openapi import CALLS_OTHERS, documented
 from instantly.schemas.accounts import Warmup, WarmupAnalytics
+from instantly.schemas.answers import ACCOUNTS, SWITCHED_WARMUP, SYNCED_ACCOUNTS, WARMUP_ANALYTICS
 from instantly.schemas.fields import MAX_INTEGER, EmailAddress
 
 FOLLOW_JOB_SECONDS = 10.0
@@ -39,12 +41,14 @@ bp = Blueprint("accounts", __name__, url_prefix="/accounts")
 
 
 @bp.get("")
+@documented(answers={200: ACCOUNTS})
 def list_accounts() -> Response:
     """All accounts that were ever synchronised, by address."""
     return json_answer("select_accounts")
 
 
 @bp.post("/sync")
+@documented(answers={200: SYNCED_ACCOUNTS}, errors=CALLS_OTHERS)
 @calls_others
 def sync_accounts() -> ResponseReturnValue:
     """Takes over every account that Instantly lists, and marks the others removed."""
@@ -89,6 +93,7 @@ def rounded_or_none(value: Any) -> int | None:
 
 
 @bp.post("/<path:email>/warmup")
+@documented(body=Warmup, answers=dict.fromkeys((200, 202), SWITCHED_WARMUP), errors=CALLS_OTHERS)
 @calls_others
 def switch_warmup(email: str) -> ResponseReturnValue:
     """Switches an account's warmup and follows Instantly's job for up to 10 s."""
@@ -134,6 +139,7 @@ def follow(workspace: InstantlyClient, job: dict[str, Any]) -> dict[str, Any]:
 
 
 @bp.get("/warmup-analytics")
+@documented(query=WarmupAnalytics, answers={200: WARMUP_ANALYTICS}, errors=CALLS_OTHERS)
 @calls_others
 def get_warmup_analytics() -> ResponseReturnValue:
     """Instantly's warmup figures of all known accounts, or of those that are asked for."""

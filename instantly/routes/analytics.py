@@ -17,13 +17,16 @@ from instantly.context import (
 )
 from instantly.inputs import load_body
 from instantly.jsontext import canonical_json, storable_json
+from instantly.openapi import CALLS_OTHERS, documented
 from instantly.schemas.analytics import Stats
+from instantly.schemas.answers import CAMPAIGN_ANALYTICS, STATS
 from instantly.schemas.fields import MAX_BIGINT
 
 bp = Blueprint("analytics", __name__)
 
 
 @bp.get("/campaigns/<campaign_id>/analytics")
+@documented(answers={200: CAMPAIGN_ANALYTICS}, errors=CALLS_OTHERS)
 @calls_others
 def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
     """A campaign's figures from Instantly; each call keeps a snapshot of them."""
@@ -58,6 +61,7 @@ def count(figures: dict[str, Any] | None, *names: str) -> int:
 
 
 @bp.post("/stats")
+@documented(body=Stats, answers={200: STATS})
 def get_stats() -> Response:
     """What the recorded events add up to over the matching campaigns."""
     conditions = dict.fromkeys(("run_ids", "clerk_org_id", "brand_id", "app_id", "campaign_id"))

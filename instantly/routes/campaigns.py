@@ -23,6 +23,8 @@ from instantly.errors import ApiError
 from instantly.idempotency import idempotent
 from instantly.inputs import load_body, load_query
 from instantly.leases import Busy
+from instantly.openapi import CALLS_OTHERS, documented
+from instantly.schemas.answers import CAMPAIGNS, CREATED_CAMPAIGN, ONE_CAMPAIGN
 from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
 from instantly.schemas.fields import Page, refuse_unstorable
 
@@ -32,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 
 @bp.post("")
+@documented(body=CreateCampaign, answers={201: CREATED_CAMPAIGN}, errors=(409, *CALLS_OTHERS))
 @calls_others
 @idempotent
 def create_campaign() -> ResponseReturnValue:
@@ -88,12 +91,14 @@ def create_in_instantly(
 
 
 @bp.get("/<campaign_id>")
+@documented(answers={200: ONE_CAMPAIGN})
 def get_campaign(campaign_id: str) -> Response:
     """One campaign."""
     return campaign_answer("select_campaign", campaign_id)
 
 
 @bp.get("/by-org/<org_id>")
+@documented(query=Page, answers={200: CAMPAIGNS})
 def list_campaigns(org_id: str) -> Response:
     """An organisation's campaigns, newest first."""
     refuse_unstorable({"orgId": org_id})
@@ -101,6 +106,7 @@ def list_campaigns(org_id: str) -> Response:
 
 
 @bp.patch("/<campaign_id>/status")
+@documented(body=CampaignStatus, answers={200: ONE_CAMPAIGN}, errors=CALLS_OTHERS)
 @calls_others
 def set_campaign_status(campaign_id: str) -> Response:
     """Activates or pauses the campaign in Instantly, then in our row."""

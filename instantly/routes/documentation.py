@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, current_app, render_template
 
-from instantly.openapi import build_document
+from instantly.openapi import JSON, build_document, documented
 
 bp = Blueprint("documentation", __name__)
 
@@ -20,12 +20,14 @@ def document() -> dict[str, Any]:
 
 
 @bp.get("/openapi.json")
+@documented(answers={200: JSON})
 def get_document() -> dict[str, Any]:
     """The OpenAPI document of this API."""
     return document()
 
 
 @bp.get("/docs")
+@documented(answers={200: "text/html"})
 def get_docs() -> str:
     """The same as a page to read; it loads nothing from elsewhere."""
     return render_template("docs.html", document=document())

@@ -4,17 +4,21 @@ from flask import Blueprint
 
 from instantly.config import SERVICE_NAME, VERSION
 from instantly.context import database
+from instantly.openapi import documented
+from instantly.schemas.answers import DEGRADED, HEALTHY, INDEX
 
 bp = Blueprint("health", __name__)
 
 
 @bp.get("/")
+@documented(answers={200: INDEX})
 def index() -> dict[str, str]:
     """Names the service and its version."""
     return {"service": SERVICE_NAME, "version": VERSION}
 
 
 @bp.get("/health")
+@documented(answers={200: HEALTHY, 503: DEGRADED})
 def health() -> tuple[dict[str, str], int]:
     """Says within 3 s whether Postgres answers."""
     if database().ping():

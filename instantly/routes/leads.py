@@ -20,6 +20,8 @@ from instantly.errors import ApiError
 from instantly.idempotency import idempotent
 from instantly.inputs import load_body, load_query
 from instantly.leases import Lease
+from instantly.openapi import CALLS_OTHERS, documented
+from instantly.schemas.answers import ADDED_LEADS, DELETED_LEADS, LEADS
 from instantly.schemas.fields import Page
 from instantly.schemas.leads import AddLeads, DeleteLeads
 from instantly.upload import Upload
@@ -30,6 +32,7 @@ bp = Blueprint("leads", __name__, url_prefix="/campaigns/<campaign_id>/leads")
 
 
 @bp.post("")
+@documented(body=AddLeads, answers={201: ADDED_LEADS}, errors=(403, 409, *CALLS_OTHERS))
 @calls_others
 @idempotent
 def add_leads(campaign_id: str) -> ResponseReturnValue:
@@ -100,6 +103,7 @@ def held_leads(campaign_id: str, emails: list[str]) -> dict[str, str]:
 
 
 @bp.get("")
+@documented(query=Page, answers={200: LEADS})
 def list_leads(campaign_id: str) -> Response:
     """A campaign's leads, oldest first."""
     page = load_query(Page)
@@ -107,6 +111,7 @@ def list_leads(campaign_id: str) -> Response:
 
 
 @bp.delete("")
+@documented(body=DeleteLeads, answers={200: DELETED_LEADS}, errors=CALLS_OTHERS)
 @calls_others
 def delete_leads(campaign_id: str) -> dict[str, Any]:
     """Deletes exactly these leads in Instantly, by lead id, and their rows."""

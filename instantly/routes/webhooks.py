@@ -11,7 +11,9 @@ from instantly.errors import ApiError, InvalidRequest
 from instantly.events import DUPLICATE, RECORDED, UNKNOWN_CAMPAIGN, Event, fingerprint
 from instantly.inputs import delivery_body, load_body
 from instantly.jsontext import canonical_json, storable_json
-from instantly.schemas.webhooks import Recovery
+from instantly.openapi import CALLS_OTHERS, documented
+from instantly.schemas.answers import RECEIVED, RECOVERED, WEBHOOK_CONFIG
+from instantly.schemas.webhooks import Delivery, Recovery
 
 DISABLED = -1
 
@@ -24,6 +26,7 @@ def webhook_url() -> str | None:
 
 
 @bp.get("/config")
+@documented(answers={200: WEBHOOK_CONFIG})
 def get_config() -> dict[str, str]:
     """Says where Instantly's webhooks must point."""
     url = webhook_url()
@@ -33,6 +36,7 @@ def get_config() -> dict[str, str]:
 
 
 @bp.post("")
+@documented(body=Delivery, answers={200: RECEIVED})
 def receive() -> dict[str, Any]:
     """Records a delivery of one of our campaigns.
 
@@ -72,6 +76,7 @@ def record(event: Event, payload: dict[str, Any]) -> str:
 
 
 @bp.post("/recover")
+@documented(body=Recovery, answers={200: RECOVERED}, errors=CALLS_OTHERS)
 @calls_others
 def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""

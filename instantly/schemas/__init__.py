@@ -1,1 +1,1 @@
-"""What the routes accept: camelCase on the wire, snake_case (Instantly's own names) inside."""
+"""What the routes accept (camelCase on the wire, snake_case inside), and what they answer."""

@@ -20,4 +20,4 @@ class EmailList(fields.Field[list[str]]):
 
 
 class WarmupAnalytics(CamelCaseSchema):
-    emails = EmailList(load_default=None)
+    emails = EmailList(load_default=None, allow_none=False, metadata={"type": "string"})

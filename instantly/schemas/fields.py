@@ -121,8 +121,12 @@ class Page(CamelCaseSchema):
     """A page of a list: `cursor` comes from the page before."""
 
     limit = QueryInteger(load_default=100, validate=validate.Range(min=1, max=1000))
-    skip = QueryInteger(load_default=None, validate=validate.Range(min=0, max=MAX_BIGINT))
-    cursor = QueryInteger(load_default=None, validate=validate.Range(min=0, max=MAX_BIGINT))
+    skip = QueryInteger(
+        load_default=None, allow_none=False, validate=validate.Range(min=0, max=MAX_BIGINT)
+    )
+    cursor = QueryInteger(
+        load_default=None, allow_none=False, validate=validate.Range(min=0, max=MAX_BIGINT)
+    )
 
     @validates_schema
     def one_way_to_go_on(self, page: dict[str, Any], **_: Any) -> None:

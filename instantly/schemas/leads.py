@@ -50,7 +50,10 @@ class Lead(CamelCaseSchema):
     phone = Text(allow_none=True)
     website = Text(allow_none=True)
     personalization = Text(allow_none=True)
-    custom_variables = CustomVariables(keys=fields.String())
+    custom_variables = CustomVariables(
+        keys=fields.String(),
+        metadata={"additionalProperties": {"type": ["string", "number", "boolean", "null"]}},
+    )
 
 
 class Leads(fields.List[Any]):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
 
 from instantly.schemas.fields import MAX_ID_CHARACTERS, CamelCaseSchema, required_text
 
@@ -18,3 +18,12 @@ class Recovery(CamelCaseSchema):
     def starts_before_it_ends(self, recovery: dict[str, Any], **_: Any) -> None:
         if recovery["to"] < recovery["from_"]:
             raise ValidationError("Must not be before from.", "to")
+
+
+class Delivery(Schema):
+    """Instantly's, for the documentation only: a delivery is read as leniently as can be."""
+
+    class Meta:
+        unknown = EXCLUDE
+
+    event_type = required_text()

@@ -1,0 +1,146 @@
+"""The shapes of answers, as JSON Schema.
+
+They only describe: views and SQL make the answers, and the tests compare each one with its shape.
+"""
+
+from typing import Any
+
+from instantly.events import LEAD_STATUS
+
+Shape = dict[str, Any]
+
+TEXT: Shape = {"type": "string"}
+UUID: Shape = {"type": "string", "format": "uuid"}
+TIME: Shape = {
+    "type": "string",
+    "format": "date-time",
+    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
+}
+COUNT: Shape = {"type": "integer", "minimum": 0}
+INTEGER: Shape = {"type": "integer"}
+BOOLEAN: Shape = {"type": "boolean"}
+OBJECT: Shape = {"type": "object"}
+SUCCESS: Shape = {"const": True}
+
+
+def one_of(*values: str) -> Shape:
+    return {"type": "string", "enum": list(dict.fromkeys(values))}
+
+
+def nullable(shape: Shape) -> Shape:
+    return {**shape, "type": [shape["type"], "null"]}
+
+
+def array(items: Shape) -> Shape:
+    return {"type": "array", "items": items}
+
+
+def each(shape: Shape, *names: str) -> dict[str, Shape]:
+    """Properties that are alike."""
+    return dict.fromkeys(names, shape)
+
+
+def record(*optional: str, **properties: Shape) -> Shape:
+    """An object. Every property is always there, but for the optional ones."""
+    required = [name for name in properties if name not in optional]
+    return {"type": "object", "properties": properties, "required": required}
+
+
+ERROR = record(
+    *("details", "allowed"),
+    error=TEXT,
+    details={"type": ["string", "object"]},
+    allowed=array(TEXT),
+)
+
+INDEX = record(**each(TEXT, "service", "version"))
+HEALTHY = record(status=one_of("ok"), service=TEXT, database=one_of("ok"))
+DEGRADED = record(status=one_of("degraded"), service=TEXT, database=one_of("unreachable"))
+
+PAGE = {**each(COUNT, "count", "total"), "nextCursor": nullable(TEXT)}
+CAMPAIGN = record(
+    **each(UUID, "id", "instantlyCampaignId"),
+    name=TEXT,
+    status=one_of(
+        *("draft", "active", "paused", "completed", "running_subsequences"),
+        *("accounts_unhealthy", "bounce_protect", "account_suspended"),
+    ),
+    **each(TEXT, "orgId", "clerkOrgId", "brandId", "appId"),
+    runId=UUID,
+    parentRunId=nullable(UUID),
+    metadata=nullable(OBJECT),
+    **each(TIME, "createdAt", "updatedAt"),
+)
+ONE_CAMPAIGN = record(campaign=CAMPAIGN)
+CAMPAIGNS = record(campaigns=array(CAMPAIGN), **PAGE)
+NEW_CAMPAIGN = {**each(UUID, "id", "instantlyCampaignId"), "name": TEXT, "status": one_of("draft")}
+CREATED_CAMPAIGN = record(success=SUCCESS, campaign=record(**NEW_CAMPAIGN))
+
+LEAD = record(
+    **each(UUID, "id", "instantlyCampaignId"),
+    **each(TEXT, "instantlyLeadId", "email"),
+    **each(nullable(TEXT), "firstName", "lastName", "companyName"),
+    customVariables=OBJECT,
+    status=one_of("active", *LEAD_STATUS.values()),
+    orgId=TEXT,
+    runId=UUID,
+    **each(TIME, "createdAt", "updatedAt"),
+)
+LEADS = record(leads=array(LEAD), **PAGE)
+REJECTED_LEAD = record(email=TEXT, reason=one_of("invalid", "blocklisted", "skipped", "unknown"))
+ADDED_LEADS = record(
+    success=SUCCESS,
+    **each(COUNT, "added", "total", "duplicates"),
+    rejected=array(REJECTED_LEAD),
+)
+DELETED_LEADS = record(success=SUCCESS, deleted=COUNT, notFound=array(TEXT))
+
+ACCOUNT = record(
+    id=UUID,
+    email=TEXT,
+    status=one_of(
+        *("active", "paused", "maintenance", "connection_error", "soft_bounce_error"),
+        *("sending_error", "removed"),
+    ),
+    warmupEnabled=BOOLEAN,
+    warmupStatus=one_of(
+        *("paused", "active", "banned", "spam_folder_unknown", "permanent_suspension")
+    ),
+    warmupScore={"type": ["number", "null"]},
+    **each(nullable(INTEGER), "dailySendLimit", "providerCode"),
+    **each(TIME, "createdAt", "updatedAt"),
+)
+ACCOUNTS = record(accounts=array(ACCOUNT))
+SYNCED_ACCOUNTS = record(success=SUCCESS, **each(COUNT, "synced", "removed"))
+WARMUP_JOB = record(**each(TEXT, "id", "status"))
+SWITCHED_WARMUP = record(success=SUCCESS, email=TEXT, warmupEnabled=BOOLEAN, job=WARMUP_JOB)
+WARMUP_ANALYTICS = record(analytics=record(**each(OBJECT, "email_date_data", "aggregate_data")))
+
+FIGURES = each(COUNT, "totalLeads", "contacted", "opened", "replied", "bounced", "unsubscribed")
+SNAPSHOT = record(**each(UUID, "id", "campaignId"), **FIGURES, snapshotAt=TIME)
+CAMPAIGN_ANALYTICS = record(analytics=nullable(OBJECT), snapshot=SNAPSHOT)
+EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
+STATS = record(
+    stats=record(
+        **EMAILS,
+        **each(COUNT, "emailsDelivered", "emailsClicked", "repliesAutoReply"),
+        **each(COUNT, "repliesNotInterested", "repliesOutOfOffice", "repliesUnsubscribe"),
+    ),
+    recipients=COUNT,
+    stepStats=array(record(step={"type": "integer", "minimum": 1}, **EMAILS)),
+    snapshots=record(campaigns=COUNT, **FIGURES),
+)
+
+WEBHOOK_CONFIG = record(webhookUrl=TEXT)
+RECEIVED = record(
+    *("reason", "eventType"),
+    success=SUCCESS,
+    recorded=BOOLEAN,
+    reason=one_of("unknown campaign", "duplicate"),
+    eventType=TEXT,
+)
+RECOVERED = record(
+    success=SUCCESS,
+    **each(COUNT, "found", "recorded", "duplicates", "ignored"),
+    resumedWebhooks=array(TEXT),
+)
