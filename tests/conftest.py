@@ -6,6 +6,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from answers_check import CheckedClient
 from flask import Flask
 from flask.testing import FlaskClient
 from instantly_check import check_request
@@ -20,6 +21,9 @@ from instantly.migrate import migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
+
+# Whichever app a test makes: none of its answers may differ from /openapi.json.
+Flask.test_client_class = CheckedClient
 
 API_KEY = "service-key"
 ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId": "app-1"}

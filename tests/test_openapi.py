@@ -1,6 +1,7 @@
 """The document describes the API, all of it, and the page shows it."""
 
 import re
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -78,3 +79,32 @@ def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(
     for path in document["paths"]:
         assert f"</span>{path}</code>" in page
     assert not re.search(r"(?:src|href)=[\"']?(?:https?:)?//|url\(|@import", page)
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        ({"service": "ours"}, "'version' is a required property"),
+        ({"service": "ours", "version": 1}, "version: 1 is not of type 'string'"),
+        (({"service": "ours", "version": "1"}, 202), "is not documented"),
+        ("<html>", "is text/html"),
+        (({"message": "Sorry"}, 500), "'error' is a required property"),
+    ],
+)
+def test_an_answer_that_is_not_as_documented_is_caught(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, answer: Any, told: str
+) -> None:
+    """Every test client of this suite looks at every answer."""
+    view = wraps(app.view_functions["health.index"])(lambda: answer)
+    monkeypatch.setitem(app.view_functions, "health.index", view)
+    with pytest.raises(AssertionError, match=told):
+        client.get("/")
+
+
+def test_an_answer_may_hold_more_than_is_documented(
+    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = {"service": "ours", "version": "1", "motto": "Onwards"}
+    view = wraps(app.view_functions["health.index"])(lambda: answer)
+    monkeypatch.setitem(app.view_functions, "health.index", view)
+    assert client.get("/").get_json() == answer
