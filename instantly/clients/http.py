@@ -83,6 +83,7 @@ class Adapter(HTTPAdapter):
         response.status_code = resp.status
         response.headers = CaseInsensitiveDict(resp.headers)
         response.raw = resp
+        response.request = req
         return response
 
 
