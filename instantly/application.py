@@ -4,16 +4,10 @@ from threading import BoundedSemaphore
 
 from flask import Flask
 
-from instantly.auth import require_api_key
 from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
-from instantly.context import EXTENSION, MAX_WAITING, Parts
-from instantly.database import Database
-from instantly.errors import HANDLERS
-from instantly.leases import Leases
-from instantly.observability import configure_logging, observe_requests
 from instantly.routes import (
     accounts,
     analytics,
@@ -23,17 +17,23 @@ from instantly.routes import (
     leads,
     webhooks,
 )
+from instantly.storage.database import Database
+from instantly.storage.leases import Leases
+from instantly.web.auth import require_api_key
+from instantly.web.errors import HANDLERS
+from instantly.web.observability import configure_logging, observe_requests
+from instantly.web.services import EXTENSION, MAX_WAITING, Services
 
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens the connection pool, but waits for no other service."""
     configure_logging(settings.log_level)
-    app = Flask(__name__, static_folder=None)
+    app = Flask(__name__, static_folder=None, template_folder="web/templates")
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     database = Database(settings.database_url, settings.database_pool_size)
-    app.extensions[EXTENSION] = Parts(
+    app.extensions[EXTENSION] = Services(
         settings=settings,
         database=database,
         keys=KeyServiceClient(settings.key_service_url, settings.key_service_api_key),

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 
 from instantly.config import ConfigurationError, Settings
-from instantly.database import FUNCTIONS, SQL_DIRECTORY
+from instantly.storage.database import FUNCTIONS, SQL_DIRECTORY
 
 LOCK_KEY = 3011
 MIGRATIONS = SQL_DIRECTORY / "migrations"

@@ -11,8 +11,8 @@ import psycopg
 from psycopg.types.json import Jsonb
 
 from instantly.config import ConfigurationError, Settings
-from instantly.database import Database
-from instantly.events import COUNTED_AS
+from instantly.storage.database import Database
+from instantly.translation.events import COUNTED_AS
 
 # For one campaign.
 MAX_SECONDS = 600.0

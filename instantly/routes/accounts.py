@@ -8,14 +8,16 @@ from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 
 from instantly.clients.instantly import InstantlyClient, InstantlyError
-from instantly.context import app_workspace, calls_others, database, json_answer
-from instantly.errors import ApiError, NotFound
-from instantly.inputs import load_body, load_query
 from instantly.jsontext import canonical_json, storable_json
-from instantly.openapi import CALLS_OTHERS, documented
 from instantly.schemas.accounts import Warmup, WarmupAnalytics
 from instantly.schemas.answers import ACCOUNTS, SWITCHED_WARMUP, SYNCED_ACCOUNTS, WARMUP_ANALYTICS
-from instantly.schemas.fields import MAX_INTEGER, EmailAddress
+from instantly.schemas.fields import EmailAddress
+from instantly.storage.database import MAX_INTEGER
+from instantly.web.errors import ApiError, NotFound
+from instantly.web.inputs import load_body, load_query
+from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.services import database, json_answer, waits_for_upstreams
+from instantly.web.workspaces import app_workspace
 
 FOLLOW_JOB_SECONDS = 10.0
 POLL_JOB_SECONDS = 0.5
@@ -49,7 +51,7 @@ def list_accounts() -> Response:
 
 @bp.post("/sync")
 @documented(answers={200: SYNCED_ACCOUNTS}, errors=CALLS_OTHERS)
-@calls_others
+@waits_for_upstreams
 def sync_accounts() -> ResponseReturnValue:
     """Takes over every account that Instantly lists, and marks the others removed."""
     accounts = {account["email"].lower(): account for account in app_workspace().list_accounts()}
@@ -94,7 +96,7 @@ def rounded_or_none(value: Any) -> int | None:
 
 @bp.post("/<path:email>/warmup")
 @documented(body=Warmup, answers=dict.fromkeys((200, 202), SWITCHED_WARMUP), errors=CALLS_OTHERS)
-@calls_others
+@waits_for_upstreams
 def switch_warmup(email: str) -> ResponseReturnValue:
     """Switches an account's warmup and follows Instantly's job for up to 10 s."""
     enabled: bool = load_body(Warmup)["enabled"]
@@ -140,7 +142,7 @@ def follow(workspace: InstantlyClient, job: dict[str, Any]) -> dict[str, Any]:
 
 @bp.get("/warmup-analytics")
 @documented(query=WarmupAnalytics, answers={200: WARMUP_ANALYTICS}, errors=CALLS_OTHERS)
-@calls_others
+@waits_for_upstreams
 def get_warmup_analytics() -> ResponseReturnValue:
     """Instantly's warmup figures of all known accounts, or of those that are asked for."""
     emails = load_query(WarmupAnalytics)["emails"]

@@ -7,27 +7,22 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyError
-from instantly.context import (
-    calls_others,
-    database,
-    fetch_campaign,
-    json_answer,
-    organization_workspace,
-    parts,
-)
-from instantly.inputs import load_body
 from instantly.jsontext import canonical_json, storable_json
-from instantly.openapi import CALLS_OTHERS, documented
 from instantly.schemas.analytics import Stats
 from instantly.schemas.answers import CAMPAIGN_ANALYTICS, STATS
-from instantly.schemas.fields import MAX_BIGINT
+from instantly.storage.database import MAX_BIGINT
+from instantly.web.campaigns import fetch_campaign
+from instantly.web.inputs import load_body
+from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.services import database, json_answer, services, waits_for_upstreams
+from instantly.web.workspaces import organization_workspace
 
 bp = Blueprint("analytics", __name__)
 
 
 @bp.get("/campaigns/<campaign_id>/analytics")
 @documented(answers={200: CAMPAIGN_ANALYTICS}, errors=CALLS_OTHERS)
-@calls_others
+@waits_for_upstreams
 def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
     """A campaign's figures from Instantly; each call keeps a snapshot of them."""
     campaign = fetch_campaign(campaign_id)
@@ -64,7 +59,9 @@ def count(figures: dict[str, Any] | None, *names: str) -> int:
 @documented(body=Stats, answers={200: STATS})
 def get_stats() -> Response:
     """What the recorded events add up to over the matching campaigns."""
-    conditions = dict.fromkeys(("run_ids", "clerk_org_id", "brand_id", "app_id", "campaign_id"))
+    conditions: dict[str, Any] = dict.fromkeys(
+        ("run_ids", "clerk_org_id", "brand_id", "app_id", "campaign_id")
+    )
     conditions.update(load_body(Stats))
     return json_answer("select_stats", **conditions, excluded=excluded_addresses())
 
@@ -73,6 +70,6 @@ def excluded_addresses() -> list[str]:
     """LIKE patterns for the addresses of the excluded domains and their subdomains."""
     return [
         f"%{separator}{domain}".replace("_", r"\_")
-        for domain in parts().settings.stats_excluded_domains
+        for domain in services().settings.stats_excluded_domains
         for separator in "@."
     ]

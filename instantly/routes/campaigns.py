@@ -7,26 +7,20 @@ from uuid import uuid4
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from instantly.billing import BY_HAND, BilledRun, billed_run
-from instantly.campaign_body import campaign_body
 from instantly.clients.instantly import InstantlyClient, InstantlyError
-from instantly.context import (
-    calls_others,
-    campaign_answer,
-    campaign_lock,
-    fetch_campaign,
-    json_answer,
-    organization_workspace,
-    parts,
-)
-from instantly.errors import ApiError
-from instantly.idempotency import idempotent
-from instantly.inputs import load_body, load_query
-from instantly.leases import Busy
-from instantly.openapi import CALLS_OTHERS, documented
+from instantly.once.billing import BY_HAND, BilledRun, billed_run
+from instantly.once.idempotency import idempotent
 from instantly.schemas.answers import CAMPAIGNS, CREATED_CAMPAIGN, ONE_CAMPAIGN
 from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
 from instantly.schemas.fields import Page, refuse_unstorable
+from instantly.storage.leases import Busy
+from instantly.translation.campaign_body import campaign_body
+from instantly.web.campaigns import campaign_answer, campaign_lock, fetch_campaign
+from instantly.web.errors import ApiError
+from instantly.web.inputs import load_body, load_query
+from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.services import json_answer, services, waits_for_upstreams
+from instantly.web.workspaces import organization_workspace
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 
@@ -35,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 @bp.post("")
 @documented(body=CreateCampaign, answers={201: CREATED_CAMPAIGN}, errors=(409, *CALLS_OTHERS))
-@calls_others
+@waits_for_upstreams
 @idempotent
 def create_campaign() -> ResponseReturnValue:
     """Creates a campaign in Instantly, as a draft, and bills it."""
@@ -107,7 +101,7 @@ def list_campaigns(org_id: str) -> Response:
 
 @bp.patch("/<campaign_id>/status")
 @documented(body=CampaignStatus, answers={200: ONE_CAMPAIGN}, errors=CALLS_OTHERS)
-@calls_others
+@waits_for_upstreams
 def set_campaign_status(campaign_id: str) -> Response:
     """Activates or pauses the campaign in Instantly, then in our row."""
     status: str = load_body(CampaignStatus)["status"]
@@ -119,6 +113,6 @@ def set_campaign_status(campaign_id: str) -> Response:
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
     with campaign_lock(campaign["id"], "status") as lock:
         trouble = switch(campaign["instantlyCampaignId"])
-        if not parts().leases.is_held(lock):
+        if not services().leases.is_held(lock):
             raise Busy
         return campaign_answer("update_campaign_status", campaign_id, status=trouble or status)

@@ -5,7 +5,7 @@ from typing import Any
 
 from flask import Blueprint, Flask, current_app, render_template
 
-from instantly.openapi import JSON, build_document, documented
+from instantly.web.openapi import JSON, build_document, documented
 
 bp = Blueprint("documentation", __name__)
 

@@ -3,9 +3,9 @@
 from flask import Blueprint
 
 from instantly.config import SERVICE_NAME, VERSION
-from instantly.context import database
-from instantly.openapi import documented
 from instantly.schemas.answers import DEGRADED, HEALTHY, INDEX
+from instantly.web.openapi import documented
+from instantly.web.services import database
 
 bp = Blueprint("health", __name__)
 

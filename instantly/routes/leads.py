@@ -6,25 +6,20 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from psycopg.types.json import Json
 
-from instantly.billing import BilledRun, billed_run
-from instantly.context import (
-    calls_others,
-    campaign_answer,
-    campaign_lock,
-    database,
-    fetch_campaign,
-    organization_workspace,
-)
-from instantly.database import Row
-from instantly.errors import ApiError
-from instantly.idempotency import idempotent
-from instantly.inputs import load_body, load_query
-from instantly.leases import Lease
-from instantly.openapi import CALLS_OTHERS, documented
+from instantly.once.billing import BilledRun, billed_run
+from instantly.once.idempotency import idempotent
+from instantly.once.upload import Upload
 from instantly.schemas.answers import ADDED_LEADS, DELETED_LEADS, LEADS
 from instantly.schemas.fields import Page
 from instantly.schemas.leads import AddLeads, DeleteLeads
-from instantly.upload import Upload
+from instantly.storage.leases import Lease
+from instantly.storage.pool import Row
+from instantly.web.campaigns import campaign_answer, campaign_lock, fetch_campaign
+from instantly.web.errors import ApiError
+from instantly.web.inputs import load_body, load_query
+from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.services import database, waits_for_upstreams
+from instantly.web.workspaces import organization_workspace
 
 Item = TypeVar("Item")
 
@@ -33,7 +28,7 @@ bp = Blueprint("leads", __name__, url_prefix="/campaigns/<campaign_id>/leads")
 
 @bp.post("")
 @documented(body=AddLeads, answers={201: ADDED_LEADS}, errors=(403, 409, *CALLS_OTHERS))
-@calls_others
+@waits_for_upstreams
 @idempotent
 def add_leads(campaign_id: str) -> ResponseReturnValue:
     """Uploads the leads that the campaign does not hold yet, and bills the new ones."""
@@ -112,7 +107,7 @@ def list_leads(campaign_id: str) -> Response:
 
 @bp.delete("")
 @documented(body=DeleteLeads, answers={200: DELETED_LEADS}, errors=CALLS_OTHERS)
-@calls_others
+@waits_for_upstreams
 def delete_leads(campaign_id: str) -> dict[str, Any]:
     """Deletes exactly these leads in Instantly, by lead id, and their rows."""
     addresses = load_body(DeleteLeads)["emails"]

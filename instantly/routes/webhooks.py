@@ -6,14 +6,15 @@ from typing import Any
 from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
-from instantly.context import calls_others, database, organization_workspace, parts
-from instantly.errors import ApiError, InvalidRequest
-from instantly.events import DUPLICATE, RECORDED, UNKNOWN_CAMPAIGN, Event, fingerprint
-from instantly.inputs import delivery_body, load_body
 from instantly.jsontext import canonical_json, storable_json
-from instantly.openapi import CALLS_OTHERS, documented
 from instantly.schemas.answers import RECEIVED, RECOVERED, WEBHOOK_CONFIG
 from instantly.schemas.webhooks import Delivery, Recovery
+from instantly.translation.events import DUPLICATE, RECORDED, UNKNOWN_CAMPAIGN, Event, fingerprint
+from instantly.web.errors import ApiError, InvalidRequest
+from instantly.web.inputs import delivery_body, load_body
+from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.services import database, services, waits_for_upstreams
+from instantly.web.workspaces import organization_workspace
 
 DISABLED = -1
 
@@ -21,7 +22,7 @@ bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
 
 
 def webhook_url() -> str | None:
-    base_url = parts().settings.webhook_base_url
+    base_url = services().settings.webhook_base_url
     return base_url and f"{base_url}/webhooks/instantly"
 
 
@@ -77,7 +78,7 @@ def record(event: Event, payload: dict[str, Any]) -> str:
 
 @bp.post("/recover")
 @documented(body=Recovery, answers={200: RECOVERED}, errors=CALLS_OTHERS)
-@calls_others
+@waits_for_upstreams
 def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""
     recovery = load_body(Recovery)

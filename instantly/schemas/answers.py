@@ -5,7 +5,7 @@ They only describe: views and SQL make the answers, and the tests compare each o
 
 from typing import Any
 
-from instantly.events import LEAD_STATUS
+from instantly.translation.events import LEAD_STATUS
 
 Shape = dict[str, Any]
 

@@ -17,11 +17,11 @@ from instantly.schemas.fields import (
     shared,
     whole_number_field,
 )
-from instantly.timezones import NoEqualTimezone, UnknownTimezone, instantly_timezone
+from instantly.translation.campaign_body import DAYS
+from instantly.translation.timezones import NoEqualTimezone, UnknownTimezone, instantly_timezone
 
 MAX_STEPS = 50
 MAX_BODY_HTML_BYTES = 256 * 1024
-DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", "sat": "6"}
 
 
 class Metadata(fields.Dict):

@@ -8,9 +8,8 @@ from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, vali
 
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.jsontext import storable_text
+from instantly.storage.database import MAX_BIGINT, MAX_INTEGER
 
-MAX_INTEGER = 2**31 - 1
-MAX_BIGINT = 2**63 - 1
 # Postgres refuses index entries of more than a third of a page.
 MAX_ID_CHARACTERS = 255
 MAX_DEPTH = 100

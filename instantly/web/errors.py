@@ -14,6 +14,7 @@ from instantly.clients.http import UpstreamError
 from instantly.clients.instantly import InstantlyError
 from instantly.clients.keys import AppKeyMissing, KeyServiceError, OrganizationKeyMissing
 from instantly.clients.runs import RunsServiceError
+from instantly.storage.leases import Busy
 
 RETRY_AFTER_SECONDS = 5
 
@@ -126,6 +127,14 @@ def failed_upstream(error: UpstreamError) -> Response:
     return answer.response()
 
 
+def busy(error: Busy) -> Response:
+    return ApiError(
+        503,
+        "Another change of this campaign is in progress",
+        retry_after_seconds=RETRY_AFTER_SECONDS,
+    ).response()
+
+
 def database_unavailable(error: OperationalError) -> Response:
     logger.warning("database: %s", type(error).__name__)
     return ApiError(503, "Database unavailable", retry_after_seconds=RETRY_AFTER_SECONDS).response()
@@ -154,6 +163,7 @@ HANDLERS: dict[type[Exception], Callable[[Any], Response]] = {
     ApiError: api_error,
     ValidationError: validation_error,
     UpstreamError: failed_upstream,
+    Busy: busy,
     OperationalError: database_unavailable,
     RecursionError: nested_too_deep,
     StatementTooComplex: nested_too_deep,

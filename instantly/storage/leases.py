@@ -14,8 +14,7 @@ from uuid import uuid4
 
 from psycopg import OperationalError
 
-from instantly.database import Database
-from instantly.errors import ApiError
+from instantly.storage.database import Database
 
 HEARTBEAT_SECONDS = 5.0
 WAIT_SECONDS = 30.0
@@ -27,13 +26,8 @@ MARGIN_SECONDS = 5.0
 logger = logging.getLogger(__name__)
 
 
-class Busy(ApiError):
+class Busy(Exception):
     """Somebody else holds the lease."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            503, "Another change of this campaign is in progress", retry_after_seconds=5
-        )
 
 
 @dataclass(eq=False)

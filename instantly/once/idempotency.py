@@ -15,12 +15,13 @@ from typing import Any
 from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
-from instantly.context import database, parts, uuid_or_not_found
-from instantly.database import Session
-from instantly.errors import ApiError, InvalidRequest
-from instantly.inputs import json_body
 from instantly.jsontext import canonical_json
-from instantly.leases import Lease
+from instantly.storage.database import Session
+from instantly.storage.leases import Lease
+from instantly.web.campaigns import uuid_or_not_found
+from instantly.web.errors import ApiError, InvalidRequest
+from instantly.web.inputs import json_body
+from instantly.web.services import database, services
 
 LEASE_SECONDS = 120
 FINAL_STATUSES = frozenset([200, 201, 202, 403, 404, 422])
@@ -80,11 +81,11 @@ def idempotent(view: View) -> View:
             uuid_or_not_found(campaign_id)
         values = {"key": key, "method": request.method, "path": request.path}
         name = f"key:{sha256(canonical_json(values)).hex()}"
-        lease = parts().leases.take(name, LEASE_SECONDS)
+        lease = services().leases.take(name, LEASE_SECONDS)
         if lease is None:
             refuse_other_request(values, request_hash)
             raise KeyInUse
-        with parts().leases.holding(lease):
+        with services().leases.holding(lease):
             if answer := refuse_other_request(values, request_hash):
                 return replayed(answer)
             g.claimed_key = ClaimedKey(values, request_hash, lease)

@@ -4,7 +4,7 @@ import hmac
 
 from flask import Flask, request
 
-from instantly.errors import ApiError
+from instantly.web.errors import ApiError
 
 PUBLIC_ENDPOINTS = frozenset(
     [

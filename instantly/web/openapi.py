@@ -13,10 +13,10 @@ from flask import Flask
 from marshmallow import Schema
 from werkzeug.routing import Rule
 
-from instantly.auth import PUBLIC_ENDPOINTS
 from instantly.config import SERVICE_NAME, VERSION
 from instantly.schemas.answers import ERROR, Shape
 from instantly.schemas.fields import camel_case
+from instantly.web.auth import PUBLIC_ENDPOINTS
 
 JSON = "application/json"
 ERRORS = {

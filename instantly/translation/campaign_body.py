@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from instantly.email_html import email_html
-from instantly.schemas.campaigns import DAYS
+from instantly.translation.email_html import email_html
+
+# 0 is Sunday [production use; the official document does not say].
+DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", "sat": "6"}
 
 
 def campaign_body(campaign: dict[str, Any]) -> dict[str, Any]:
@@ -27,7 +29,6 @@ def campaign_schedule(schedule: dict[str, Any]) -> dict[str, Any]:
             {
                 "name": "Default",
                 "timing": {"from": schedule["from_"], "to": schedule["to"]},
-                # 0 is Sunday [production use; the official document does not say].
                 "days": {number: day in schedule["days"] for day, number in DAYS.items()},
                 "timezone": schedule["timezone"],
             }

@@ -1,17 +1,14 @@
-"""The connection pool, the loader of sql/*.sql, and the ways to run a statement."""
+"""The connections to PostgreSQL: a bound on waiting, and a pool that serves or refuses at once."""
 
-import re
 import select
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from psycopg import Connection, Cursor, OperationalError, errors
+from psycopg import Connection, OperationalError, errors
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.pq import TransactionStatus
@@ -21,19 +18,9 @@ from psycopg.waiting import Wait
 
 from instantly.config import SERVICE_NAME
 
-SQL_DIRECTORY = Path(__file__).parent.parent / "sql"
-FUNCTIONS = "functions.sql"
 CONNECT_TIMEOUT_SECONDS = 2
 SLOT_WAIT_SECONDS = 2.0
 STATEMENT_TIMEOUT_SECONDS = 5.0
-PING_TIMEOUT_SECONDS = 2.5
-
-BLOCK = re.compile(
-    r"-- name: (?P<name>[a-z][a-z_]*)\n"
-    r"(?:-- (?!name:).+\n)+"
-    r"(?P<statement>(?:WITH|SELECT|INSERT|UPDATE|DELETE)\b(?:(?!-- name:)[^;])+);\s*"
-)
-
 POLL_EVENTS = {
     Wait.R: select.POLLIN,
     Wait.W: select.POLLOUT,
@@ -41,33 +28,6 @@ POLL_EVENTS = {
 }
 
 Row = dict[str, Any]
-
-
-def load_statements(directory: Path) -> dict[str, str]:
-    """The named statements of all files: `-- name:`, one comment line or more, one statement.
-
-    Raises ValueError for a malformed block and for a name that stands twice.
-    """
-    statements: dict[str, str] = {}
-    for path in sorted(set(directory.glob("*.sql")) - {directory / FUNCTIONS}):
-        text, position = path.read_text(), 0
-        while position < len(text):
-            block = BLOCK.match(text, position)
-            if block is None:
-                line = text.count("\n", 0, position) + 1
-                raise ValueError(f"{path.name}:{line}: expected a named statement")
-            if block["name"] in statements:
-                raise ValueError(f"{path.name}: {block['name']} stands twice")
-            statements[block["name"]] = block["statement"]
-            position = block.end()
-    if not statements:
-        raise ValueError(f"{directory}: no statements: the service runs from its own folder")
-    return statements
-
-
-def text_array(words: Iterable[str]) -> str:
-    """PostgreSQL's text of an array of plain words, which need no quotes."""
-    return f"{{{','.join(words)}}}"
 
 
 class DeadlineConnection(Connection[Row]):
@@ -210,62 +170,3 @@ def is_alive(connection: DeadlineConnection) -> bool:
     except OperationalError:
         return False
     return True
-
-
-class Session:
-    """Runs the named statements on one connection."""
-
-    def __init__(self, connection: Connection[Row], statements: dict[str, str]) -> None:
-        self._connection = connection
-        self._statements = statements
-
-    def fetch_all(self, statement: str, /, **parameters: Any) -> list[Row]:
-        return self._run(statement, parameters).fetchall()
-
-    def fetch_one(self, statement: str, /, **parameters: Any) -> Row | None:
-        return self._run(statement, parameters).fetchone()
-
-    def execute(self, statement: str, /, **parameters: Any) -> None:
-        self._run(statement, parameters)
-
-    def _run(self, statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
-        return self._connection.execute(self._statements[statement], parameters)
-
-
-class Database(Session):
-    """Runs the named statements on pooled connections, each statement its own transaction."""
-
-    def __init__(self, url: str, pool_size: int, deadline_seconds: float | None = None) -> None:
-        self._statements = load_statements(SQL_DIRECTORY)
-        self._pool = Pool(url, pool_size, deadline_seconds)
-        self._pinger = ThreadPoolExecutor(1, thread_name_prefix="ping")
-
-    def close(self) -> None:
-        self._pinger.shutdown(wait=False)
-        self._pool.close()
-
-    @contextmanager
-    def transaction(self) -> Iterator[Session]:
-        """Several statements, all or none. No network call may stand in the block."""
-        with self._pool.connection() as connection, connection.transaction():
-            yield Session(connection, self._statements)
-
-    def _run(self, statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
-        connection = self._pool.take()
-        try:
-            # The rows are read already: the cursor outlives its use of the connection.
-            return connection.execute(self._statements[statement], parameters)
-        finally:
-            self._pool.give_back(connection)
-
-    def ping(self) -> bool:
-        """Whether Postgres answers, within PING_TIMEOUT_SECONDS in all, whatever keeps it."""
-        try:
-            self._pinger.submit(self._answer).result(PING_TIMEOUT_SECONDS)
-        except (OperationalError, TimeoutError):
-            return False
-        return True
-
-    def _answer(self) -> None:
-        with self._pool.connection() as connection:
-            connection.execute("SELECT 1")

@@ -5,7 +5,6 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from instantly.billing import BilledRun
 from instantly.clients.instantly import (
     MAX_LEADS_A_CALL,
     AddedLeads,
@@ -13,9 +12,10 @@ from instantly.clients.instantly import (
     InstantlyError,
     chunks,
 )
-from instantly.context import parts
-from instantly.events import moment_or_none
-from instantly.leases import Lease
+from instantly.once.billing import BilledRun
+from instantly.storage.leases import Lease
+from instantly.translation.events import moment_or_none
+from instantly.web.services import services
 
 CHUNKS_AT_ONCE = 4
 # How far Instantly's clock may be behind ours.
@@ -40,7 +40,7 @@ class Upload:
         self._instantly_campaign_id: str = campaign["instantlyCampaignId"]
         self._run = run
         self._lock = lock
-        self._leases = parts().leases
+        self._leases = services().leases
         self._started = datetime.now(UTC)
         self._created: list[str] = []
         """lead ids"""

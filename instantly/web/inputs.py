@@ -8,9 +8,9 @@ from gunicorn.http.errors import ParseException
 from marshmallow import Schema
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from instantly.errors import InvalidJson
 from instantly.jsontext import parse_json, parse_json_leniently
 from instantly.schemas.fields import shared
+from instantly.web.errors import InvalidJson
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DELIVERY_BYTES = 4 * 1024 * 1024

@@ -19,10 +19,11 @@ from psycopg import OperationalError
 
 from instantly.clients.http import UpstreamError
 from instantly.clients.runs import RunsServiceError
-from instantly.context import database, parts
-from instantly.database import NotConnected, Row, Session
-from instantly.idempotency import claimed_key
-from instantly.leases import Busy, Lease
+from instantly.once.idempotency import claimed_key
+from instantly.storage.database import Session
+from instantly.storage.leases import Busy, Lease
+from instantly.storage.pool import NotConnected, Row
+from instantly.web.services import database, services
 
 LEASE_SECONDS = 20
 DATABASE_PAUSES_SECONDS = (0.2, 1.0, 3.0)
@@ -110,14 +111,14 @@ class BilledRun:
 def billed_run(subject: str, task_name: str, **fields: Any) -> Iterator[BilledRun]:
     """`subject` says what the run is about, should its process die; `fields` are create_run's."""
     try:
-        run_id = parts().runs.create_run(task_name=task_name, **fields)
+        run_id = services().runs.create_run(task_name=task_name, **fields)
     except RunsServiceError as error:
         if error.may_have_acted:
             logger.error("%s: runs-service may hold an open run for %s", BY_HAND, subject)
         raise
     run = BilledRun(run_id)
     lease = Lease(f"run:{run.id}", LEASE_SECONDS)
-    with parts().leases.renewing(lease):
+    with services().leases.renewing(lease):
         try:
             database().execute(
                 "insert_open_run",
@@ -146,7 +147,7 @@ def reason_of(error: BaseException) -> str:
 
 def log_cost(run_id: str, cost_name: str, quantity: int) -> None:
     try:
-        parts().runs.add_costs(run_id, cost_name, quantity)
+        services().runs.add_costs(run_id, cost_name, quantity)
     except RunsServiceError as error:
         if error.may_have_acted:
             logger.error("%s: run %s may hold %s times %d", BY_HAND, run_id, cost_name, quantity)
@@ -158,7 +159,7 @@ def end_run(run_id: str, outcome: str, error: str | None = None) -> None:
     # Remembered first: should the process die meanwhile, what is done does not end as failed.
     update_open_run("update_open_run_outcome", run_id=run_id, outcome=outcome)
     failure = log_failure_of(
-        f"run {run_id}: end as {outcome}", lambda: parts().runs.end_run(run_id, outcome, error)
+        f"run {run_id}: end as {outcome}", lambda: services().runs.end_run(run_id, outcome, error)
     )
     if failure is None:
         update_open_run("delete_open_run", run_id=run_id, name=f"run:{run_id}")

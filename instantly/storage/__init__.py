@@ -1,0 +1,1 @@
+"""PostgreSQL: statements, connections and leases."""

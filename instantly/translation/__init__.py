@@ -1,0 +1,1 @@
+"""Our words ↔ Instantly's: campaigns, bodies, time zones, events."""
