@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote
 from uuid import UUID
 
-from instantly.clients.http import ServiceClient, UpstreamError
+from instantly.clients.http import Json, ServiceClient, UpstreamError
 
 READ_TIMEOUT_SECONDS = 30
 MAX_LEADS_A_CALL = 1000
@@ -103,14 +103,22 @@ class InstantlyClient(ServiceClient):
         return workspace
 
     def _call(
-        self, method: str, path: str, *, repeatable: bool = True, **more: Any
+        self,
+        method: str,
+        path: str,
+        *,
+        repeatable: bool = True,
+        body: Json = None,
+        params: Mapping[str, str | int] | None = None,
+        **fields: Callable[[object], bool],
     ) -> dict[str, Any]:
-        return expect(self._request(method, path, repeatable=repeatable, **more).body)
+        """The object that is answered, with the fields that it must have."""
+        answer = self._request(method, path, repeatable=repeatable, body=body, params=params)
+        return expect(answer.body, **fields)
 
     def create_campaign(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """POST /campaigns → the campaign, a draft. Never repeated: it would make a second one."""
-        answer = self._call("POST", "/campaigns", body=body, repeatable=False)
-        campaign = expect(answer, id=is_path_segment)
+        campaign = self._call("POST", "/campaigns", body=body, repeatable=False, id=is_text)
         try:
             campaign["id"] = str(UUID(campaign["id"]))
         except ValueError as error:
@@ -140,8 +148,8 @@ class InstantlyClient(ServiceClient):
         return self._switch_campaign(campaign_id, "pause")
 
     def _switch_campaign(self, campaign_id: str, verb: str) -> str | None:
-        answer = self._call("POST", f"/campaigns/{quote(campaign_id, safe='')}/{verb}")
-        campaign = expect(answer, status=lambda value: value is None or is_number(value))
+        path = f"/campaigns/{quote(campaign_id, safe='')}/{verb}"
+        campaign = self._call("POST", path, status=lambda value: value is None or is_number(value))
         return CAMPAIGN_TROUBLES.get(campaign.get("status", 0))
 
     def add_leads(self, campaign_id: str, leads: Sequence[Mapping[str, Any]]) -> AddedLeads:
@@ -223,8 +231,7 @@ class InstantlyClient(ServiceClient):
 
     def get_account(self, email: str) -> dict[str, Any]:
         """GET /accounts/{email} → the account; an unknown one raises with status 404."""
-        answer = self._call("GET", f"/accounts/{quote(email, safe='')}")
-        account = expect(answer, email=is_email)
+        account = self._call("GET", f"/accounts/{quote(email, safe='')}", email=is_email)
         if account["email"].lower() != email.lower():
             raise InstantlyError("the answer is another account")
         return account
@@ -232,13 +239,13 @@ class InstantlyClient(ServiceClient):
     def switch_warmup(self, email: str, *, enabled: bool) -> dict[str, Any]:
         """POST /accounts/warmup/enable or /disable → a background job: id, status."""
         path = f"/accounts/warmup/{'enable' if enabled else 'disable'}"
-        answer = self._call("POST", path, body={"emails": [email]})
-        return expect(answer, id=is_path_segment, status=is_text)
+        body = {"emails": [email]}
+        return self._call("POST", path, body=body, id=is_path_segment, status=is_text)
 
     def get_background_job(self, job_id: str) -> dict[str, Any]:
         """GET /background-jobs/{id} → the job; its id is no UUID."""
-        answer = self._call("GET", f"/background-jobs/{quote(job_id, safe='')}")
-        return expect(answer, id=is_path_segment, status=is_text)
+        path = f"/background-jobs/{quote(job_id, safe='')}"
+        return self._call("GET", path, id=is_path_segment, status=is_text)
 
     def get_warmup_analytics(self, emails: Sequence[str]) -> dict[str, Any]:
         """POST /accounts/warmup-analytics, 100 addresses a call → both of its parts, merged."""
@@ -290,9 +297,9 @@ class InstantlyClient(ServiceClient):
         """
         seen: set[str] = set()
         cursor_holder: dict[str, Any] = dict(body or params or {})
-        place = {"body": cursor_holder} if body else {"params": cursor_holder}
+        place: dict[str, Any] = {"body" if body else "params": cursor_holder}
         while True:
-            answer = self._call(method, path, repeatable=True, **place)
+            answer = self._call(method, path, **place)
             items, cursor = answer.get("items"), answer.get("next_starting_after")
             if not isinstance(items, list) or not isinstance(cursor, str | None):
                 raise InstantlyError("the answer is no page of a list")
