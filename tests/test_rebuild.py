@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from conftest import Rows
 from flask.testing import FlaskClient
+from helpers import ENVIRONMENT
 
 from instantly.config import Settings
 from instantly.database import Database
@@ -56,14 +57,7 @@ def test_a_rebuild_mends_what_was_wrong(
     before = db.all(ACTIVITY)
     db.connection.execute("UPDATE instantly_lead_activity SET sent = sent + 1 WHERE step = 1")
     db.connection.execute("DELETE FROM instantly_lead_activity WHERE step = 2")
-    environment = {
-        "INSTANTLY_SERVICE_DATABASE_URL": settings.database_url,
-        "INSTANTLY_SERVICE_API_KEY": "service-key",
-        "KEY_SERVICE_URL": settings.key_service_url,
-        "KEY_SERVICE_API_KEY": "keys-key",
-        "RUNS_SERVICE_URL": settings.runs_service_url,
-        "RUNS_SERVICE_API_KEY": "runs-key",
-    }
+    environment = ENVIRONMENT | {"INSTANTLY_SERVICE_DATABASE_URL": settings.database_url}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     main()
