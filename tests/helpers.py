@@ -4,7 +4,10 @@ Not a test. `from helpers import …` works as `from conftest import …` does.
 """
 
 import json
+import os
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -15,6 +18,7 @@ import pytest
 from conftest import Rows
 from flask import Flask
 from flask.testing import FlaskClient
+from harness import ROOT
 from werkzeug.test import TestResponse
 
 from instantly import application
@@ -141,6 +145,18 @@ def client_without_postgres(settings: Settings, *, silent: bool = False) -> Iter
         finally:
             port.close()
             app.extensions[EXTENSION].database.close()
+
+
+def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs Python in the project's folder, with these variables and no others."""
+    return subprocess.run(
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env={"PATH": os.environ["PATH"], **environment},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
 
 
 def campaign_at_instantly(**changes: Any) -> dict[str, Any]:

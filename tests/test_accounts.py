@@ -73,17 +73,14 @@ class Accounts:
         assert body == {"success": True, "synced": body["synced"], "removed": body["removed"]}
         return body["synced"], body["removed"]
 
-    def synced_from(self, *accounts: dict[str, Any], **page: object) -> int:
-        """The status of a sync that reads this page."""
+    def synced_from(self, *accounts: dict[str, Any]) -> int:
+        """The status of a sync that reads these."""
         items = [
             {name: value for name, value in account.items() if value is not MISSING}
             for account in accounts
         ]
-        body = {"items": items, **page}
-        self.fail("GET", LIST, status=200, body=body, times=20)
-        status = self.client.post("/accounts/sync").status_code
-        self.upstreams.instantly_http.heal()
-        return status
+        self.fail("GET", LIST, status=200, body={"items": items})
+        return self.client.post("/accounts/sync").status_code
 
     def listed(self) -> dict[str, dict[str, Any]]:
         """GET /accounts by address."""
@@ -172,18 +169,6 @@ def test_a_sync_reads_every_page(accounts: Accounts, count: int) -> None:
     assert set(accounts.listed()) == set(accounts.workspace.accounts)
 
 
-def test_a_cursor_that_repeats_ends_the_sync(accounts: Accounts) -> None:
-    assert accounts.synced_from(account(), next_starting_after="again") == 200
-    assert len(accounts.listed()) == 1
-    assert len(accounts.calls("GET", LIST)) < 20
-
-
-@pytest.mark.parametrize("page", [{}, {"next_starting_after": None}, {"next_starting_after": ""}])
-def test_no_cursor_ends_the_sync(accounts: Accounts, page: dict[str, object]) -> None:
-    assert accounts.synced_from(account(), **page) == 200
-    assert len(accounts.calls("GET", LIST)) == 1
-
-
 def test_an_address_that_is_listed_twice_is_one_account(accounts: Accounts) -> None:
     assert accounts.synced_from(account(), account(email=LENA.upper())) == 200
     assert len(accounts.listed()) == 1
@@ -240,14 +225,9 @@ def test_an_account_that_returns_is_active_again(accounts: Accounts, returns: st
 @pytest.mark.parametrize(
     ("fault", "status", "error"),
     [
-        ({"status": 500, "times": None}, 502, "Instantly unavailable"),
         ({"status": 401}, 422, "Instantly API key was rejected"),
-        ({"status": 403, "body": {"message": "scope"}}, 422, "Instantly rejected the request"),
         ({"status": 429, "times": None}, 503, "Instantly rate limit reached"),
-        ({"status": 200, "body": {"items": "none"}}, 502, "Instantly unavailable"),
         ({"status": 200, "body": {"items": ["a@x.example"]}}, 502, "Instantly unavailable"),
-        ({"status": 200, "body": {}}, 502, "Instantly unavailable"),
-        ({"status": 200, "body": "<html>"}, 502, "Instantly unavailable"),
     ],
 )
 def test_a_failure_on_a_later_page_changes_nothing(
@@ -263,22 +243,15 @@ def test_a_failure_on_a_later_page_changes_nothing(
     assert synced.listed() == before
 
 
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [
-        (1, "active"),
-        (2, "paused"),
-        (3, "maintenance"),
-        (-1, "connection_error"),
-        (-2, "soft_bounce_error"),
-        (-3, "sending_error"),
-        # Instantly does not promise a status.
-        (MISSING, "active"),
-    ],
-)
-def test_the_status_is_told_in_our_words(accounts: Accounts, number: object, status: str) -> None:
-    assert accounts.synced_from(account(status=number)) == 200
-    assert accounts.statuses() == {LENA: status}
+def test_the_status_is_told_in_our_words(accounts: Accounts) -> None:
+    words = {1: "active", 2: "paused", 3: "maintenance", -1: "connection_error"}
+    words |= {-2: "soft_bounce_error", -3: "sending_error"}
+    for number, status in words.items():
+        assert accounts.synced_from(account(status=number)) == 200
+        assert accounts.statuses() == {LENA: status}
+    # Instantly does not promise a status.
+    assert accounts.synced_from(account(status=MISSING)) == 200
+    assert accounts.statuses() == {LENA: "active"}
 
 
 @pytest.mark.parametrize("number", [1, 0, -1, -2, -3, MISSING, None])
@@ -395,24 +368,20 @@ def test_a_job_that_fails_is_502_and_leaves_our_row(synced: Accounts, outcome: s
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "fault", "status"),
+    ("method", "path", "fault", "error"),
     [
-        ("POST", ENABLE, {"status": 500, "times": None}, 502),
-        ("POST", ENABLE, {"status": 403}, 422),
-        ("POST", ENABLE, {"status": 200, "body": {}}, 502),
-        ("POST", ENABLE, {"status": 200, "body": {"id": 5, "status": "success"}}, 502),
-        ("GET", JOBS, {"status": 503, "times": None}, 502),
-        ("GET", JOBS, {"status": 200, "body": []}, 502),
+        ("POST", ENABLE, {"status": 403}, (422, "Instantly rejected the request")),
+        ("POST", ENABLE, {"status": 200, "body": {}}, (502, "Instantly unavailable")),
+        ("GET", JOBS, {"status": 503, "times": None}, (502, "Instantly unavailable")),
     ],
 )
 def test_a_refused_switch_leaves_our_row(
-    synced: Accounts, method: str, path: str, fault: dict[str, Any], status: int
+    synced: Accounts, method: str, path: str, fault: dict[str, Any], error: tuple[int, str]
 ) -> None:
     before = synced.listed()
     synced.fail(method, path, **fault)
     answer = synced.switch(LENA)
-    errors = {502: "Instantly unavailable", 422: "Instantly rejected the request"}
-    assert (answer.status_code, answer.get_json()["error"]) == (status, errors[status])
+    assert (answer.status_code, answer.get_json()["error"]) == error
     assert synced.listed() == before
 
 
@@ -474,8 +443,10 @@ def test_an_account_answer_without_an_address_is_502(accounts: Accounts) -> None
 
 
 ADDRESSES = [
-    *("lena+news@x.example", "o'brien@x.example", "sales/emea@x.example", "Mixed.Case@X.example"),
-    *("petra.voß@grün.example", "a&b=c@x.example", "50%off@x.example", "warmup/warmup@x.example"),
+    "lena+news@x.example",
+    "sales/emea@x.example",
+    "Petra.voß@grün.example",
+    "50%off@x.example",
 ]
 
 
@@ -588,9 +559,8 @@ def test_parts_that_instantly_leaves_out_are_empty(
     assert answer.get_json()["analytics"] == expected
 
 
-@pytest.mark.parametrize("body", [[], "<html>", 5])
-def test_nonsense_instead_of_figures_is_502(accounts: Accounts, body: object) -> None:
-    accounts.fail("POST", FIGURES, status=200, body=body)
+def test_nonsense_instead_of_figures_is_502(accounts: Accounts) -> None:
+    accounts.fail("POST", FIGURES, status=200, body=[])
     answer = accounts.figures(LENA)
     assert (answer.status_code, answer.get_json()["error"]) == (502, "Instantly unavailable")
 
@@ -653,29 +623,24 @@ def test_account_routes_without_an_app_key_are_refused_whatever_keys_organizatio
 
 
 @pytest.mark.parametrize(
-    ("method", "path", "body"),
+    ("request_line", "body"),
     [
-        ("POST", "/campaigns", campaign_request()),
-        ("PATCH", "/campaigns/{id}/status", {"status": "active"}),
-        ("POST", "/campaigns/{id}/leads", {"orgId": "org-1", "leads": [{"email": "a@x.example"}]}),
-        ("DELETE", "/campaigns/{id}/leads", {"emails": ["a@x.example"]}),
-        ("GET", "/campaigns/{id}/analytics", None),
+        ("POST /campaigns", campaign_request()),
+        ("PATCH /campaigns/{id}/status", {"status": "active"}),
+        ("POST /campaigns/{id}/leads", {"orgId": "org-1", "leads": [{"email": "a@x.example"}]}),
+        ("DELETE /campaigns/{id}/leads", {"emails": ["a@x.example"]}),
+        ("GET /campaigns/{id}/analytics", None),
         (
-            "POST",
-            "/webhooks/instantly/recover",
+            "POST /webhooks/instantly/recover",
             {"clerkOrgId": "clerk-1", "from": "2026-08-17", "to": "2026-08-19"},
         ),
     ],
 )
 def test_campaign_routes_use_the_organizations_key_and_never_the_app_key(
-    client: FlaskClient,
-    campaign: dict[str, Any],
-    upstreams: Upstreams,
-    method: str,
-    path: str,
-    body: object,
+    accounts: Accounts, campaign: dict[str, Any], request_line: str, body: object
 ) -> None:
-    path = path.replace("{id}", campaign["id"])
+    method, path = request_line.replace("{id}", campaign["id"]).split()
+    client, upstreams = accounts.client, accounts.upstreams
     for http in (upstreams.instantly_http, upstreams.keys_http):
         http.clear()
     assert client.open(path, method=method, json=body).status_code in (200, 201)

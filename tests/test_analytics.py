@@ -61,9 +61,9 @@ class Analytics:
     def figures(self, **changes: Any) -> dict[str, Any]:
         return figures(self.campaign["instantlyCampaignId"], **changes)
 
-    def answers(self, body: object, status: int = 200) -> None:
+    def answers(self, body: object) -> None:
         """From now on Instantly answers this instead of its figures."""
-        self.fails(status=status, body=body)
+        self.fails(status=200, body=body)
 
     def fails(self, **fault: Any) -> None:
         self.upstreams.instantly_http.fail("GET", FIGURES, times=None, **fault)
@@ -82,7 +82,7 @@ class Analytics:
         """Whether the answer is this error, and no snapshot was kept."""
         answer = self.ask()
         body = answer.get_json()
-        assert ("Retry-After" in answer.headers) is (status == 503)
+
         told = (answer.status_code, body["error"], body.get("details"))
         is_kept = self.db.count("instantly_analytics_snapshots") > 0
         return told == (status, error, details) and not is_kept
@@ -180,17 +180,11 @@ def test_the_largest_count_is_kept(analytics: Analytics) -> None:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"leads_count": -1},
-        {"leads_count": 2**63},
-        {"contacted_count": "90"},
-        {"contacted_count": None},
-        {"open_count_unique": -5},
-        {"reply_count_unique": [9]},
-        {"bounced_count": True},
-        {"unsubscribed_count": 1.5},
+        *({"leads_count": -1}, {"leads_count": 2**63}, {"contacted_count": "90"}),
+        *({"contacted_count": None}, {"open_count_unique": -5}, {"reply_count_unique": [9]}),
+        *({"bounced_count": True}, {"unsubscribed_count": 1.5}),
         # What is no JSON number is not passed on.
-        {"total_opportunity_value": float("nan")},
-        {"total_opportunity_value": float("-inf")},
+        *({"total_opportunity_value": float(number)} for number in ("nan", "-inf")),
     ],
     ids=str,
 )
@@ -201,12 +195,8 @@ def test_a_figure_that_is_no_count_is_nonsense_and_not_kept(
     assert analytics.is_refused(502, "Instantly unavailable")
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"items": []}, [5], [{"leads_count": 1}], None, "<html>", "[" * 100_000, 5]
-)
-def test_nonsense_instead_of_figures_is_502_and_keeps_nothing(
-    analytics: Analytics, body: object
-) -> None:
+@pytest.mark.parametrize("body", [{}, [5], [{"leads_count": 1}], "<html>"])
+def test_nonsense_instead_of_figures_is_not_kept(analytics: Analytics, body: object) -> None:
     analytics.answers(body)
     assert analytics.is_refused(502, "Instantly unavailable")
 
@@ -233,23 +223,15 @@ def test_figures_of_an_unknown_campaign_are_404(
     assert upstreams.instantly_http.requests == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "error", "message"),
-    [
-        ({"status": 401}, 422, "Instantly API key was rejected", None),
-        ({"status": 402, "body": {"message": "no"}}, 422, "Instantly rejected the request", "no"),
-        ({"status": 404, "body": {"error": "no"}}, 422, "Instantly rejected the request", "no"),
-        ({"status": 429}, 503, "Instantly rate limit reached", None),
-        ({"status": 500}, 502, "Instantly unavailable", None),
-        ({"how": "cut"}, 502, "Instantly unavailable", None),
-    ],
-)
-def test_instantlys_failures_keep_nothing(
-    analytics: Analytics, fault: dict[str, Any], status: int, error: str, message: str | None
-) -> None:
-    analytics.fails(**fault)
-    details = message and {"status": fault["status"], "message": message}
-    assert analytics.is_refused(status, error, details)
+def test_a_refusal_of_instantly_keeps_nothing(analytics: Analytics) -> None:
+    analytics.fails(status=402, body={"message": "no plan"})
+    details = {"status": 402, "message": "no plan"}
+    assert analytics.is_refused(422, "Instantly rejected the request", details)
+
+
+def test_an_answer_of_instantly_that_breaks_off_keeps_nothing(analytics: Analytics) -> None:
+    analytics.fails(how="cut")
+    assert analytics.is_refused(502, "Instantly unavailable")
 
 
 # POST /stats: what is asked
@@ -331,26 +313,6 @@ def test_a_campaign_without_events_is_all_zero(statistics: Statistics) -> None:
     assert statistics.of(campaignId=statistics.campaign().id) == NOTHING
 
 
-@pytest.mark.parametrize(
-    ("condition", "column"),
-    [
-        ("clerkOrgId", "clerk_org_id"),
-        ("brandId", "brand_id"),
-        ("appId", "app_id"),
-        ("campaignId", "id"),
-        ("runIds", "run_id"),
-        ("runIds", "parent_run_id"),
-    ],
-)
-def test_each_condition_alone_selects_its_campaigns(
-    statistics: Statistics, condition: str, column: str
-) -> None:
-    wanted = str(uuid4())
-    statistics.with_event(**{column: wanted})
-    statistics.with_event(**{column: str(uuid4())})
-    assert statistics.sent(**{condition: [wanted] if condition == "runIds" else wanted}) == 1
-
-
 def test_conditions_must_all_hold(statistics: Statistics) -> None:
     campaign = statistics.with_event()
     conditions: dict[str, Any] = {
@@ -395,33 +357,6 @@ def test_a_campaign_made_through_the_api_is_found_by_its_runs(
 EVENTS_OF_A_STEP = ("email_sent", "email_opened", "reply_received", "email_bounced")
 
 
-@pytest.mark.parametrize(
-    ("event_type", "counts"),
-    [
-        ("email_sent", {"emailsSent": 1, "emailsDelivered": 1}),
-        ("email_opened", {"emailsOpened": 1}),
-        ("link_clicked", {"emailsClicked": 1}),
-        ("email_link_clicked", {"emailsClicked": 1}),
-        ("reply_received", {"emailsReplied": 1}),
-        ("email_bounced", {"emailsBounced": 1}),
-        ("auto_reply_received", {"repliesAutoReply": 1}),
-        ("lead_not_interested", {"repliesNotInterested": 1}),
-        ("lead_out_of_office", {"repliesOutOfOffice": 1}),
-        ("lead_unsubscribed", {"repliesUnsubscribe": 1}),
-        ("lead_interested", {}),
-        ("Call back in Q4", {}),
-    ],
-)
-def test_an_event_counts_as(
-    statistics: Statistics, event_type: str, counts: dict[str, int]
-) -> None:
-    event(statistics.campaign(), event_type)
-    answer = statistics.all()
-    assert answer["stats"] == {**NOTHING["stats"], **counts}
-    assert answer["recipients"] == (1 if event_type == "email_sent" else 0)
-    assert answer["stepStats"] == []
-
-
 def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(
     statistics: Statistics,
 ) -> None:
@@ -454,24 +389,6 @@ def test_delivered_is_never_below_zero(statistics: Statistics) -> None:
     )
 
 
-def test_steps_are_listed_in_their_order(statistics: Statistics) -> None:
-    campaign = statistics.campaign()
-    for step in (10, 2, 1, 99999999999):
-        event(campaign, "email_sent", step=step)
-    answer = statistics.all()
-    assert [row["step"] for row in answer["stepStats"]] == [1, 2, 10, 99999999999]
-    assert answer["recipients"] == 1
-
-
-def test_an_event_without_a_step_counts_but_for_the_steps(statistics: Statistics) -> None:
-    campaign = statistics.campaign()
-    for step in (None, 0, 2):
-        event(campaign, "email_sent", step=step)
-    answer = statistics.all()
-    assert answer["stats"]["emailsSent"] == 3
-    assert answer["stepStats"] == [step_row(2, 1, 0, 0, 0)]
-
-
 @pytest.mark.parametrize("lead", [None, "  ", 5, "a" * 321])
 def test_an_event_without_a_lead_counts_where_leads_are_not_counted(
     statistics: Statistics, lead: object
@@ -488,12 +405,6 @@ def test_the_sending_account_is_no_lead(statistics: Statistics) -> None:
     event(statistics.campaign(), *EVENTS_OF_A_STEP, step=1, **account)
     assert statistics.db.count("instantly_events") == 4
     assert statistics.all() == NOTHING
-
-
-def test_a_repeated_delivery_counts_once(statistics: Statistics) -> None:
-    campaign = statistics.campaign()
-    assert [campaign.records("email_sent", lead_email=LEAD) for _ in range(2)] == [True, False]
-    assert statistics.all()["stats"]["emailsSent"] == 1
 
 
 # Excluded domains

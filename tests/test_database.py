@@ -3,16 +3,14 @@
 import ast
 import os
 import re
-import select
 import signal
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import psycopg
 import pytest
@@ -170,50 +168,6 @@ def test_json_is_utf_8_whatever_the_connection_string_says(database_url: str) ->
     assert row["body"].decode() == '{"name" : "Grüße, 東京"}'
 
 
-class Door:
-    """A port in front of Postgres that opens later."""
-
-    def __init__(self, postgres_port: int) -> None:
-        self._target = ("127.0.0.1", postgres_port)
-        self._stack = ExitStack()
-        self._listener = self._stack.enter_context(socket.socket())
-        self._listener.bind(("127.0.0.1", 0))
-        self.port: int = self._listener.getsockname()[1]
-        self._open = True
-
-    def open(self) -> None:
-        self._listener.listen()
-        self._thread = threading.Thread(target=self._serve)
-        self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._open = False
-        if hasattr(self, "_thread"):
-            self._thread.join(HANGING_SECONDS)
-        self._stack.close()
-
-    def _serve(self) -> None:
-        other_end: dict[socket.socket, socket.socket] = {}
-        while self._open:
-            readable, _, _ = select.select([self._listener, *other_end], [], [], 0.02)
-            for ready in readable:
-                if ready is self._listener:
-                    client = self._stack.enter_context(ready.accept()[0])
-                    server = self._stack.enter_context(socket.create_connection(self._target))
-                    other_end |= {client: server, server: client}
-                elif ready in other_end:
-                    data = ready.recv(65536)
-                    if data:
-                        other_end[ready].sendall(data)
-                    else:
-                        other = other_end.pop(ready)
-                        other_end.pop(other)
-                        other.shutdown(socket.SHUT_RDWR)
-
-
 def refused_url() -> str:
     """Nobody listens there."""
     with socket.socket() as taken:
@@ -325,21 +279,6 @@ def test_a_server_that_accepts_and_never_answers_hangs_nobody(
             assert database.ping() is False
         with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
             database.fetch_one("select_one")
-
-
-def test_a_server_that_comes_back_is_used_again(database_url: str, short_waits: None) -> None:
-    real = psycopg.conninfo.conninfo_to_dict(database_url)
-    with Door(int(str(real["port"]))) as door:
-        url = psycopg.conninfo.make_conninfo(database_url, host="127.0.0.1", port=door.port)
-        with opened(url) as database:
-            assert database.ping() is False
-            with pytest.raises(OperationalError):
-                database.fetch_one("select_one")
-            door.open()
-            deadline = time.monotonic() + HANGING_SECONDS
-            while not database.ping():
-                assert time.monotonic() < deadline
-            assert database.fetch_one("select_one") == {"one": 1}
 
 
 def test_a_server_that_falls_silent_hangs_no_statement(

@@ -1,8 +1,6 @@
 """The migration runner: every file once, in order, whole or not at all."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,13 +9,12 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from helpers import ENVIRONMENT
+from helpers import ENVIRONMENT, run_python
 from psycopg import sql
 
 from instantly.migrate import MIGRATIONS, MigrationError, migrate
 from instantly.sandbox.postgres import LocalPostgres
 
-ROOT = MIGRATIONS.parents[1]
 ONE, TWO, THREE = "0001_one.sql", "0002_two.sql", "0003_three.sql"
 DATABASE_URL = "INSTANTLY_SERVICE_DATABASE_URL"
 Files = Callable[..., Path]
@@ -61,15 +58,8 @@ def applied(url: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "instantly.migrate"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+def run(**environment: str) -> subprocess.CompletedProcess[str]:
+    return run_python("-m", "instantly.migrate", **environment)
 
 
 def test_a_fresh_database_gets_every_file(url: str) -> None:
@@ -203,7 +193,7 @@ def test_other_files_of_the_folder_are_no_migrations(url: str, files: Files) -> 
 
 
 def test_the_command_says_what_it_applied(url: str) -> None:
-    first, second = (run(ENVIRONMENT | {DATABASE_URL: url}) for _ in range(2))
+    first, second = (run(**ENVIRONMENT, **{DATABASE_URL: url}) for _ in range(2))
     for ended in (first, second):
         assert (ended.returncode, ended.stderr) == (0, "")
     for name in applied(url):
@@ -213,7 +203,7 @@ def test_the_command_says_what_it_applied(url: str) -> None:
 
 
 def test_the_command_stops_at_a_bad_environment_with_one_message() -> None:
-    ended = run({"RUNS_SERVICE_URL": "nonsense", "PORT": "many"})
+    ended = run(RUNS_SERVICE_URL="nonsense", PORT="many")
     assert ended.returncode != 0
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
@@ -228,7 +218,7 @@ def test_the_command_fails_without_a_stack_trace_when_it_cannot_connect(
     url = postgres.url(database="no_such_database", user="postgres:hush-hush")
     if fault == "nobody listens":
         url = postgres.url(port=1, user="postgres:hush-hush")
-    ended = run(ENVIRONMENT | {DATABASE_URL: url})
+    ended = run(**ENVIRONMENT, **{DATABASE_URL: url})
     assert ended.returncode != 0
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr
