@@ -775,7 +775,7 @@ MISSING = object()
     "changes",
     [
         {"webhook_url": "https://somebody-else.example/webhooks/instantly"},
-        {"webhook_url": "https://instantly-service.example/webhooks/other"},
+        {"webhook_url": f"{URL}-other"},
         {"webhook_url": "https://instantly-service.example.evil.example/webhooks/instantly"},
         {"webhook_url": None},
         {"webhook_url": MISSING},
