@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -12,102 +12,27 @@ import pytest
 from conftest import Rows, Upstreams
 from flask import Flask
 from flask.testing import FlaskClient
+from helpers import STATS, OurCampaign, configure, recorded, stats
+from werkzeug.test import TestResponse
 
-from instantly.context import EXTENSION
 from instantly.routes.analytics import excluded_addresses
 
+LEAD = "a@x.example"
 FIGURES = "/api/v2/campaigns/analytics"
-COUNTS = ("emailsSent", "emailsDelivered", "emailsOpened", "emailsClicked", "emailsReplied")
-REPLY_COUNTS = (
-    "repliesAutoReply",
-    "repliesNotInterested",
-    "repliesOutOfOffice",
-    "repliesUnsubscribe",
-)
-SNAPSHOT_COLUMNS = ("total_leads", "contacted", "opened", "replied", "bounced", "unsubscribed")
-NO_SNAPSHOTS = {
-    "campaigns": 0,
-    "totalLeads": 0,
-    "contacted": 0,
-    "opened": 0,
-    "replied": 0,
-    "bounced": 0,
-    "unsubscribed": 0,
-}
+SNAPSHOT = ("totalLeads", "contacted", "opened", "replied", "bounced", "unsubscribed")
+NO_SNAPSHOTS = dict.fromkeys(("campaigns", *SNAPSHOT), 0)
 NOTHING: dict[str, Any] = {
-    "stats": dict.fromkeys([*COUNTS, "emailsBounced", *REPLY_COUNTS], 0),
+    "stats": dict.fromkeys(STATS, 0),
     "recipients": 0,
     "stepStats": [],
     "snapshots": NO_SNAPSHOTS,
 }
 
 
-@dataclass(frozen=True)
-class Campaign:
-    """A row of ours that nobody had to create at Instantly."""
-
-    id: str
-    instantly_campaign_id: str
-    clerk_org_id: str
-    brand_id: str
-    app_id: str
-    run_id: str
-    parent_run_id: str | None
-
-
-def insert_campaign(db: Rows, **columns: str | None) -> Campaign:
-    values: dict[str, Any] = {
-        "id": str(uuid4()),
-        "instantly_campaign_id": str(uuid4()),
-        "clerk_org_id": "clerk-1",
-        "brand_id": "brand-1",
-        "app_id": "app-1",
-        "run_id": str(uuid4()),
-        "parent_run_id": None,
-        **columns,
-    }
-    db.connection.execute(
-        "INSERT INTO instantly_campaigns (org_id, name, id, instantly_campaign_id, clerk_org_id,"
-        " brand_id, app_id, run_id, parent_run_id) VALUES ('org-1', 'Autumn', %(id)s,"
-        " %(instantly_campaign_id)s, %(clerk_org_id)s, %(brand_id)s, %(app_id)s, %(run_id)s,"
-        " %(parent_run_id)s)",
-        values,
-    )
-    return Campaign(**values)
-
-
-def insert_snapshot(db: Rows, campaign: Campaign, age_hours: int, *counts: int) -> None:
-    db.connection.execute(
-        "INSERT INTO instantly_analytics_snapshots (campaign_id, total_leads, contacted, opened,"
-        " replied, bounced, unsubscribed, snapshot_at) VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-        (campaign.id, *counts, datetime.now(UTC) - timedelta(hours=age_hours)),
-    )
-
-
-def deliver(client: FlaskClient, campaign: Campaign, event_type: str, **fields: Any) -> None:
-    """A delivery unlike any other of this campaign."""
-    payload = {
-        "timestamp": "2026-08-18T07:12:44.318Z",
-        "event_type": event_type,
-        "campaign_id": campaign.instantly_campaign_id,
-        "email_id": str(uuid4()),
-        **fields,
-    }
-    answer = client.post("/webhooks/instantly", json=payload)
-    assert (answer.status_code, answer.get_json()["recorded"]) == (200, True)
-
-
-def stats_of(client: FlaskClient, **conditions: Any) -> dict[str, Any]:
-    answer = client.post("/stats", json=conditions)
-    assert answer.status_code == 200
-    body: dict[str, Any] = answer.get_json()
-    return body
-
-
-def figures(campaign: dict[str, Any], **changes: Any) -> dict[str, Any]:
+def figures(instantly_campaign_id: str, **changes: Any) -> dict[str, Any]:
     """Instantly's object about a campaign."""
     return {
-        "campaign_id": campaign["instantlyCampaignId"],
+        "campaign_id": instantly_campaign_id,
         "campaign_name": "Autumn",
         "campaign_status": 1,
         "leads_count": 100,
@@ -124,231 +49,172 @@ def figures(campaign: dict[str, Any], **changes: Any) -> dict[str, Any]:
     }
 
 
-def answers(upstreams: Upstreams, body: object, status: int = 200) -> None:
-    upstreams.instantly_http.fail("GET", FIGURES, status=status, body=body, times=None)
+@dataclass
+class Analytics:
+    """Asks for the figures of a campaign that the service has created."""
+
+    client: FlaskClient
+    campaign: dict[str, Any]
+    upstreams: Upstreams
+    db: Rows
+
+    def figures(self, **changes: Any) -> dict[str, Any]:
+        return figures(self.campaign["instantlyCampaignId"], **changes)
+
+    def answers(self, body: object) -> None:
+        """From now on Instantly answers this instead of its figures."""
+        self.fails(status=200, body=body)
+
+    def fails(self, **fault: Any) -> None:
+        self.upstreams.instantly_http.fail("GET", FIGURES, times=None, **fault)
+
+    def ask(self) -> TestResponse:
+        return self.client.get(f"/campaigns/{self.campaign['id']}/analytics")
+
+    def get(self) -> tuple[Any, dict[str, Any]]:
+        """Instantly's figures as they are shown, and the snapshot that is kept."""
+        answer = self.ask()
+        assert answer.status_code == 200
+        body = answer.get_json()
+        return body["analytics"], body["snapshot"]
+
+    def is_refused(self, status: int, error: str, details: object = None) -> bool:
+        """Whether the answer is this error, and no snapshot was kept."""
+        answer = self.ask()
+        body = answer.get_json()
+
+        told = (answer.status_code, body["error"], body.get("details"))
+        is_kept = self.db.count("instantly_analytics_snapshots") > 0
+        return told == (status, error, details) and not is_kept
 
 
-def get_analytics(client: FlaskClient, campaign: dict[str, Any]) -> Any:
-    return client.get(f"/campaigns/{campaign['id']}/analytics")
+@pytest.fixture
+def analytics(
+    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams, db: Rows
+) -> Analytics:
+    return Analytics(client, campaign, upstreams, db)
 
 
 # Analytics
 
 
-def test_instantlys_figures_are_shown_and_kept(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams, db: Rows
-) -> None:
-    theirs = figures(campaign, unknown={"to": ["us", 1.5, None]})
-    answers(upstreams, [theirs])
-    answer = get_analytics(client, campaign)
-    assert answer.status_code == 200
-    body = answer.get_json()
-    assert body["analytics"] == theirs
-    snapshot = body["snapshot"]
+def test_instantlys_figures_are_shown_and_kept(analytics: Analytics) -> None:
+    theirs = analytics.figures(unknown={"to": ["us", 1.5, None]})
+    analytics.answers([theirs])
+    shown, snapshot = analytics.get()
+    assert shown == theirs
     UUID(snapshot["id"])
     taken_at = datetime.fromisoformat(snapshot["snapshotAt"])
     assert abs(datetime.now(UTC) - taken_at) < timedelta(minutes=5)
     assert snapshot == {
         "id": snapshot["id"],
-        "campaignId": campaign["id"],
-        "totalLeads": 100,
-        "contacted": 90,
-        "opened": 30,
-        "replied": 9,
-        "bounced": 3,
-        "unsubscribed": 2,
+        "campaignId": analytics.campaign["id"],
+        **dict(zip(SNAPSHOT, [100, 90, 30, 9, 3, 2], strict=True)),
         "snapshotAt": snapshot["snapshotAt"],
     }
-    (row,) = db.all("SELECT *, id::text AS snapshot_id FROM instantly_analytics_snapshots")
-    assert row["snapshot_id"] == snapshot["id"]
-    assert [row[name] for name in SNAPSHOT_COLUMNS] == [100, 90, 30, 9, 3, 2]
-    assert row["raw_data"] == theirs
-
-
-def test_the_figures_of_the_stand_in_are_those_of_the_campaign(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams
-) -> None:
-    counts = upstreams.instantly.workspace("clerk-1").analytics[campaign["instantlyCampaignId"]]
-    counts.update(emails_sent_count=7, contacted_count=5, open_count=4, open_count_unique=3)
-    body = get_analytics(client, campaign).get_json()
-    assert body["analytics"]["emails_sent_count"] == 7
-    assert (body["snapshot"]["contacted"], body["snapshot"]["opened"]) == (5, 3)
+    (row,) = analytics.db.all("SELECT * FROM instantly_analytics_snapshots")
+    assert (str(row["id"]), row["raw_data"]) == (snapshot["id"], theirs)
+    columns = ("total_leads", "contacted", "opened", "replied", "bounced", "unsubscribed")
+    assert [row[name] for name in columns] == [100, 90, 30, 9, 3, 2]
 
 
 def test_exactly_this_campaign_is_asked_for_with_its_organizations_key(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams
+    analytics: Analytics,
 ) -> None:
-    assert get_analytics(client, campaign).status_code == 200
-    (request,) = upstreams.instantly_http.calls("GET", FIGURES)
-    assert request.query == {"id": [campaign["instantlyCampaignId"]]}
+    workspace = analytics.upstreams.instantly.workspace("clerk-1")
+    counts = workspace.analytics[analytics.campaign["instantlyCampaignId"]]
+    counts.update(emails_sent_count=7, contacted_count=5, open_count=4, open_count_unique=3)
+    shown, snapshot = analytics.get()
+    assert (shown["emails_sent_count"], snapshot["contacted"], snapshot["opened"]) == (7, 5, 3)
+    (request,) = analytics.upstreams.instantly_http.calls("GET", FIGURES)
+    assert request.query == {"id": [analytics.campaign["instantlyCampaignId"]]}
     assert request.headers["Authorization"] == "Bearer key-1"
 
 
-@pytest.mark.parametrize("unique", [{}, {"open_count_unique": None, "reply_count_unique": None}])
+@pytest.mark.parametrize(
+    ("unique", "opened_and_replied"), [("missing", (40, 12)), (None, (40, 12)), (0, (0, 0))]
+)
 def test_plain_counts_stand_in_for_missing_unique_ones(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams, unique: dict[str, None]
+    analytics: Analytics, unique: object, opened_and_replied: tuple[int, int]
 ) -> None:
-    theirs = figures(campaign)
-    del theirs["open_count_unique"], theirs["reply_count_unique"]
-    answers(upstreams, [{**theirs, **unique}])
-    snapshot = get_analytics(client, campaign).get_json()["snapshot"]
-    assert (snapshot["opened"], snapshot["replied"]) == (40, 12)
-
-
-def test_a_unique_count_of_zero_is_a_count(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams
-) -> None:
-    answers(upstreams, [figures(campaign, open_count_unique=0, reply_count_unique=0)])
-    snapshot = get_analytics(client, campaign).get_json()["snapshot"]
-    assert (snapshot["opened"], snapshot["replied"]) == (0, 0)
+    theirs = analytics.figures(open_count_unique=unique, reply_count_unique=unique)
+    if unique == "missing":
+        del theirs["open_count_unique"], theirs["reply_count_unique"]
+    analytics.answers([theirs])
+    _, snapshot = analytics.get()
+    assert (snapshot["opened"], snapshot["replied"]) == opened_and_replied
 
 
 def test_a_campaign_that_sent_nothing_has_no_figures_but_a_snapshot_of_zeros(
-    client: FlaskClient, campaign: dict[str, Any], db: Rows
+    analytics: Analytics,
 ) -> None:
-    answer = get_analytics(client, campaign)
-    assert answer.status_code == 200
-    body = answer.get_json()
-    assert body["analytics"] is None
-    zeros = {name: 0 for name in NO_SNAPSHOTS if name != "campaigns"}
-    assert body["snapshot"] == body["snapshot"] | zeros | {"campaignId": campaign["id"]}
-    assert db.count("instantly_analytics_snapshots") == 1
-    assert stats_of(client, campaignId=campaign["id"])["snapshots"]["campaigns"] == 1
+    shown, snapshot = analytics.get()
+    assert shown is None
+    zeros = dict.fromkeys(SNAPSHOT, 0)
+    assert snapshot == snapshot | zeros | {"campaignId": analytics.campaign["id"]}
+    statistics = Statistics(analytics.client, analytics.db)
+    assert statistics.of(campaignId=analytics.campaign["id"])["snapshots"]["campaigns"] == 1
 
 
-def test_another_campaigns_figures_are_not_ours(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams
-) -> None:
-    other = figures({"instantlyCampaignId": str(uuid4())}, leads_count=999)
-    answers(upstreams, [other])
-    body = get_analytics(client, campaign).get_json()
-    assert (body["analytics"], body["snapshot"]["totalLeads"]) == (None, 0)
+def test_another_campaigns_figures_are_not_ours(analytics: Analytics) -> None:
+    other = figures(str(uuid4()), leads_count=999)
+    analytics.answers([other])
+    shown, snapshot = analytics.get()
+    assert (shown, snapshot["totalLeads"]) == (None, 0)
+    analytics.upstreams.instantly_http.heal()
+    analytics.answers([other, analytics.figures(), other])
+    shown, snapshot = analytics.get()
+    assert (shown, snapshot["totalLeads"]) == (analytics.figures(), 100)
 
 
-def test_our_figures_are_found_among_others(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams
-) -> None:
-    other = figures({"instantlyCampaignId": str(uuid4())}, leads_count=999)
-    answers(upstreams, [other, figures(campaign), other])
-    body = get_analytics(client, campaign).get_json()
-    assert body["analytics"] == figures(campaign)
-    assert body["snapshot"]["totalLeads"] == 100
+def test_each_call_keeps_another_snapshot(analytics: Analytics) -> None:
+    ids = {analytics.get()[1]["id"] for _ in range(3)}
+    assert len(ids) == analytics.db.count("instantly_analytics_snapshots") == 3
 
 
-def test_each_call_keeps_another_snapshot(
-    client: FlaskClient, campaign: dict[str, Any], db: Rows
-) -> None:
-    ids = {get_analytics(client, campaign).get_json()["snapshot"]["id"] for _ in range(3)}
-    assert len(ids) == db.count("instantly_analytics_snapshots") == 3
+def test_the_largest_count_is_kept(analytics: Analytics) -> None:
+    analytics.answers([analytics.figures(leads_count=2**63 - 1)])
+    assert analytics.get()[1]["totalLeads"] == 2**63 - 1
 
 
 @pytest.mark.parametrize(
     "changes",
     [
-        {"leads_count": -1},
-        {"contacted_count": "90"},
-        {"contacted_count": None},
-        {"open_count_unique": -5},
-        {"open_count_unique": "30"},
-        {"reply_count_unique": [9]},
-        {"bounced_count": {}},
-        {"bounced_count": True},
-        {"unsubscribed_count": 1.5},
-        {"leads_count": 2**63},
+        *({"leads_count": -1}, {"leads_count": 2**63}, {"contacted_count": "90"}),
+        *({"contacted_count": None}, {"open_count_unique": -5}, {"reply_count_unique": [9]}),
+        *({"bounced_count": True}, {"unsubscribed_count": 1.5}),
+        # What is no JSON number is not passed on.
+        *({"total_opportunity_value": float(number)} for number in ("nan", "-inf")),
     ],
     ids=str,
 )
 def test_a_figure_that_is_no_count_is_nonsense_and_not_kept(
-    client: FlaskClient,
-    campaign: dict[str, Any],
-    upstreams: Upstreams,
-    db: Rows,
-    changes: dict[str, Any],
+    analytics: Analytics, changes: dict[str, Any]
 ) -> None:
-    answers(upstreams, [figures(campaign, **changes)])
-    answer = get_analytics(client, campaign)
-    assert answer.status_code == 502
-    assert answer.get_json() == {"error": "Instantly unavailable"}
-    assert db.count("instantly_analytics_snapshots") == 0
+    analytics.answers([analytics.figures(**changes)])
+    assert analytics.is_refused(502, "Instantly unavailable")
 
 
-def test_the_largest_count_is_kept(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams
-) -> None:
-    answers(upstreams, [figures(campaign, leads_count=2**63 - 1)])
-    assert get_analytics(client, campaign).get_json()["snapshot"]["totalLeads"] == 2**63 - 1
-
-
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        (200, {}),
-        (200, {"items": []}),
-        (200, [5]),
-        (200, [None]),
-        (200, [{"leads_count": 1}]),
-        (200, None),
-        (200, "<html>"),
-        (200, "[" * 100_000),
-        (200, 5),
-        (500, []),
-        (503, None),
-    ],
-)
-def test_nonsense_instead_of_figures_is_502_and_keeps_nothing(
-    client: FlaskClient,
-    campaign: dict[str, Any],
-    upstreams: Upstreams,
-    db: Rows,
-    status: int,
-    body: object,
-) -> None:
-    answers(upstreams, body, status)
-    answer = get_analytics(client, campaign)
-    assert answer.status_code == 502
-    assert answer.get_json() == {"error": "Instantly unavailable"}
-    assert db.count("instantly_analytics_snapshots") == 0
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_no_json_number_is_not_passed_on(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams, db: Rows, value: float
-) -> None:
-    answers(upstreams, [figures(campaign, total_opportunity_value=value)])
-    answer = get_analytics(client, campaign)
-    assert answer.status_code == 502
-    assert answer.get_json() == {"error": "Instantly unavailable"}
-    assert db.count("instantly_analytics_snapshots") == 0
+@pytest.mark.parametrize("body", [{}, [5], [{"leads_count": 1}], "<html>"])
+def test_nonsense_instead_of_figures_is_not_kept(analytics: Analytics, body: object) -> None:
+    analytics.answers(body)
+    assert analytics.is_refused(502, "Instantly unavailable")
 
 
 @pytest.mark.parametrize(
     ("sent", "kept"),
-    [
-        ("Ümlaut 🚚 優希", "Ümlaut 🚚 優希"),
-        ("a\x00b", "a\\u0000b"),
-        ("a\ud800b\udc00", "a\\ud800b\\udc00"),
-        ("a\\u0000b", "a\\u0000b"),
-        ("\\\x00", "\\\\u0000"),
-    ],
+    [("Ümlaut 🚚 優希 a\\u0000b", "Ümlaut 🚚 優希 a\\u0000b"), ("\x00\ud800", "\\u0000\\ud800")],
     ids=ascii,
 )
-def test_odd_texts_do_not_lose_the_snapshot(
-    client: FlaskClient,
-    campaign: dict[str, Any],
-    upstreams: Upstreams,
-    db: Rows,
-    sent: str,
-    kept: str,
-) -> None:
-    answers(upstreams, [figures(campaign, campaign_name=sent, **{sent: [sent]})])
-    answer = get_analytics(client, campaign)
-    assert answer.status_code == 200
-    assert answer.get_json()["analytics"]["campaign_name"] == sent
-    (row,) = db.all("SELECT raw_data FROM instantly_analytics_snapshots")
-    assert row["raw_data"] == figures(campaign, campaign_name=kept, **{kept: [kept]})
+def test_odd_texts_do_not_lose_the_snapshot(analytics: Analytics, sent: str, kept: str) -> None:
+    analytics.answers([analytics.figures(campaign_name=sent, **{sent: [sent]})])
+    shown, _ = analytics.get()
+    assert shown["campaign_name"] == sent
+    (row,) = analytics.db.all("SELECT raw_data FROM instantly_analytics_snapshots")
+    assert row["raw_data"] == analytics.figures(campaign_name=kept, **{kept: [kept]})
 
 
-@pytest.mark.parametrize("campaign_id", [str(uuid4()), "1", "none", "a" * 300, "%00", "%F0"])
+@pytest.mark.parametrize("campaign_id", [str(uuid4()), "none", "a" * 300, "%00", "%F0"])
 def test_figures_of_an_unknown_campaign_are_404(
     client: FlaskClient, upstreams: Upstreams, campaign_id: str
 ) -> None:
@@ -357,117 +223,76 @@ def test_figures_of_an_unknown_campaign_are_404(
     assert upstreams.instantly_http.requests == []
 
 
-@pytest.mark.parametrize(
-    ("fault", "status", "error", "details"),
-    [
-        ({"status": 401}, 422, "Instantly API key was rejected", None),
-        (
-            {"status": 402, "body": {"message": "no plan"}},
-            422,
-            "Instantly rejected the request",
-            {"status": 402, "message": "no plan"},
-        ),
-        (
-            {"status": 404, "body": {"error": "Not Found"}},
-            422,
-            "Instantly rejected the request",
-            {"status": 404, "message": "Not Found"},
-        ),
-        ({"status": 429}, 503, "Instantly rate limit reached", None),
-        ({"status": 500}, 502, "Instantly unavailable", None),
-        ({"how": "drop"}, 502, "Instantly unavailable", None),
-        ({"how": "cut"}, 502, "Instantly unavailable", None),
-    ],
-)
-def test_instantlys_failures_keep_nothing(
-    client: FlaskClient,
-    campaign: dict[str, Any],
-    upstreams: Upstreams,
-    db: Rows,
-    fault: dict[str, Any],
-    status: int,
-    error: str,
-    details: object,
-) -> None:
-    upstreams.instantly_http.fail("GET", FIGURES, times=None, **fault)
-    answer = get_analytics(client, campaign)
-    body = answer.get_json()
-    assert (answer.status_code, body["error"], body.get("details")) == (status, error, details)
-    assert ("Retry-After" in answer.headers) is (status == 503)
-    assert db.count("instantly_analytics_snapshots") == 0
+def test_a_refusal_of_instantly_keeps_nothing(analytics: Analytics) -> None:
+    analytics.fails(status=402, body={"message": "no plan"})
+    details = {"status": 402, "message": "no plan"}
+    assert analytics.is_refused(422, "Instantly rejected the request", details)
 
 
-def test_figures_without_an_organizations_key_are_422(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams, db: Rows
-) -> None:
-    upstreams.keys.organizations.clear()
-    answer = get_analytics(client, campaign)
-    assert answer.status_code == 422
-    assert answer.get_json() == {"error": "BYOK key not configured for this organization"}
-    assert db.count("instantly_analytics_snapshots") == 0
+def test_an_answer_of_instantly_that_breaks_off_keeps_nothing(analytics: Analytics) -> None:
+    analytics.fails(how="cut")
+    assert analytics.is_refused(502, "Instantly unavailable")
 
 
 # POST /stats: what is asked
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"orgId": "org-1"},
-        {"unknown": 1},
-        {"runIds": []},
-        {"runIds": None},
-        {"runIds": str(uuid4())},
-        {"runIds": ["run-1"]},
-        {"runIds": [None]},
-        {"runIds": [5]},
-        {"runIds": [str(uuid4())] * 1001},
-        {"clerkOrgId": None},
-        {"clerkOrgId": 5},
-        {"clerkOrgId": ["clerk-1"]},
-        {"clerkOrgId": "a\x00b"},
-        {"brandId": {}},
-        {"brandId": "\ud800"},
-        {"appId": True},
-        {"campaignId": "campaign"},
-        {"campaignId": None},
-        {"campaignId": 7},
-        {"clerkOrgId": "clerk-1", "campaignId": "campaign"},
-    ],
-    ids=lambda body: ascii(body)[:60],
-)
-def test_a_bad_question_is_400(client: FlaskClient, body: dict[str, Any]) -> None:
-    answer = client.post("/stats", json=body)
-    assert answer.status_code == 400
-    assert answer.get_json()["error"] == "Invalid request"
-    assert answer.get_json()["details"]
+@dataclass
+class Statistics:
+    """Campaigns with deliveries and snapshots, and what is answered about them."""
+
+    client: FlaskClient
+    db: Rows
+
+    def campaign(self, **columns: Any) -> OurCampaign:
+        return OurCampaign(self.db, self.client, **columns)
+
+    def with_event(self, **columns: Any) -> OurCampaign:
+        """A campaign that has sent one e-mail."""
+        campaign = self.campaign(**columns)
+        event(campaign, "email_sent")
+        return campaign
+
+    def snapshot(self, campaign: OurCampaign, age_hours: int, *counts: int) -> None:
+        self.db.connection.execute(
+            "INSERT INTO instantly_analytics_snapshots (campaign_id, total_leads, contacted,"
+            " opened, replied, bounced, unsubscribed, snapshot_at)"
+            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+            (campaign.id, *counts, datetime.now(UTC) - timedelta(hours=age_hours)),
+        )
+
+    def of(self, **conditions: Any) -> dict[str, Any]:
+        answer = self.client.post("/stats", json=conditions)
+        assert answer.status_code == 200
+        body: dict[str, Any] = answer.get_json()
+        return body
+
+    def all(self) -> dict[str, Any]:
+        return self.of(clerkOrgId="clerk-1")
+
+    def sent(self, **conditions: Any) -> int:
+        return int(self.of(**conditions)["stats"]["emailsSent"])
 
 
-@pytest.mark.parametrize(
-    ("body", "content_type", "status", "error"),
-    [
-        ("", "application/json", 400, "Invalid JSON"),
-        ("{", "application/json", 400, "Invalid JSON"),
-        ("[]", "application/json", 400, "Invalid JSON"),
-        ('{"clerkOrgId": NaN}', "application/json", 400, "Invalid JSON"),
-        ("[" * 100_000, "application/json", 400, "Invalid JSON"),
-        (b'{"clerkOrgId": "\xff"}', "application/json", 400, "Invalid JSON"),
-        ('{"clerkOrgId": "c"}', "text/plain", 415, "Content-Type must be application/json"),
-    ],
-    ids=range(7),
-)
-def test_a_body_that_is_no_json_object_is_refused(
-    client: FlaskClient, body: str | bytes, content_type: str, status: int, error: str
-) -> None:
-    answer = client.post("/stats", data=body, content_type=content_type)
-    assert (answer.status_code, answer.get_json()) == (status, {"error": error})
+@pytest.fixture
+def statistics(client: FlaskClient, db: Rows) -> Statistics:
+    return Statistics(client, db)
+
+
+def event(campaign: OurCampaign, *event_types: str, lead: object = LEAD, **fields: Any) -> None:
+    """Events unlike any others of this campaign."""
+    for event_type in event_types:
+        assert campaign.records(event_type, email_id=str(uuid4()), lead_email=lead, **fields)
+
+
+def step_row(step: int, *counts: int) -> dict[str, int]:
+    names = ("emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
+    return {"step": step, **dict(zip(names, counts, strict=True))}
 
 
 @pytest.mark.parametrize(
     "conditions",
     [
-        {"runIds": [str(uuid4())]},
         {"runIds": [str(uuid4()) for _ in range(1000)]},
         {"clerkOrgId": "nobody"},
         {"clerkOrgId": ""},
@@ -478,52 +303,18 @@ def test_a_body_that_is_no_json_object_is_refused(
     ids=lambda conditions: next(iter(conditions)),
 )
 def test_all_is_zero_when_nothing_matches(
-    client: FlaskClient, db: Rows, conditions: dict[str, Any]
+    statistics: Statistics, conditions: dict[str, Any]
 ) -> None:
-    campaign = insert_campaign(db)
-    deliver(client, campaign, "email_sent", lead_email="a@x.example", step=1)
-    insert_snapshot(db, campaign, 1, 1, 1, 1, 1, 1, 1)
-    assert stats_of(client, **conditions) == NOTHING
+    statistics.snapshot(statistics.with_event(), 1, 1, 1, 1, 1, 1, 1)
+    assert statistics.of(**conditions) == NOTHING
 
 
-def test_a_campaign_without_events_is_all_zero(client: FlaskClient, db: Rows) -> None:
-    assert stats_of(client, campaignId=insert_campaign(db).id) == NOTHING
+def test_a_campaign_without_events_is_all_zero(statistics: Statistics) -> None:
+    assert statistics.of(campaignId=statistics.campaign().id) == NOTHING
 
 
-@pytest.mark.parametrize(
-    ("condition", "column"),
-    [
-        ("clerkOrgId", "clerk_org_id"),
-        ("brandId", "brand_id"),
-        ("appId", "app_id"),
-        ("campaignId", "id"),
-        ("runIds", "run_id"),
-        ("runIds", "parent_run_id"),
-    ],
-)
-def test_each_condition_alone_selects_its_campaigns(
-    client: FlaskClient, db: Rows, condition: str, column: str
-) -> None:
-    wanted, other = str(uuid4()), str(uuid4())
-    deliver(client, insert_campaign(db, **{column: wanted}), "email_sent", lead_email="a@x.example")
-    deliver(client, insert_campaign(db, **{column: other}), "email_sent", lead_email="b@x.example")
-    value = [wanted] if condition == "runIds" else wanted
-    assert stats_of(client, **{condition: value})["stats"]["emailsSent"] == 1
-
-
-@pytest.mark.parametrize(
-    ("wrong", "value"),
-    [
-        ("clerkOrgId", "clerk-2"),
-        ("brandId", "brand-2"),
-        ("appId", "app-2"),
-        ("campaignId", str(uuid4())),
-        ("runIds", [str(uuid4())]),
-    ],
-)
-def test_conditions_must_all_hold(client: FlaskClient, db: Rows, wrong: str, value: object) -> None:
-    campaign = insert_campaign(db)
-    deliver(client, campaign, "email_sent", lead_email="a@x.example")
+def test_conditions_must_all_hold(statistics: Statistics) -> None:
+    campaign = statistics.with_event()
     conditions: dict[str, Any] = {
         "clerkOrgId": "clerk-1",
         "brandId": "brand-1",
@@ -531,237 +322,125 @@ def test_conditions_must_all_hold(client: FlaskClient, db: Rows, wrong: str, val
         "campaignId": campaign.id,
         "runIds": [str(uuid4()), campaign.run_id],
     }
-    assert stats_of(client, **conditions)["stats"]["emailsSent"] == 1
-    assert stats_of(client, **{**conditions, wrong: value}) == NOTHING
+    assert statistics.sent(**conditions) == 1
+    for name in conditions:
+        wrong = [str(uuid4())] if name == "runIds" else str(uuid4())
+        assert statistics.of(**{**conditions, name: wrong}) == NOTHING, name
 
 
-def test_a_campaign_that_matches_twice_counts_once(client: FlaskClient, db: Rows) -> None:
-    run_id, parent_run_id = str(uuid4()), str(uuid4())
-    campaign = insert_campaign(db, run_id=run_id, parent_run_id=parent_run_id)
-    deliver(client, campaign, "email_sent", lead_email="a@x.example")
-    insert_snapshot(db, campaign, 1, 9, 8, 7, 6, 5, 4)
-    answer = stats_of(client, runIds=[run_id, parent_run_id, run_id])
+def test_a_campaign_that_matches_twice_counts_once(statistics: Statistics) -> None:
+    campaign = statistics.with_event(parent_run_id=str(uuid4()))
+    statistics.snapshot(campaign, 1, 9, 8, 7, 6, 5, 4)
+    answer = statistics.of(runIds=[campaign.run_id, campaign.parent_run_id, campaign.run_id])
     assert answer["stats"]["emailsSent"] == 1
     assert answer["snapshots"]["campaigns"] == 1
 
 
-def test_ids_in_upper_case_are_the_same_ids(client: FlaskClient, db: Rows) -> None:
-    campaign = insert_campaign(db)
-    deliver(client, campaign, "email_sent", lead_email="a@x.example")
-    conditions = {"campaignId": campaign.id.upper(), "runIds": [campaign.run_id.upper()]}
-    assert stats_of(client, **conditions)["stats"]["emailsSent"] == 1
+def test_ids_in_upper_case_are_the_same_ids(statistics: Statistics) -> None:
+    campaign = statistics.with_event()
+    assert statistics.sent(campaignId=campaign.id.upper(), runIds=[campaign.run_id.upper()]) == 1
 
 
 def test_a_campaign_made_through_the_api_is_found_by_its_runs(
-    client: FlaskClient, campaign: dict[str, Any]
+    statistics: Statistics, campaign: dict[str, Any]
 ) -> None:
-    details = client.get(f"/campaigns/{campaign['id']}").get_json()["campaign"]
+    path = f"/campaigns/{campaign['id']}"
+    run_id = statistics.client.get(path).get_json()["campaign"]["runId"]
     payload = {"event_type": "email_sent", "campaign_id": campaign["instantlyCampaignId"]}
-    client.post("/webhooks/instantly", json=payload)
-    assert stats_of(client, runIds=[details["runId"]])["stats"]["emailsSent"] == 1
+    assert recorded(statistics.client, payload)
+    assert statistics.sent(runIds=[run_id]) == 1
 
 
 # POST /stats: what counts
 
 
-@pytest.mark.parametrize(
-    ("event_type", "counts"),
-    [
-        ("email_sent", {"emailsSent": 1, "emailsDelivered": 1}),
-        ("email_opened", {"emailsOpened": 1}),
-        ("link_clicked", {"emailsClicked": 1}),
-        ("email_link_clicked", {"emailsClicked": 1}),
-        ("reply_received", {"emailsReplied": 1}),
-        ("email_bounced", {"emailsBounced": 1}),
-        ("auto_reply_received", {"repliesAutoReply": 1}),
-        ("lead_not_interested", {"repliesNotInterested": 1}),
-        ("lead_out_of_office", {"repliesOutOfOffice": 1}),
-        ("lead_unsubscribed", {"repliesUnsubscribe": 1}),
-        ("lead_interested", {}),
-        ("account_error", {}),
-        ("campaign_completed", {}),
-        ("Call back in Q4", {}),
-    ],
-)
-def test_an_event_counts_as(
-    client: FlaskClient, db: Rows, event_type: str, counts: dict[str, int]
-) -> None:
-    deliver(client, insert_campaign(db), event_type, lead_email="a@x.example")
-    answer = stats_of(client, clerkOrgId="clerk-1")
-    assert answer["stats"] == {**NOTHING["stats"], **counts}
-    assert answer["recipients"] == (1 if event_type == "email_sent" else 0)
-    assert answer["stepStats"] == []
+EVENTS_OF_A_STEP = ("email_sent", "email_opened", "reply_received", "email_bounced")
 
 
 def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(
-    client: FlaskClient, db: Rows
+    statistics: Statistics,
 ) -> None:
-    campaign = insert_campaign(db)
-    for event_type in (
-        "email_sent",
-        "email_opened",
-        "link_clicked",
-        "reply_received",
-        "email_bounced",
-        "auto_reply_received",
-        "lead_not_interested",
-        "lead_out_of_office",
-        "lead_unsubscribed",
-    ):
-        for lead in ("a@x.example", "A@X.example", "b@x.example"):
-            deliver(client, campaign, event_type, lead_email=lead, step=1)
-    answer = stats_of(client, clerkOrgId="clerk-1")
-    assert answer["stats"] == {
-        "emailsSent": 3,
-        "emailsDelivered": 0,
-        "emailsOpened": 2,
-        "emailsClicked": 3,
-        "emailsReplied": 3,
-        "emailsBounced": 3,
-        "repliesAutoReply": 3,
-        "repliesNotInterested": 3,
-        "repliesOutOfOffice": 3,
-        "repliesUnsubscribe": 3,
-    }
+    campaign = statistics.campaign()
+    others = ("link_clicked", "auto_reply_received", "lead_not_interested", "lead_out_of_office")
+    for lead in ("a@x.example", "A@X.example", "b@x.example"):
+        event(campaign, *EVENTS_OF_A_STEP, *others, "lead_unsubscribed", lead=lead, step=1)
+    answer = statistics.all()
+    assert answer["stats"] == stats(3, 0, 2, 3, 3, 3, 3, 3, 3, 3)
     assert answer["recipients"] == 2
-    assert answer["stepStats"] == [
-        {"step": 1, "emailsSent": 3, "emailsOpened": 2, "emailsReplied": 3, "emailsBounced": 3}
-    ]
+    assert answer["stepStats"] == [step_row(1, 3, 2, 3, 3)]
 
 
-def test_a_lead_is_one_lead_across_campaigns(client: FlaskClient, db: Rows) -> None:
+def test_a_lead_is_one_lead_across_campaigns(statistics: Statistics) -> None:
     for _ in range(2):
-        campaign = insert_campaign(db)
-        for event_type in ("email_sent", "email_opened"):
-            deliver(client, campaign, event_type, lead_email="a@x.example", step=1)
-    answer = stats_of(client, clerkOrgId="clerk-1")
+        event(statistics.campaign(), "email_sent", "email_opened", step=1)
+    answer = statistics.all()
     assert answer["stats"]["emailsSent"] == 2
     assert (answer["stats"]["emailsOpened"], answer["recipients"]) == (1, 1)
-    (step,) = answer["stepStats"]
-    assert (step["emailsSent"], step["emailsOpened"]) == (2, 1)
+    assert answer["stepStats"] == [step_row(1, 2, 1, 0, 0)]
 
 
-def test_delivered_is_never_below_zero(client: FlaskClient, db: Rows) -> None:
-    campaign = insert_campaign(db)
-    deliver(client, campaign, "email_sent", lead_email="a@x.example")
-    for lead in ("a@x.example", "b@x.example"):
-        deliver(client, campaign, "email_bounced", lead_email=lead)
-    stats = stats_of(client, clerkOrgId="clerk-1")["stats"]
-    assert (stats["emailsSent"], stats["emailsBounced"], stats["emailsDelivered"]) == (1, 2, 0)
+def test_delivered_is_never_below_zero(statistics: Statistics) -> None:
+    event(statistics.campaign(), "email_sent", "email_bounced", "email_bounced")
+    counted = statistics.all()["stats"]
+    assert (counted["emailsSent"], counted["emailsBounced"], counted["emailsDelivered"]) == (
+        1,
+        2,
+        0,
+    )
 
 
-def test_steps_are_listed_in_their_order(client: FlaskClient, db: Rows) -> None:
-    campaign = insert_campaign(db)
-    for step in (10, 2, 1, 99999999999):
-        deliver(client, campaign, "email_sent", lead_email="a@x.example", step=step)
-    answer = stats_of(client, clerkOrgId="clerk-1")
-    assert [step["step"] for step in answer["stepStats"]] == [1, 2, 10, 99999999999]
-    assert answer["recipients"] == 1
-
-
-def test_an_event_without_a_step_counts_but_for_the_steps(client: FlaskClient, db: Rows) -> None:
-    campaign = insert_campaign(db)
-    deliver(client, campaign, "email_sent", lead_email="a@x.example")
-    deliver(client, campaign, "email_sent", lead_email="a@x.example", step=0)
-    deliver(client, campaign, "email_sent", lead_email="a@x.example", step=2)
-    answer = stats_of(client, clerkOrgId="clerk-1")
-    assert answer["stats"]["emailsSent"] == 3
-    assert [(step["step"], step["emailsSent"]) for step in answer["stepStats"]] == [(2, 1)]
-
-
-@pytest.mark.parametrize("lead", [None, "", "  ", 5, ["a@x.example"], "a" * 321])
+@pytest.mark.parametrize("lead", [None, "  ", 5, "a" * 321])
 def test_an_event_without_a_lead_counts_where_leads_are_not_counted(
-    client: FlaskClient, db: Rows, lead: object
+    statistics: Statistics, lead: object
 ) -> None:
-    campaign = insert_campaign(db)
-    for event_type in ("email_sent", "email_opened", "reply_received", "email_bounced"):
-        deliver(client, campaign, event_type, lead_email=lead, step=1)
-    answer = stats_of(client, clerkOrgId="clerk-1")
+    event(statistics.campaign(), *EVENTS_OF_A_STEP, lead=lead, step=1)
+    answer = statistics.all()
     assert answer["stats"]["emailsSent"] == answer["stats"]["emailsReplied"] == 1
     assert (answer["stats"]["emailsOpened"], answer["recipients"]) == (0, 0)
-    assert answer["stepStats"] == [
-        {"step": 1, "emailsSent": 1, "emailsOpened": 0, "emailsReplied": 1, "emailsBounced": 1}
-    ]
+    assert answer["stepStats"] == [step_row(1, 1, 0, 1, 1)]
 
 
-def test_the_sending_account_is_no_lead(client: FlaskClient, db: Rows) -> None:
-    campaign = insert_campaign(db)
-    for event_type in ("email_sent", "email_opened", "reply_received", "email_bounced"):
-        deliver(
-            client,
-            campaign,
-            event_type,
-            lead_email="Marc@Sender.example",
-            email_account=" marc@sender.example",
-            step=1,
-        )
-    assert db.count("instantly_events") == 4
-    assert stats_of(client, clerkOrgId="clerk-1") == NOTHING
-
-
-def test_a_repeated_delivery_counts_once(client: FlaskClient, db: Rows) -> None:
-    campaign = insert_campaign(db)
-    payload = {
-        "event_type": "email_sent",
-        "campaign_id": campaign.instantly_campaign_id,
-        "lead_email": "a@x.example",
-    }
-    for _ in range(3):
-        assert client.post("/webhooks/instantly", json=payload).status_code == 200
-    assert stats_of(client, clerkOrgId="clerk-1")["stats"]["emailsSent"] == 1
+def test_the_sending_account_is_no_lead(statistics: Statistics) -> None:
+    account = {"lead": "Marc@Sender.example", "email_account": " marc@sender.example"}
+    event(statistics.campaign(), *EVENTS_OF_A_STEP, step=1, **account)
+    assert statistics.db.count("instantly_events") == 4
+    assert statistics.all() == NOTHING
 
 
 # Excluded domains
 
 
-def exclude(app: Flask, monkeypatch: pytest.MonkeyPatch, *domains: str) -> None:
-    parts = app.extensions[EXTENSION]
-    settings = replace(parts.settings, stats_excluded_domains=domains)
-    monkeypatch.setitem(app.extensions, EXTENSION, replace(parts, settings=settings))
+@pytest.fixture
+def two_excluded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+    configure(app, monkeypatch, stats_excluded_domains=("ours.example", "my_test.example"))
 
 
 @pytest.mark.parametrize(
-    ("lead", "counts"),
-    [
-        ("a@ours.example", False),
-        ("A@OURS.Example", False),
-        ("a@mail.ours.example", False),
-        ("a@b.c.ours.example", False),
-        ("a@my_test.example", False),
-        ("a@sub.my_test.example", False),
-        ("a@notours.example", True),
-        ("a@ours.example.org", True),
-        ("ours.example@else.example", True),
-        ("a@ours-example", True),
-        ("a@oursxexample", True),
-        ("a@myxtest.example", True),
-        ("a@example", True),
-        (None, True),
-    ],
+    "lead", ["A@OURS.Example", "a@b.c.ours.example", "a@my_test.example", "a@sub.my_test.example"]
 )
 def test_excluded_domains_and_their_subdomains_do_not_count(
-    client: FlaskClient,
-    app: Flask,
-    db: Rows,
-    monkeypatch: pytest.MonkeyPatch,
-    lead: str | None,
-    counts: bool,
+    statistics: Statistics, two_excluded: None, lead: str
 ) -> None:
-    exclude(app, monkeypatch, "ours.example", "my_test.example")
-    deliver(client, insert_campaign(db), "email_sent", lead_email=lead, step=1)
-    answer = stats_of(client, clerkOrgId="clerk-1")
-    assert answer["stats"]["emailsSent"] == (1 if counts else 0)
-    assert (answer == NOTHING) is not counts
+    event(statistics.campaign(), "email_sent", lead=lead, step=1)
+    assert statistics.all() == NOTHING
+
+
+def test_domains_that_only_look_excluded_count(statistics: Statistics, two_excluded: None) -> None:
+    campaign = statistics.campaign()
+    alike = ["notours.example", "ours.example.org", "ours-example", "oursxexample", "example"]
+    for domain in (*alike, "myxtest.example"):
+        event(campaign, "email_sent", lead=f"ours.example@{domain}")
+    event(campaign, "email_sent", lead=None)
+    assert statistics.all()["stats"]["emailsSent"] == len(alike) + 2
 
 
 def test_excluding_a_domain_later_applies_to_what_was_recorded_before(
-    client: FlaskClient, app: Flask, db: Rows, monkeypatch: pytest.MonkeyPatch
+    statistics: Statistics, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    campaign = insert_campaign(db)
-    deliver(client, campaign, "email_sent", lead_email="a@ours.example")
-    assert stats_of(client, clerkOrgId="clerk-1")["recipients"] == 1
-    exclude(app, monkeypatch, "ours.example")
-    assert stats_of(client, clerkOrgId="clerk-1") == NOTHING
+    statistics.with_event()
+    assert statistics.all()["recipients"] == 1
+    configure(app, monkeypatch, stats_excluded_domains=("x.example",))
+    assert statistics.all() == NOTHING
 
 
 def test_without_excluded_domains_nothing_is_excluded(app: Flask) -> None:
@@ -772,32 +451,23 @@ def test_without_excluded_domains_nothing_is_excluded(app: Flask) -> None:
 # Snapshots in the statistics
 
 
-def test_only_the_latest_snapshot_of_each_campaign_is_summed(client: FlaskClient, db: Rows) -> None:
-    one, two = insert_campaign(db), insert_campaign(db)
-    insert_campaign(db)
-    insert_snapshot(db, one, 2, 1000, 1000, 1000, 1000, 1000, 1000)
-    insert_snapshot(db, one, 1, 10, 9, 8, 7, 6, 5)
-    insert_snapshot(db, one, 3, 5000, 5000, 5000, 5000, 5000, 5000)
-    insert_snapshot(db, two, 5, 100, 90, 80, 70, 60, 50)
-    elsewhere = insert_campaign(db, clerk_org_id="clerk-2")
-    insert_snapshot(db, elsewhere, 0, 7, 7, 7, 7, 7, 7)
-    answer = stats_of(client, clerkOrgId="clerk-1")
-    assert answer["snapshots"] == {
-        "campaigns": 2,
-        "totalLeads": 110,
-        "contacted": 99,
-        "opened": 88,
-        "replied": 77,
-        "bounced": 66,
-        "unsubscribed": 55,
-    }
+def test_only_the_latest_snapshot_of_each_campaign_is_summed(statistics: Statistics) -> None:
+    one, two, _ = (statistics.campaign() for _ in range(3))
+    statistics.snapshot(one, 2, 1000, 1000, 1000, 1000, 1000, 1000)
+    statistics.snapshot(one, 1, 10, 9, 8, 7, 6, 5)
+    statistics.snapshot(one, 3, 5000, 5000, 5000, 5000, 5000, 5000)
+    statistics.snapshot(two, 5, 100, 90, 80, 70, 60, 50)
+    statistics.snapshot(statistics.campaign(clerk_org_id="clerk-2"), 0, 7, 7, 7, 7, 7, 7)
+    answer = statistics.all()
+    sums = dict(zip(SNAPSHOT, [110, 99, 88, 77, 66, 55], strict=True))
+    assert answer["snapshots"] == {"campaigns": 2, **sums}
     assert answer["stats"] == NOTHING["stats"]
 
 
-def test_snapshots_add_up_beyond_64_bits(client: FlaskClient, db: Rows) -> None:
+def test_snapshots_add_up_beyond_64_bits(statistics: Statistics) -> None:
     for _ in range(2):
-        insert_snapshot(db, insert_campaign(db), 1, 2**63 - 1, 0, 0, 0, 0, 0)
-    assert stats_of(client, clerkOrgId="clerk-1")["snapshots"]["totalLeads"] == 2**64 - 2
+        statistics.snapshot(statistics.campaign(), 1, 2**63 - 1, 0, 0, 0, 0, 0)
+    assert statistics.all()["snapshots"]["totalLeads"] == 2**64 - 2
 
 
 # POST /stats against an independent count
@@ -805,21 +475,10 @@ def test_snapshots_add_up_beyond_64_bits(client: FlaskClient, db: Rows) -> None:
 EVENT_TYPES = [
     *["email_sent"] * 8,
     *["email_opened"] * 5,
-    "link_clicked",
-    "email_link_clicked",
-    "reply_received",
-    "reply_received",
-    "email_bounced",
-    "auto_reply_received",
-    "lead_unsubscribed",
-    "lead_interested",
-    "lead_neutral",
-    "lead_not_interested",
-    "lead_out_of_office",
-    "lead_closed",
-    "account_error",
-    "campaign_completed_for_lead_without_reply",
-    "Call back in Q4",
+    *("link_clicked", "email_link_clicked", "reply_received", "reply_received", "email_bounced"),
+    *("auto_reply_received", "lead_unsubscribed", "lead_interested", "lead_neutral"),
+    *("lead_not_interested", "lead_out_of_office", "lead_closed", "account_error"),
+    *("campaign_completed_for_lead_without_reply", "Call back in Q4"),
 ]
 EXCLUDED = ("ours.example", "internal.example")
 DOMAINS = ["x.example", "y.example", "ours.example", "eu.internal.example", "notours.example"]
@@ -832,12 +491,10 @@ def random_case(chance: random.Random, text: str) -> str:
     return "".join(chance.choice((letter, letter.upper())) for letter in text)
 
 
-def random_payload(chance: random.Random, campaign: Campaign) -> dict[str, Any]:
+def random_payload(chance: random.Random, campaign: OurCampaign) -> dict[str, Any]:
     payload: dict[str, Any] = {
         "event_type": chance.choice(EVENT_TYPES),
-        "campaign_id": chance.choice(
-            (campaign.instantly_campaign_id, campaign.instantly_campaign_id.upper())
-        ),
+        "campaign_id": chance.choice((campaign.instantly_id, campaign.instantly_id.upper())),
         "timestamp": f"2026-08-{chance.randint(10, 28)}T07:{chance.randint(10, 59)}:00.000Z",
     }
     if chance.random() < 0.9:
@@ -918,7 +575,7 @@ def without_empty_steps(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "stepStats": steps}
 
 
-def matches(campaign: Campaign, conditions: dict[str, Any]) -> bool:
+def matches(campaign: OurCampaign, conditions: dict[str, Any]) -> bool:
     run_ids = conditions.get("runIds")
     return (
         conditions.get("clerkOrgId") in (None, campaign.clerk_org_id)
@@ -929,7 +586,7 @@ def matches(campaign: Campaign, conditions: dict[str, Any]) -> bool:
     )
 
 
-def random_conditions(chance: random.Random, campaigns: list[Campaign]) -> dict[str, Any]:
+def random_conditions(chance: random.Random, campaigns: list[OurCampaign]) -> dict[str, Any]:
     runs = [campaign.run_id for campaign in campaigns]
     runs += [campaign.parent_run_id for campaign in campaigns if campaign.parent_run_id]
     possible: dict[str, Any] = {
@@ -945,14 +602,13 @@ def random_conditions(chance: random.Random, campaigns: list[Campaign]) -> dict[
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
-    client: FlaskClient, app: Flask, db: Rows, monkeypatch: pytest.MonkeyPatch, seed: int
+    statistics: Statistics, app: Flask, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    exclude(app, monkeypatch, *EXCLUDED)
+    configure(app, monkeypatch, stats_excluded_domains=EXCLUDED)
     chance = random.Random(seed)
     parents = [str(uuid4()), str(uuid4()), None]
     campaigns = [
-        insert_campaign(
-            db,
+        statistics.campaign(
             clerk_org_id=chance.choice(["clerk-1", "clerk-2", "clerk-3"]),
             brand_id=chance.choice(["brand-1", "brand-2"]),
             app_id=chance.choice(["app-1", "app-2"]),
@@ -961,7 +617,7 @@ def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
         for _ in range(9)
     ]
     # The last campaign stays without events.
-    history: dict[str, tuple[Campaign, dict[str, Any]]] = {}
+    history: dict[str, tuple[OurCampaign, dict[str, Any]]] = {}
     for _ in range(900):
         campaign = chance.choice(campaigns[:-1])
         payload = random_payload(chance, campaign)
@@ -969,16 +625,14 @@ def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
         if chance.random() < 0.1 and history:
             identity = chance.choice(sorted(history))
             campaign, payload = history[identity]
-        answer = client.post("/webhooks/instantly", json=payload)
-        assert answer.status_code == 200
-        assert answer.get_json()["recorded"] is (identity not in history)
+        assert recorded(statistics.client, payload) is (identity not in history)
         history[identity] = (campaign, payload)
-    latest: dict[Campaign, list[int]] = {}
+    latest: dict[OurCampaign, list[int]] = {}
     for campaign in campaigns[2:]:
         for age_hours in chance.sample(range(100), 3):
-            insert_snapshot(db, campaign, 100 + age_hours, *(chance.randint(0, 99),) * 6)
-        latest[campaign] = [chance.randint(0, 1000) for _ in SNAPSHOT_COLUMNS]
-        insert_snapshot(db, campaign, 1, *latest[campaign])
+            statistics.snapshot(campaign, 100 + age_hours, *(chance.randint(0, 99),) * 6)
+        latest[campaign] = [chance.randint(0, 1000) for _ in SNAPSHOT]
+        statistics.snapshot(campaign, 1, *latest[campaign])
 
     for _ in range(150):
         conditions = random_conditions(chance, campaigns)
@@ -988,5 +642,5 @@ def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
         rows = [counts for campaign, counts in latest.items() if matches(campaign, conditions)]
         sums = [sum(column) for column in zip(*rows, strict=True)] or [0] * 6
         expected["snapshots"] = dict(zip(NO_SNAPSHOTS, [len(rows), *sums], strict=True))
-        counted = stats_of(client, **conditions)
+        counted = statistics.of(**conditions)
         assert without_empty_steps(counted) == without_empty_steps(expected)

@@ -1,5 +1,6 @@
 """Every route needs the service's key, but for the public ones that the contract names."""
 
+import itertools
 import re
 from collections.abc import Iterator
 
@@ -22,18 +23,10 @@ PUBLIC = {
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
 }
+PUBLIC_PATHS = {path for _, path in PUBLIC}
 WRONG_KEYS = [
-    "",
-    "wrong",
-    API_KEY[:-1],
-    API_KEY + "x",
-    API_KEY.upper(),
-    f"Bearer {API_KEY}",
-    f"{API_KEY}, {API_KEY}",
-    "schlüssel",
-    "ключ",
-    "\x00",
-    "x" * 10_000,
+    *("", "wrong", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), f"Bearer {API_KEY}"),
+    *(f"{API_KEY}, {API_KEY}", "schlüssel", "ключ", "\x00", "x" * 10_000),
 ]
 
 
@@ -72,9 +65,8 @@ def refused(client: FlaskClient, method: str, path: str, key: str | None) -> boo
 
 
 def test_the_public_routes_are_those_of_the_contract(anybody: FlaskClient, app: Flask) -> None:
-    existing = routes(app)
-    public = {route for route in existing if not refused(anybody, *route, key=None)}
-    assert public == PUBLIC & set(existing)
+    public = {route for route in routes(app) if not refused(anybody, *route, key=None)}
+    assert public == PUBLIC
 
 
 def test_the_list_of_public_endpoints_names_nothing_else(app: Flask) -> None:
@@ -93,55 +85,28 @@ def test_every_other_route_and_method_is_closed(
     anybody: FlaskClient, app: Flask, key: str | None
 ) -> None:
     paths = {path for _, path in routes(app)}
-    public_paths = {path for _, path in PUBLIC}
-    assert len(paths) > len(public_paths)
-    for path in paths - public_paths:
+    assert len(paths) > len(PUBLIC_PATHS)
+    for path in paths - PUBLIC_PATHS:
         for method in METHODS:
             assert refused(anybody, method, path, key), f"{method} {path}"
 
 
 @pytest.mark.parametrize("key", [None, "wrong", "schlüssel"])
-@pytest.mark.parametrize(
-    "path",
-    [
-        "/nowhere",
-        "/campaigns/",
-        "/campaigns//x",
-        "/health/",
-        "/HEALTH",
-        "/static/x",
-        "/%00",
-        "/%ff",
-        "/x" * 99,
-    ],
-)
-def test_what_does_not_exist_is_closed_too(
-    anybody: FlaskClient, path: str, key: str | None
-) -> None:
-    for method in METHODS:
-        assert refused(anybody, method, path, key), method
+def test_what_does_not_exist_is_closed_too(anybody: FlaskClient, key: str | None) -> None:
+    paths = ["/nowhere", "/campaigns/", "/health/", "/HEALTH", "/static/x", "/%00", "/%ff"]
+    for path in (*paths, "/campaigns//x", "/x" * 99):
+        for method in METHODS:
+            assert refused(anybody, method, path, key), f"{method} {path}"
 
 
-@pytest.mark.parametrize(
-    ("method", "path"),
-    [
-        ("POST", "/"),
-        ("DELETE", "/health"),
-        ("PUT", "/webhooks/instantly"),
-        ("GET", "/webhooks/instantly"),
-        ("POST", "/webhooks/instantly/config"),
-    ],
-)
-def test_a_public_route_is_public_for_its_own_method_only(
-    anybody: FlaskClient, method: str, path: str
-) -> None:
-    assert refused(anybody, method, path, key=None)
+def test_a_public_route_is_public_for_its_own_method_only(anybody: FlaskClient) -> None:
+    for method, path in itertools.product(("GET", "POST", "PUT", "DELETE"), PUBLIC_PATHS):
+        is_public = (method, path) in PUBLIC
+        assert refused(anybody, method, path, key=None) is not is_public, f"{method} {path}"
 
 
 @pytest.mark.parametrize("path", sorted(path for method, path in PUBLIC if method == "GET"))
-def test_head_is_as_public_as_get(anybody: FlaskClient, app: Flask, path: str) -> None:
-    if ("GET", path) not in routes(app):
-        pytest.skip("does not exist yet")
+def test_head_is_as_public_as_get(anybody: FlaskClient, path: str) -> None:
     assert anybody.head(path).status_code == 200
 
 
@@ -155,17 +120,11 @@ def test_the_right_key_opens(anybody: FlaskClient, header: str) -> None:
     assert anybody.get("/campaigns/by-org/nobody", headers={header: API_KEY}).status_code == 200
 
 
-@pytest.mark.parametrize("where", ["query", "authorization", "cookie"])
-def test_the_key_counts_in_its_header_only(anybody: FlaskClient, where: str) -> None:
+def test_the_key_counts_in_its_header_only(anybody: FlaskClient) -> None:
     path = "/campaigns/by-org/nobody"
-    headers = {}
-    if where == "query":
-        path += f"?X-API-Key={API_KEY}"
-    elif where == "authorization":
-        headers = {"Authorization": f"Bearer {API_KEY}"}
-    else:
-        headers = {"Cookie": f"X-API-Key={API_KEY}"}
-    assert anybody.get(path, headers=headers).status_code == 401
+    assert anybody.get(f"{path}?X-API-Key={API_KEY}").status_code == 401
+    for headers in ({"Authorization": f"Bearer {API_KEY}"}, {"Cookie": f"X-API-Key={API_KEY}"}):
+        assert anybody.get(path, headers=headers).status_code == 401
 
 
 def test_without_a_key_nobody_learns_which_campaigns_exist(
@@ -174,17 +133,6 @@ def test_without_a_key_nobody_learns_which_campaigns_exist(
     known = anybody.get(f"/campaigns/{campaign['id']}")
     unknown = anybody.get("/campaigns/00000000-0000-4000-8000-000000000000")
     assert (known.status_code, known.data) == (unknown.status_code, unknown.data)
-
-
-def test_every_blueprint_is_guarded(app: Flask, anybody: FlaskClient) -> None:
-    for name in app.blueprints:
-        rules = [rule for rule in app.url_map.iter_rules() if rule.endpoint.startswith(f"{name}.")]
-        assert rules, f"{name} has no route"
-        for rule in rules:
-            if rule.endpoint not in PUBLIC_ENDPOINTS:
-                path = re.sub("<[^>]+>", "something", rule.rule)
-                for method in rule.methods or ():
-                    assert refused(anybody, method, path, key=None), f"{method} {path}"
 
 
 def test_a_route_that_says_nothing_of_authentication_is_closed(fresh_app: Flask) -> None:

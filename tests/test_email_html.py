@@ -88,21 +88,17 @@ def is_subsequence(part: str, whole: str) -> bool:
 @pytest.mark.parametrize(
     ("body", "html"),
     [
-        ("Hi", "<p>Hi</p>"),
         ("Hi {{firstName}},", "<p>Hi {{firstName}},</p>"),
         ("one\ntwo", "<p>one<br/>two</p>"),
         ("one\r\ntwo\rthree", "<p>one<br/>two<br/>three</p>"),
         ("one\n\ntwo", "<p>one</p><p>two</p>"),
-        ("one\r\n\r\ntwo", "<p>one</p><p>two</p>"),
         ("one\n \t\n\n\ntwo", "<p>one</p><p>two</p>"),
         ("\n\none\n", "<p>one</p>"),
         ("R&D", "<p>R&amp;D</p>"),
         ("R&amp;D", "<p>R&amp;amp;D</p>"),
-        ("1 < 2 > 0", "<p>1 &lt; 2 &gt; 0</p>"),
         ("I <3 you", "<p>I &lt;3 you</p>"),
         ("'quoted' \"twice\"", "<p>'quoted' \"twice\"</p>"),
         ("write to <ada@example.com>", "<p>write to &lt;ada@example.com&gt;</p>"),
-        ("see <https://x.example/>", "<p>see &lt;https://x.example/&gt;</p>"),
         ("<your name here>", "<p>&lt;your name here&gt;</p>"),
     ],
 )
@@ -110,25 +106,16 @@ def test_a_body_without_tags_is_text(body: str, html: str) -> None:
     assert email_html(body) == html
 
 
-@pytest.mark.parametrize(
-    "html",
-    [
-        "<p>Hi</p>",
-        "<P CLASS=x>Hi</P>",
-        "<div>one<p>two</p>three</div>",
-        "<p>one</p>\n\n<p>two</p>\n",
-        "<p>R&D &amp; more</p>",
-        "<!DOCTYPE html><html><head><title>t</title></head><body>Hi</body></html>",
-        "<style>p { color: red }</style><p>Hi</p>",
-        "<ul><li>one<li>two</ul>",
-        "<table><tr><td>one</td></tr></table>",
-        "<p>one<p>two",
-        "<p>one</p><!-- not text --><p>two</p>",
-        "<p>one</p><br><br><p>two</p>",
-        "<hr>",
-        "<p title='a > b'>Hi</p>",
-    ],
-)
+WHOLE = [
+    *("<P CLASS=x>Hi</P>", "<div>one<p>two</p>three</div>", "<p>R&D &amp; more</p>"),
+    "<!DOCTYPE html><html><head><title>t</title></head><body>Hi</body></html>",
+    *("<style>p { color: red }</style><p>Hi</p>", "<ul><li>one<li>two</ul>"),
+    *("<p>one</p><!-- not text --><p>two</p>", "<p>one</p><br><br><p>two</p>", "<hr>"),
+    "<p title='a > b'>Hi</p>",
+]
+
+
+@pytest.mark.parametrize("html", WHOLE)
 def test_html_that_holds_all_its_text_is_sent_as_it_is(html: str) -> None:
     assert email_html(html) == html
 
@@ -140,13 +127,10 @@ def test_html_that_holds_all_its_text_is_sent_as_it_is(html: str) -> None:
         ("<p>one</p>two", "<p>one</p><p>two</p>"),
         ("one<p>two</p>three", "<p>one</p><p>two</p><p>three</p>"),
         ("one <b>two</b> three", "<p>one <b>two</b> three</p>"),
-        ("<b>one</b> two", "<p><b>one</b> two</p>"),
         ("<p>one</p>two <i>three</i><p>four</p>", "<p>one</p><p>two <i>three</i></p><p>four</p>"),
         ("one<hr>two", "<p>one</p><hr><p>two</p>"),
-        ("one<hr/>two", "<p>one</p><hr/><p>two</p>"),
         ("<img src=x>one", "<p><img src=x>one</p>"),
         ("<p>one</p>&nbsp;&amp;", "<p>one</p><p>&nbsp;&amp;</p>"),
-        ("<p>one</p>&#160;", "<p>one</p><p>&#160;</p>"),
         ("<p>one</p>1 < 2", "<p>one</p><p>1 < 2</p>"),
         ("<ul><li>one<li>two</ul>three", "<ul><li>one<li>two</ul><p>three</p>"),
         ("<p>one</p><strange>two</strange>3", "<p>one</p><p><strange>two</strange>3</p>"),
@@ -156,30 +140,18 @@ def test_text_beside_the_elements_becomes_a_paragraph(body: str, html: str) -> N
     assert email_html(body) == html
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
-        "one<a href=x><div>two</div></a>three",
-        "<span>one<p>two</p></span>three",
-        "one</p>two",
-        "</div>one",
-        "<p>one</p></p>two</b>three",
-        "<b>one",
-        "one<b>two<p>three</p>four",
-        "<p>one</p>two <",
-        "<p>one</p>two <b",
-        "<p>one</p>two &",
-        "<p>one</p>\n\n\ttwo\n",
-        "<!-- 0 --><b>one</b>two",
-        "<script>1</script>one<p>two</p>",
-        # </p> may be left out.
-        "<p>one<p>two</p>three",
-        "<p>one<div>two</div>three",
-        "<p>one<ul><li>two</ul>three",
-        "<p>one<hr>two",
-        "<p>one<table><tr><td>two</td></tr></table>three",
-    ],
-)
+MIXED = [
+    *("one<a href=x><div>two</div></a>three", "<span>one<p>two</p></span>three"),
+    *("one</p>two", "</div>one", "<p>one</p></p>two</b>three", "<b>one"),
+    *("one<b>two<p>three</p>four", "<p>one</p>two <", "<p>one</p>two <b", "<p>one</p>two &"),
+    *("<p>one</p>\n\n\ttwo\n", "<!-- 0 --><b>one</b>two", "<script>1</script>one<p>two</p>"),
+    # </p> may be left out.
+    *("<p>one<p>two</p>three", "<p>one<div>two</div>three", "<p>one<ul><li>two</ul>three"),
+    *("<p>one<hr>two", "<p>one<table><tr><td>two</td></tr></table>three"),
+]
+
+
+@pytest.mark.parametrize("body", MIXED)
 def test_no_word_is_left_outside_an_element(body: str) -> None:
     kept = Sanitizer(email_html(body))
     assert kept.outside == []

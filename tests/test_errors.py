@@ -17,15 +17,21 @@ from instantly.database import Database, NotConnected
 
 LIMIT = 16 * 1024 * 1024
 SOME_ID = "0b6f4a52-6a6e-4b0e-9c0f-0d8a7c3a5d11"
-JSON_ROUTES = [
-    ("POST", "/campaigns"),
-    ("PATCH", f"/campaigns/{SOME_ID}/status"),
-    ("POST", f"/campaigns/{SOME_ID}/leads"),
-    ("DELETE", f"/campaigns/{SOME_ID}/leads"),
-    ("POST", "/accounts/someone@sender.example/warmup"),
-    ("POST", "/stats"),
-    ("POST", "/webhooks/instantly/recover"),
-]
+STEP = {"subject": "s", "bodyHtml": "b"}
+LEADS = [{"email": "a@x.example"}]
+DAYS = {"from": "2026-08-17", "to": "2026-08-19"}
+DELIVERIES = "/webhooks/instantly"
+# Every route that takes a JSON object, with a good one.
+ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "create": ("POST", "/campaigns", campaign_request()),
+    "change": ("PATCH", f"/campaigns/{SOME_ID}/status", {"status": "active"}),
+    "add": ("POST", f"/campaigns/{SOME_ID}/leads", {"orgId": "org-1", "leads": LEADS}),
+    "delete": ("DELETE", f"/campaigns/{SOME_ID}/leads", {"emails": ["a@x.example"]}),
+    "warm up": ("POST", "/accounts/a@x.example/warmup", {"enabled": True}),
+    "count": ("POST", "/stats", {"clerkOrgId": "clerk-1"}),
+    "recover": ("POST", f"{DELIVERIES}/recover", {"clerkOrgId": "clerk-1", **DAYS}),
+}
+JSON_ROUTES = [(method, path) for method, path, _ in ROUTES.values()]
 KEYS = (API_KEY, "key-1", "app-key", "keys-key", "runs-key")
 
 
@@ -59,17 +65,8 @@ def post_bytes(client: FlaskClient, data: bytes, path: str = "/campaigns") -> Te
 @pytest.mark.parametrize(
     "path",
     [
-        "/nowhere",
-        "/campaigns/",
-        "/campaign",
-        "/campaigns//x",
-        "/health/",
-        "/Health",
-        "/campaigns/by-org/",
-        f"/campaigns/{SOME_ID}/nothing",
-        "/%00",
-        "/%ff%fe",
-        "/<b>html</b>",
+        *("/nowhere", "/campaigns/", "/campaigns//x", "/campaigns/by-org/", "/Health"),
+        *(f"/campaigns/{SOME_ID}/nothing", "/%00", "/%ff%fe", "/<b>html</b>"),
     ],
 )
 def test_an_unknown_route_is_not_found(client: FlaskClient, path: str) -> None:
@@ -82,13 +79,11 @@ def test_an_unknown_route_is_not_found(client: FlaskClient, path: str) -> None:
     [
         ("POST", "/", {"GET"}),
         ("PUT", "/campaigns", {"POST"}),
-        ("GET", "/campaigns", {"POST"}),
-        ("POST", f"/campaigns/{SOME_ID}", {"GET"}),
         ("PUT", f"/campaigns/{SOME_ID}/leads", {"GET", "POST", "DELETE"}),
         ("POST", f"/campaigns/{SOME_ID}/status", {"PATCH"}),
         ("GET", "/stats", {"POST"}),
         ("GET", "/accounts/sync", {"POST"}),
-        ("PATCH", "/webhooks/instantly", {"POST"}),
+        ("GET", DELIVERIES, {"POST"}),
     ],
 )
 def test_a_wrong_method_is_told_the_right_ones(
@@ -102,7 +97,7 @@ def test_a_wrong_method_is_told_the_right_ones(
 
 @pytest.mark.parametrize(
     "path",
-    ["/campaigns/by-org/nobody", f"/campaigns/{SOME_ID}", "/accounts", "/nowhere"],
+    ["/", "/health", "/campaigns/by-org/nobody", f"/campaigns/{SOME_ID}", "/accounts", "/nowhere"],
 )
 def test_head_is_answered_like_get(client: FlaskClient, path: str) -> None:
     head, get = client.head(path), client.get(path)
@@ -154,16 +149,7 @@ def test_a_body_of_just_the_limit_is_read(client: FlaskClient) -> None:
 
 @pytest.mark.parametrize(
     "content_type",
-    [
-        None,
-        "text/plain",
-        "text/json",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/jsonp",
-        "application/vnd.api+json",
-        "nonsense",
-    ],
+    [None, "text/json", "multipart/form-data; boundary=x", "application/vnd.api+json", "nonsense"],
 )
 def test_another_content_type_is_refused(client: FlaskClient, content_type: str | None) -> None:
     for method, path in JSON_ROUTES:
@@ -173,12 +159,7 @@ def test_another_content_type_is_refused(client: FlaskClient, content_type: str 
 
 @pytest.mark.parametrize(
     "content_type",
-    [
-        "application/json",
-        "application/json; charset=utf-8",
-        "Application/JSON",
-        "application/json;",
-    ],
+    ["application/json; charset=utf-8", "Application/JSON", "application/json;"],
 )
 def test_json_may_say_more_of_its_type(
     client: FlaskClient, upstreams: Upstreams, content_type: str
@@ -198,45 +179,43 @@ INVALID_JSON = {
     "single quotes": b"{'a': 1}",
     "a comment": b"{} // no",
     "a form": b"name=x&orgId=y",
-    "a list": b"[]",
-    "a list of objects": b"[{}]",
+    "a list": b"[{}]",
     "a number": b"1",
     "a text": b'"{}"',
     "null": b"null",
-    "true": b"true",
     "NaN": b"NaN",
-    "NaN inside": b'{"metadata": {"a": NaN}}',
-    "Infinity inside": b'{"metadata": {"a": Infinity}}',
-    "-Infinity inside": b'{"metadata": {"a": -Infinity}}',
-    "more than a double holds": b'{"metadata": {"a": 1e999}}',
-    "less than a double holds": b'{"metadata": {"a": -1e999}}',
     "Latin-1": '{"name": "Grüße"}'.encode("latin-1"),
     "UTF-16": '{"name": "x"}'.encode("utf-16"),
     "UTF-16 without its mark": '{"name": "x"}'.encode("utf-16-le"),
-    "UTF-32": '{"name": "x"}'.encode("utf-32"),
     "a cut character": b'{"name": "\xc3"}',
     "a surrogate in UTF-8": b'{"name": "\xed\xa0\x80"}',
     "a naked NUL": b'{"name": "\x00"}',
-    "a naked line break": b'{"name": "a\nb"}',
     "an unknown escape": rb'{"name": "\x41"}',
     "a half escape": rb'{"name": "\u12"}',
-    "100,000 lists": b"[" * 100_000 + b"]" * 100_000,
     "100,000 open lists": b"[" * 100_000,
-    "100,000 objects": b'{"a":' * 100_000 + b"1" + b"}" * 100_000,
-    "100,000 lists in a field": b'{"metadata": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    "100,000 objects in metadata": b'{"metadata": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
-    "100,000 lists in an unknown field": b'{"x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "100,000 open objects": b'{"a":' * 100_000,
+    "100,000 lists in a field": b'{"name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
+    "100,000 objects in a field": b'{"metadata": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
 }
 
 
+@pytest.mark.parametrize("path", ["/campaigns", DELIVERIES])
 @pytest.mark.parametrize("body", INVALID_JSON.values(), ids=INVALID_JSON)
-def test_what_is_no_json_object_is_invalid_json(client: FlaskClient, body: bytes) -> None:
-    assert error(post_bytes(client, body), 400, "Invalid JSON") == {"error": "Invalid JSON"}
+def test_what_is_no_json_object_is_invalid_json(
+    client: FlaskClient, path: str, body: bytes
+) -> None:
+    assert error(post_bytes(client, body, path), 400, "Invalid JSON") == {"error": "Invalid JSON"}
+
+
+@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
+def test_what_json_has_no_number_for_is_invalid_json(client: FlaskClient, number: str) -> None:
+    body = f'{{"metadata": {{"a": {number}}}}}'.encode()
+    error(post_bytes(client, body), 400, "Invalid JSON")
 
 
 @pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
 def test_every_route_wants_a_json_object(client: FlaskClient, method: str, path: str) -> None:
-    for body in (b"", b"[]", b"\xff", b"[" * 100_000):
+    for body in (b"", b"[]", b"\xff", b"[" * 100_000, b'{"a": NaN}'):
         answer = client.open(path, method=method, data=body, content_type="application/json")
         error(answer, 400, "Invalid JSON")
 
@@ -249,10 +228,46 @@ def test_a_number_of_too_many_digits_is_a_bad_request(client: FlaskClient) -> No
 # Bodies that break the schema
 
 
-@pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
-def test_an_empty_object_is_invalid_everywhere(client: FlaskClient, method: str, path: str) -> None:
-    answer = client.open(path, method=method, json={})
-    assert error(answer, 400, "Invalid request")["details"]
+MISSING = object()
+NO_TEXTS = [None, 5, True, {}, ["text"]]
+NO_IDS = [*NO_TEXTS, "", MISSING]
+# The route, its field, and what this may not be.
+BAD_VALUES: list[tuple[str, str, list[Any]]] = [
+    *(("create", name, NO_IDS) for name in (*ORG, "name")),
+    ("change", "status", [*NO_TEXTS, MISSING]),
+    ("add", "orgId", NO_IDS),
+    ("add", "leads", [None, "text", {}, [], MISSING, LEADS * 10_001]),
+    ("delete", "emails", [None, "a@x.example", {}, [], MISSING, ["a@x.example"] * 10_001]),
+    ("warm up", "enabled", [None, "true", "false", "", 1, 0, 1.0, [], [True], {}, MISSING]),
+    ("count", "runIds", [[], None, SOME_ID, ["run-1"], [None], [5], [SOME_ID] * 1001]),
+    *(("count", name, NO_TEXTS) for name in ("clerkOrgId", "brandId", "appId")),
+    ("count", "campaignId", ["campaign", None, 7]),
+    ("recover", "clerkOrgId", NO_IDS),
+    ("recover", "from", [None, "", "yesterday", "2026-02-30", 20260818, ["2026-08-18"], MISSING]),
+    ("recover", "to", ["18.08.2026", True, MISSING]),
+    # Before "from".
+    ("recover", "to", ["2026-08-16"]),
+]
+
+
+@pytest.mark.parametrize(("route", "field", "values"), BAD_VALUES)
+def test_a_bad_value_is_refused_by_its_name_before_anything_is_done(
+    client: FlaskClient, upstreams: Upstreams, route: str, field: str, values: list[Any]
+) -> None:
+    method, path, good = ROUTES[route]
+    for value in values:
+        body = {**good, field: value}
+        if value is MISSING:
+            del body[field]
+        (named,) = details(client.open(path, method=method, json=body))
+        assert named.partition(".")[0] == field, value
+    for http in (upstreams.instantly_http, upstreams.keys_http, upstreams.runs_http):
+        assert http.requests == []
+
+
+@pytest.mark.parametrize("body", [{}, {"orgId": "org-1"}, {"unknown": 1}])
+def test_statistics_want_at_least_one_condition(client: FlaskClient, body: dict[str, Any]) -> None:
+    assert details(client.post("/stats", json=body))
 
 
 def test_every_bad_field_is_named_at_once(client: FlaskClient) -> None:
@@ -276,95 +291,70 @@ def test_a_field_in_a_list_is_named_by_its_index(client: FlaskClient) -> None:
     assert list(details(answer)) == ["leads.3.email"]
 
 
-@pytest.mark.parametrize("name", ["dailyLimit", "dailyMaxLeads", "emailGap", "randomWaitMax"])
-def test_an_integer_out_of_range_is_invalid(client: FlaskClient, name: str) -> None:
-    for number in (2**31, 2**63, 2**64, 10**300, -(2**63) - 1):
-        answer = client.post("/campaigns", json=campaign_request(settings={name: number}))
-        assert list(details(answer)) == [f"settings.{name}"]
-
-
-@pytest.mark.parametrize("number", [2**31, 2**63, 10**300])
-def test_a_wait_out_of_range_is_invalid(client: FlaskClient, number: int) -> None:
-    step = {"subject": "s", "bodyHtml": "b"}
-    sequence = [step, {**step, "daysSinceLastStep": number}]
-    answer = client.post("/campaigns", json=campaign_request(sequence=sequence))
-    assert list(details(answer)) == ["sequence.1.daysSinceLastStep"]
+def test_an_integer_out_of_range_is_invalid(client: FlaskClient) -> None:
+    for number in (2**31, 2**63, 10**300, -(2**63) - 1):
+        for name in ("dailyLimit", "dailyMaxLeads", "emailGap", "randomWaitMax"):
+            answer = client.post("/campaigns", json=campaign_request(settings={name: number}))
+            assert list(details(answer)) == [f"settings.{name}"]
+        sequence = [STEP, {**STEP, "daysSinceLastStep": number}]
+        answer = client.post("/campaigns", json=campaign_request(sequence=sequence))
+        assert list(details(answer)) == ["sequence.1.daysSinceLastStep"]
 
 
 UNSTORABLE = ["\x00", "a\x00b", "\ud800", "\udfff", "a\ud83d", "\ude00\ud83d"]
-STEP = {"subject": "s", "bodyHtml": "b"}
-CAMPAIGN_TEXTS: dict[str, Any] = {
-    "orgId": lambda bad: {"orgId": bad},
-    "clerkOrgId": lambda bad: {"clerkOrgId": bad},
-    "brandId": lambda bad: {"brandId": bad},
-    "appId": lambda bad: {"appId": bad},
-    "name": lambda bad: {"name": f"ok {bad}"},
-    "sequence.0.subject": lambda bad: {"sequence": [{**STEP, "subject": bad}]},
-    "sequence.0.bodyHtml": lambda bad: {"sequence": [{**STEP, "bodyHtml": f"<p>{bad}</p>"}]},
-    "sequence.1.variants.1.bodyHtml": lambda bad: {
-        "sequence": [
-            STEP,
-            {"variants": [STEP, {**STEP, "bodyHtml": f"x{bad}"}], "daysSinceLastStep": 1},
-        ]
-    },
-    "metadata.note": lambda bad: {"metadata": {"note": bad}},
-    "metadata.snake_case.0.deep": lambda bad: {"metadata": {"snake_case": [{"deep": bad}]}},
-}
+BAD = "BAD"
+# The path of the text that is refused, the route, and what is changed in its good body.
+TEXTS: list[tuple[str, str, dict[str, Any]]] = [
+    *((name, "create", {name: BAD}) for name in (*ORG, "name")),
+    ("sequence.0.subject", "create", {"sequence": [{**STEP, "subject": BAD}]}),
+    ("sequence.0.bodyHtml", "create", {"sequence": [{**STEP, "bodyHtml": f"<p>{BAD}</p>"}]}),
+    (
+        "sequence.1.variants.1.bodyHtml",
+        "create",
+        {
+            "sequence": [
+                STEP,
+                {"variants": [STEP, {**STEP, "bodyHtml": BAD}], "daysSinceLastStep": 1},
+            ]
+        },
+    ),
+    ("metadata.note", "create", {"metadata": {"note": BAD}}),
+    ("metadata.snake_case.0.deep", "create", {"metadata": {"snake_case": [{"deep": BAD}]}}),
+    ("orgId", "add", {"orgId": BAD}),
+    ("leads.1.email", "add", {"leads": [*LEADS, {"email": f"b{BAD}@x.example"}]}),
+    *(
+        (f"leads.1.{name}", "add", {"leads": [*LEADS, {"email": "b@x.example", name: BAD}]})
+        for name in (
+            *("firstName", "lastName", "companyName", "jobTitle", "phone", "website"),
+            "personalization",
+        )
+    ),
+    (
+        "leads.1.customVariables.city_name",
+        "add",
+        {"leads": [*LEADS, {"email": "b@x.example", "customVariables": {"city_name": BAD}}]},
+    ),
+    *((name, "count", {name: BAD}) for name in ("clerkOrgId", "brandId", "appId")),
+    ("clerkOrgId", "recover", {"clerkOrgId": BAD}),
+]
 
 
+@pytest.mark.parametrize(("field", "route", "changes"), TEXTS)
 def test_text_that_postgres_cannot_keep_is_refused_by_its_path(
-    client: FlaskClient, upstreams: Upstreams
+    client: FlaskClient, upstreams: Upstreams, field: str, route: str, changes: dict[str, Any]
 ) -> None:
-    wrong = {}
-    for path, change in CAMPAIGN_TEXTS.items():
-        for bad in UNSTORABLE:
-            body = json.dumps(campaign_request(**change(bad))).encode()
-            found = list(details(post_bytes(client, body)))
-            if found != [path]:
-                wrong[path] = found
-    assert wrong == {}
-    assert upstreams.runs_http.requests == []
+    _, path, good = ROUTES[route]
+    for bad in UNSTORABLE:
+        body = json.dumps({**good, **changes}).replace(BAD, json.dumps(bad)[1:-1])
+        assert list(details(post_bytes(client, body.encode(), path))) == [field], ascii(bad)
+    assert upstreams.runs_http.requests == upstreams.instantly_http.requests == []
 
 
 @pytest.mark.parametrize("bad", UNSTORABLE, ids=ascii)
 def test_a_metadata_key_that_postgres_cannot_keep_is_refused(client: FlaskClient, bad: str) -> None:
     metadata = {"fine": 1, "outer": {f"k{bad}": 1}}
-    found = details(post_bytes(client, json.dumps(campaign_request(metadata=metadata)).encode()))
-    assert len(found) == 1
-    assert next(iter(found)).startswith("metadata.outer.k")
-
-
-LEAD_TEXTS: dict[str, Any] = {
-    "orgId": lambda bad: {"orgId": bad},
-    "leads.1.firstName": lambda bad: {"firstName": bad},
-    "leads.1.lastName": lambda bad: {"lastName": bad},
-    "leads.1.companyName": lambda bad: {"companyName": bad},
-    "leads.1.jobTitle": lambda bad: {"jobTitle": bad},
-    "leads.1.phone": lambda bad: {"phone": bad},
-    "leads.1.website": lambda bad: {"website": bad},
-    "leads.1.personalization": lambda bad: {"personalization": bad},
-    "leads.1.customVariables.city_name": lambda bad: {"customVariables": {"city_name": bad}},
-    "leads.1.email": lambda bad: {"email": f"a{bad}@x.example"},
-}
-
-
-def test_lead_text_that_postgres_cannot_keep_is_refused_by_its_path(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams
-) -> None:
-    upstreams.runs_http.clear()
-    wrong = {}
-    for path, change in LEAD_TEXTS.items():
-        for bad in UNSTORABLE:
-            changes = change(bad)
-            org_id = changes.pop("orgId", "org-1")
-            lead = {"email": "b@x.example", **changes}
-            body = {"orgId": org_id, "leads": [{"email": "a@x.example"}, lead]}
-            data = json.dumps(body).encode()
-            found = list(details(post_bytes(client, data, f"/campaigns/{campaign['id']}/leads")))
-            if found != [path]:
-                wrong[path] = found
-    assert wrong == {}
-    assert upstreams.runs_http.requests == []
+    (field,) = details(client.post("/campaigns", json=campaign_request(metadata=metadata)))
+    assert field.startswith("metadata.outer.k")
 
 
 @pytest.mark.parametrize("text", ["😀", "\\u0000", "\\ud800", "\ufffd", "\u2028", "é"])
@@ -394,30 +384,25 @@ def test_unknown_fields_are_ignored(client: FlaskClient, upstreams: Upstreams) -
 
 
 @pytest.mark.parametrize(
-    ("status", "key", "method", "path", "size", "content_type"),
+    ("status", "key", "request_line", "size", "content_type"),
     [
-        (401, "wrong", "POST", "/nowhere", LIMIT + 1, "text/plain"),
-        (401, "wrong", "PUT", "/campaigns", LIMIT + 1, "text/plain"),
-        (401, "wrong", "POST", "/campaigns", LIMIT + 1, "text/plain"),
-        (401, "wrong", "POST", "/campaigns", 1, "text/plain"),
-        (401, "wrong", "POST", "/campaigns", 1, "application/json"),
-        (404, API_KEY, "POST", "/nowhere", LIMIT + 1, "text/plain"),
-        (405, API_KEY, "PUT", "/campaigns", LIMIT + 1, "text/plain"),
-        (413, API_KEY, "POST", "/campaigns", LIMIT + 1, "text/plain"),
-        (413, API_KEY, "POST", "/campaigns", LIMIT + 1, "application/json"),
-        (415, API_KEY, "POST", "/campaigns", 1, "text/plain"),
-        (400, API_KEY, "POST", "/campaigns", 1, "application/json"),
+        (401, "wrong", "POST /nowhere", LIMIT + 1, "text/plain"),
+        (401, "wrong", "PUT /campaigns", LIMIT + 1, "text/plain"),
+        (401, "wrong", "POST /campaigns", LIMIT + 1, "text/plain"),
+        (401, "wrong", "POST /campaigns", 1, "text/plain"),
+        (401, "wrong", "POST /campaigns", 1, "application/json"),
+        (404, API_KEY, "POST /nowhere", LIMIT + 1, "text/plain"),
+        (405, API_KEY, "PUT /campaigns", LIMIT + 1, "text/plain"),
+        (413, API_KEY, "POST /campaigns", LIMIT + 1, "text/plain"),
+        (413, API_KEY, "POST /campaigns", LIMIT + 1, "application/json"),
+        (415, API_KEY, "POST /campaigns", 1, "text/plain"),
+        (400, API_KEY, "POST /campaigns", 1, "application/json"),
     ],
 )
 def test_of_several_errors_the_first_in_the_contract_is_told(
-    client: FlaskClient,
-    status: int,
-    key: str,
-    method: str,
-    path: str,
-    size: int,
-    content_type: str,
+    client: FlaskClient, status: int, key: str, request_line: str, size: int, content_type: str
 ) -> None:
+    method, path = request_line.split()
     answer = client.open(
         path,
         method=method,
@@ -470,46 +455,31 @@ def break_database(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
 
 
 READS = ["/campaigns/by-org/org-1", f"/campaigns/{SOME_ID}", "/accounts"]
+UNEXPECTED = [
+    *(RuntimeError, ValueError, KeyError, AssertionError, MemoryError),
+    *(errors.UndefinedTable, errors.UniqueViolation),
+]
+UNREACHABLE = [
+    *(OperationalError, NotConnected, errors.AdminShutdown, errors.CannotConnectNow),
+    errors.TooManyConnections,
+]
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        RuntimeError(SECRET_TEXT),
-        ValueError(SECRET_TEXT),
-        KeyError(SECRET_TEXT),
-        AssertionError(SECRET_TEXT),
-        MemoryError(SECRET_TEXT),
-        errors.UndefinedTable(SECRET_TEXT),
-        errors.UniqueViolation(SECRET_TEXT),
-    ],
-    ids=lambda failure: type(failure).__name__,
-)
+@pytest.mark.parametrize("failure", UNEXPECTED)
 def test_an_unexpected_error_says_nothing_of_itself(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
-    break_database(monkeypatch, failure)
+    break_database(monkeypatch, failure(SECRET_TEXT))
     for path in READS:
-        answer = client.get(path, headers={"X-Request-Id": "r1"})
-        assert error(answer, 500, "Internal server error") == {"error": "Internal server error"}
-        assert answer.headers["X-Request-Id"] == "r1"
+        body = error(client.get(path), 500, "Internal server error")
+        assert body == {"error": "Internal server error"}
 
 
-@pytest.mark.parametrize(
-    "failure",
-    [
-        OperationalError(SECRET_TEXT),
-        NotConnected(SECRET_TEXT),
-        errors.AdminShutdown(SECRET_TEXT),
-        errors.CannotConnectNow(SECRET_TEXT),
-        errors.TooManyConnections(SECRET_TEXT),
-    ],
-    ids=lambda failure: type(failure).__name__,
-)
+@pytest.mark.parametrize("failure", UNREACHABLE)
 def test_an_unreachable_database_is_a_503_that_says_when_to_come_back(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: Exception
+    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
 ) -> None:
-    break_database(monkeypatch, failure)
+    break_database(monkeypatch, failure(SECRET_TEXT))
     for path in READS:
         answer = client.get(path)
         assert error(answer, 503, "Database unavailable") == {"error": "Database unavailable"}
@@ -549,23 +519,15 @@ def test_no_answer_ever_holds_a_key(client: FlaskClient, upstreams: Upstreams) -
 
 
 @pytest.mark.parametrize(
-    ("service", "method", "path", "key"),
-    [
-        ("runs", "POST", "/v1/runs", "runs-key"),
-        ("instantly", "POST", "/api/v2/campaigns", "key-1"),
-    ],
+    ("service", "path", "key"),
+    [("runs", "/v1/runs", "runs-key"), ("instantly", "/api/v2/campaigns", "key-1")],
 )
 def test_a_key_that_another_service_repeats_is_not_passed_on(
-    client: FlaskClient,
-    upstreams: Upstreams,
-    service: str,
-    method: str,
-    path: str,
-    key: str,
+    client: FlaskClient, upstreams: Upstreams, service: str, path: str, key: str
 ) -> None:
     http = getattr(upstreams, f"{service}_http")
     for status in (400, 402, 403, 404, 422):
-        http.fail(method, path, status=status, body={"message": f"Refused 'Bearer {key}' today"})
+        http.fail("POST", path, status=status, body={"message": f"Refused 'Bearer {key}' today"})
         answer = client.post("/campaigns", json=campaign_request())
         assert answer.status_code in (422, 502)
         assert key not in answer.text

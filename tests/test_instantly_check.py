@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import UNKNOWN_ID, campaign_at_instantly
 from instantly_check import check_request
 
 from instantly.sandbox.operations import OPERATIONS, Operation, find_operation
@@ -17,7 +18,6 @@ from instantly.sandbox.validation import ADDED_LEAD, refusals
 Json = dict[str, Any]
 
 DOCUMENT = Path(__file__).parents[2] / "shared" / "instantly-openapi.json"
-UNKNOWN = "7ec7b7c3-126b-412a-babf-fd79d002e921"
 HEADERS = {"User-Agent": "instantly-service/1", "Authorization": "Bearer acme-key"}
 JSON_HEADERS = {**HEADERS, "Content-Type": "application/json"}
 
@@ -160,22 +160,8 @@ def test_a_mistake_in_a_schema_is_noticed(
 # Checking requests
 
 
-def campaign_body(**changes: Any) -> Json:
-    schedule = {
-        "name": "Weekdays",
-        "timing": {"from": "08:00", "to": "17:00"},
-        "days": {"1": True},
-        "timezone": "America/Chicago",
-    }
-    return {"name": "Autumn", "campaign_schedule": {"schedules": [schedule]}, **changes}
-
-
 def check(
-    method: str,
-    path: str,
-    body: object = None,
-    query: dict[str, list[str]] | None = None,
-    headers: dict[str, str] | None = None,
+    method: str, path: str, body: object = None, query: Any = None, headers: Any = None
 ) -> list[str]:
     raw = b"" if body is None else json.dumps(body).encode()
     usual = JSON_HEADERS if raw else HEADERS
@@ -183,14 +169,14 @@ def check(
 
 
 GOOD_REQUESTS: list[tuple[Any, ...]] = [
-    ("POST", "/campaigns", campaign_body(email_list=["a@x.example"])),
-    ("PATCH", f"/campaigns/{UNKNOWN}", {"email_list": []}),
-    ("GET", "/campaigns/analytics", None, {"id": [UNKNOWN]}),
-    ("POST", f"/campaigns/{UNKNOWN}/activate"),
-    ("DELETE", f"/campaigns/{UNKNOWN}"),
-    ("POST", "/leads/add", {"campaign_id": UNKNOWN, "leads": [{"email": "a@x.example"}]}),
-    ("POST", "/leads/list", {"campaign": UNKNOWN, "contacts": ["a@x.example"], "limit": 100}),
-    ("DELETE", "/leads", {"campaign_id": UNKNOWN, "ids": [UNKNOWN], "limit": 1}),
+    ("POST", "/campaigns", campaign_at_instantly(email_list=["a@x.example"])),
+    ("PATCH", f"/campaigns/{UNKNOWN_ID}", {"email_list": []}),
+    ("GET", "/campaigns/analytics", None, {"id": [UNKNOWN_ID]}),
+    ("POST", f"/campaigns/{UNKNOWN_ID}/activate"),
+    ("DELETE", f"/campaigns/{UNKNOWN_ID}"),
+    ("POST", "/leads/add", {"campaign_id": UNKNOWN_ID, "leads": [{"email": "a@x.example"}]}),
+    ("POST", "/leads/list", {"campaign": UNKNOWN_ID, "contacts": ["a@x.example"], "limit": 100}),
+    ("DELETE", "/leads", {"campaign_id": UNKNOWN_ID, "ids": [UNKNOWN_ID], "limit": 1}),
     ("GET", "/accounts", None, {"limit": ["100"], "starting_after": ["2026&a@x.example"]}),
     ("GET", "/accounts/a/b+c@x.example"),
     ("POST", "/accounts/warmup/enable", {"emails": ["a@x.example"]}),
@@ -205,7 +191,7 @@ def test_a_good_request_passes(arguments: tuple[Any, ...]) -> None:
 
 
 def adding(*leads: object, **place: object) -> tuple[str, str, Json]:
-    return "POST", "/leads/add", {"leads": leads, **(place or {"campaign_id": UNKNOWN})}
+    return "POST", "/leads/add", {"leads": leads, **(place or {"campaign_id": UNKNOWN_ID})}
 
 
 def deleting(**body: object) -> tuple[str, str, Json]:
@@ -217,14 +203,17 @@ def listing(**body: object) -> tuple[str, str, Json]:
 
 
 def creating(**changes: object) -> tuple[str, str, Json]:
-    return "POST", "/campaigns", campaign_body(**changes)
+    return "POST", "/campaigns", campaign_at_instantly(**changes)
 
 
-NEW_YORK = {**campaign_body()["campaign_schedule"]["schedules"][0], "timezone": "America/New_York"}
+NEW_YORK = {
+    **campaign_at_instantly()["campaign_schedule"]["schedules"][0],
+    "timezone": "America/New_York",
+}
 ODD_STEP = {"type": "email", "delay": 0, "variants": [], "wait": 1}
 LIBRARY = {**HEADERS, "User-Agent": "python-requests/2.32"}
 A_LEAD = {"email": "a@x.example"}
-CAMPAIGN = f"/campaigns/{UNKNOWN}"
+CAMPAIGN = f"/campaigns/{UNKNOWN_ID}"
 # What is found begins with the words.
 BAD_REQUESTS: list[tuple[str, tuple[Any, ...]]] = [
     # What Instantly refuses
@@ -252,8 +241,8 @@ BAD_REQUESTS: list[tuple[str, tuple[Any, ...]]] = [
     ("body/leads/0/custom_variables/tags (type)", adding({"custom_variables": {"tags": []}})),
     ("body/leads/0/lt_interest_status (enum)", adding({"lt_interest_status": 9})),
     ("body must have exactly one of", adding(A_LEAD, assigned_to="x")),
-    ("body must have exactly one of", adding(A_LEAD, campaign_id=UNKNOWN, list_id=UNKNOWN)),
-    ("body (anyOf)", deleting(ids=[UNKNOWN])),
+    ("body must have exactly one of", adding(A_LEAD, campaign_id=UNKNOWN_ID, list_id=UNKNOWN_ID)),
+    ("body (anyOf)", deleting(ids=[UNKNOWN_ID])),
     # What Instantly ignores, or obeys to our harm
     ("body must be empty", ("POST", f"{CAMPAIGN}/activate", {})),
     ("headers must have 'Content-Type", ("POST", "/leads/list", {"limit": 1}, None, HEADERS)),
@@ -263,13 +252,13 @@ BAD_REQUESTS: list[tuple[str, tuple[Any, ...]]] = [
     ),
     (
         "querystring/campaign_id is not declared",
-        ("GET", "/campaigns/analytics", None, {"campaign_id": [UNKNOWN]}),
+        ("GET", "/campaigns/analytics", None, {"campaign_id": [UNKNOWN_ID]}),
     ),
-    ("body/campaign_id is not declared", listing(campaign_id=UNKNOWN)),
+    ("body/campaign_id is not declared", listing(campaign_id=UNKNOWN_ID)),
     ("body/ids must not be empty: it would", listing(ids=[])),
     ("body/leads/0 must have an e-mail address", adding({"first_name": "Ada"})),
-    ("body/ids must not be empty: without", deleting(campaign_id=UNKNOWN, ids=[])),
-    ("body/delete_list is not", deleting(campaign_id=UNKNOWN, delete_list=["a@x.example"])),
+    ("body/ids must not be empty: without", deleting(campaign_id=UNKNOWN_ID, ids=[])),
+    ("body/delete_list is not", deleting(campaign_id=UNKNOWN_ID, delete_list=["a@x.example"])),
     (
         "body/emails must not be empty",
         ("POST", "/accounts/warmup/enable", {"account_ids": ["a@x.example"]}),
@@ -296,7 +285,7 @@ def test_a_body_that_is_no_json_is_named(body: bytes) -> None:
 def test_a_thousand_leads_are_checked_fast() -> None:
     lead: Json = {name: "text" for name in ADDED_LEAD["properties"] if name != "lt_interest_status"}
     lead["custom_variables"] = {"city": "Kassel", "size": 42, "customer": False, "score": None}
-    body = {"campaign_id": UNKNOWN, "leads": [lead] * 1000}
+    body = {"campaign_id": UNKNOWN_ID, "leads": [lead] * 1000}
     operation = find_operation("POST", "/api/v2/leads/add")
     assert operation
     seconds = []

@@ -1,8 +1,6 @@
 """The migration runner: every file once, in order, whole or not at all."""
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,20 +9,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from helpers import ENVIRONMENT, run_python
 from psycopg import sql
 
 from instantly.migrate import MIGRATIONS, MigrationError, migrate
 from instantly.sandbox.postgres import LocalPostgres
 
-ROOT = MIGRATIONS.parents[1]
-ENVIRONMENT = {
-    "INSTANTLY_SERVICE_API_KEY": "own-key",
-    "KEY_SERVICE_URL": "http://127.0.0.1:1",
-    "KEY_SERVICE_API_KEY": "keys-key",
-    "RUNS_SERVICE_URL": "http://127.0.0.1:1",
-    "RUNS_SERVICE_API_KEY": "runs-key",
-}
 ONE, TWO, THREE = "0001_one.sql", "0002_two.sql", "0003_three.sql"
+DATABASE_URL = "INSTANTLY_SERVICE_DATABASE_URL"
 Files = Callable[..., Path]
 
 
@@ -66,28 +58,15 @@ def applied(url: str) -> list[str]:
     return [name for (name,) in rows]
 
 
-def run(environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "instantly.migrate"],
-        cwd=ROOT,
-        env={"PATH": os.environ["PATH"], **environment},
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
+def run(**environment: str) -> subprocess.CompletedProcess[str]:
+    return run_python("-m", "instantly.migrate", **environment)
 
 
 def test_a_fresh_database_gets_every_file(url: str) -> None:
     names = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
     assert migrate(url) == names
     assert applied(url) == names
-    assert {
-        "instantly_campaigns",
-        "instantly_leads",
-        "instantly_accounts",
-        "instantly_events",
-        "instantly_analytics_snapshots",
-    } <= tables(url)
+    assert {"instantly_campaigns", "instantly_leads", "instantly_events"} <= tables(url)
 
 
 def test_a_second_time_does_nothing(url: str, files: Files) -> None:
@@ -117,9 +96,8 @@ def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(
     url: str, files: Files
 ) -> None:
     slow = "SELECT pg_sleep(0.05); CREATE TABLE {} ();"
-    folder = files(
-        **{ONE: slow.format("one"), TWO: slow.format("two"), THREE: slow.format("three")}
-    )
+    names = {ONE: "one", TWO: "two", THREE: "three"}
+    folder = files(**{file: slow.format(name) for file, name in names.items()})
     barrier = Barrier(6)
 
     def start(_: int) -> list[str]:
@@ -129,35 +107,27 @@ def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(
     with ThreadPoolExecutor(6) as executor:
         done = list(executor.map(start, range(6)))
     assert sorted(name for names in done for name in names) == [ONE, TWO, THREE]
-    assert tables(url) == {"one", "two", "three"}
+    assert tables(url) == set(names.values())
 
 
-@pytest.mark.parametrize(
-    "texts",
-    [
-        pytest.param({ONE: "CREATE TABLE one (x int);", TWO: "SELECT 2;"}, id="an edited file"),
-        pytest.param({ONE: "CREATE TABLE one (); ", TWO: "SELECT 2;"}, id="a blank more"),
-        pytest.param({ONE: "CREATE TABLE one ();", TWO: "SELECT 22;"}, id="the last file edited"),
-        pytest.param({ONE: "CREATE TABLE one ();"}, id="the last file removed"),
-        pytest.param({ONE: "SELECT 2;"}, id="the first file removed, the others renumbered"),
-        pytest.param({}, id="no file left"),
-        pytest.param(
-            {ONE: "CREATE TABLE one ();", "0002_other.sql": "SELECT 2;"}, id="a file renamed"
-        ),
-        pytest.param(
-            {ONE: "SELECT 0;", TWO: "CREATE TABLE one ();", THREE: "SELECT 2;"},
-            id="a file put in front",
-        ),
-        pytest.param(
-            {ONE: "CREATE TABLE one ();", TWO: "SELECT 22;", THREE: "CREATE TABLE three ();"},
-            id="an edited file before a new one",
-        ),
-    ],
-)
+# The files that a database is met with, which has applied CREATE_ONE as 1 and "SELECT 2;" as 2.
+CREATE_ONE = "CREATE TABLE one ();"
+OTHER_FILES = {
+    "an edited file": {ONE: "CREATE TABLE one (x int);", TWO: "SELECT 2;"},
+    "a blank more": {ONE: CREATE_ONE + " ", TWO: "SELECT 2;"},
+    "the last file removed": {ONE: CREATE_ONE},
+    "no file left": {},
+    "a file renamed": {ONE: CREATE_ONE, "0002_other.sql": "SELECT 2;"},
+    "a file put in front": {ONE: "SELECT 0;", TWO: CREATE_ONE, THREE: "SELECT 2;"},
+    "an edited file before a new one": {ONE: CREATE_ONE, TWO: "SELECT 22;", THREE: "SELECT 3;"},
+}
+
+
+@pytest.mark.parametrize("texts", OTHER_FILES.values(), ids=OTHER_FILES)
 def test_a_database_that_holds_other_migrations_is_refused_and_left_alone(
     url: str, files: Files, texts: dict[str, str]
 ) -> None:
-    migrate(url, files(**{ONE: "CREATE TABLE one ();", TWO: "SELECT 2;"}))
+    migrate(url, files(**{ONE: CREATE_ONE, TWO: "SELECT 2;"}))
     folder = files(**texts)
     with pytest.raises(MigrationError):
         migrate(url, folder)
@@ -177,18 +147,18 @@ def test_a_database_ahead_of_the_code_is_refused(url: str, files: Files) -> None
 
 
 @pytest.mark.parametrize(
-    "broken",
-    [
-        "CREATE TABLE two (); SELECT no_such_column;",
-        "CREATE TABLE two (); CREATE TABLE two ();",
-        "CREATE TABLE two (); CREATE TABLE",
-        "CREATE TABLE two (); DROP TABLE schema_migrations;",
-    ],
+    "broken", ["SELECT no_such_column;", "CREATE TABLE", "DROP TABLE schema_migrations;"]
 )
 def test_a_failing_file_leaves_nothing_behind_but_those_before_it(
     url: str, files: Files, broken: str
 ) -> None:
-    folder = files(**{ONE: "CREATE TABLE one ();", TWO: broken, THREE: "CREATE TABLE three ();"})
+    folder = files(
+        **{
+            ONE: "CREATE TABLE one ();",
+            TWO: f"CREATE TABLE two (); {broken}",
+            THREE: "CREATE TABLE three ();",
+        }
+    )
     with pytest.raises(psycopg.Error):
         migrate(url, folder)
     assert tables(url) == {"one"}
@@ -202,20 +172,9 @@ def test_a_failing_file_leaves_nothing_behind_but_those_before_it(
 @pytest.mark.parametrize(
     "names",
     [
-        [ONE, THREE],
-        ["0000_zero.sql", ONE],
-        [TWO],
-        [ONE, "0001_other.sql"],
-        ["1_one.sql"],
-        ["001_one.sql"],
-        ["00001_one.sql"],
-        ["0001-one.sql"],
-        ["0001_One.sql"],
-        ["0001_.sql"],
-        ["0001.sql"],
-        ["0001_one.two.sql"],
-        ["one.sql"],
-        [ONE, "notes.sql"],
+        *([ONE, THREE], ["0000_zero.sql", ONE], [TWO], [ONE, "0001_other.sql"], [ONE, "notes.sql"]),
+        *(["001_one.sql"], ["00001_one.sql"], ["0001-one.sql"], ["0001_One.sql"], ["0001_.sql"]),
+        *(["0001.sql"], ["0001_one.two.sql"], ["one.sql"]),
     ],
     ids=", ".join,
 )
@@ -234,22 +193,21 @@ def test_other_files_of_the_folder_are_no_migrations(url: str, files: Files) -> 
 
 
 def test_the_command_says_what_it_applied(url: str) -> None:
-    first = run({**ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL": url})
-    assert (first.returncode, first.stderr) == (0, "")
+    first, second = (run(**ENVIRONMENT, **{DATABASE_URL: url}) for _ in range(2))
+    for ended in (first, second):
+        assert (ended.returncode, ended.stderr) == (0, "")
     for name in applied(url):
         assert name in first.stdout
-    second = run({**ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL": url})
-    assert (second.returncode, second.stderr) == (0, "")
     assert second.stdout.count("\n") == 1
     assert ".sql" not in second.stdout
 
 
 def test_the_command_stops_at_a_bad_environment_with_one_message() -> None:
-    ended = run({"RUNS_SERVICE_URL": "nonsense", "PORT": "many"})
+    ended = run(RUNS_SERVICE_URL="nonsense", PORT="many")
     assert ended.returncode != 0
     assert ended.stdout == ""
     assert ended.stderr.count("\n") == 1
-    for name in [*ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL", "PORT"]:
+    for name in [*ENVIRONMENT, DATABASE_URL, "PORT"]:
         assert name in ended.stderr
 
 
@@ -260,7 +218,7 @@ def test_the_command_fails_without_a_stack_trace_when_it_cannot_connect(
     url = postgres.url(database="no_such_database", user="postgres:hush-hush")
     if fault == "nobody listens":
         url = postgres.url(port=1, user="postgres:hush-hush")
-    ended = run({**ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL": url})
+    ended = run(**ENVIRONMENT, **{DATABASE_URL: url})
     assert ended.returncode != 0
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr

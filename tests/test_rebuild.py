@@ -1,15 +1,12 @@
 """The statistics can be counted again from the events, and come out the same."""
 
-import os
 import random
-import subprocess
-import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
 from conftest import Rows
 from flask.testing import FlaskClient
+from helpers import ENVIRONMENT, run_python
 
 from instantly.config import Settings
 from instantly.database import Database
@@ -56,14 +53,7 @@ def test_a_rebuild_mends_what_was_wrong(
     before = db.all(ACTIVITY)
     db.connection.execute("UPDATE instantly_lead_activity SET sent = sent + 1 WHERE step = 1")
     db.connection.execute("DELETE FROM instantly_lead_activity WHERE step = 2")
-    environment = {
-        "INSTANTLY_SERVICE_DATABASE_URL": settings.database_url,
-        "INSTANTLY_SERVICE_API_KEY": "service-key",
-        "KEY_SERVICE_URL": settings.key_service_url,
-        "KEY_SERVICE_API_KEY": "keys-key",
-        "RUNS_SERVICE_URL": settings.runs_service_url,
-        "RUNS_SERVICE_API_KEY": "runs-key",
-    }
+    environment = ENVIRONMENT | {"INSTANTLY_SERVICE_DATABASE_URL": settings.database_url}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     main()
@@ -71,13 +61,6 @@ def test_a_rebuild_mends_what_was_wrong(
 
 
 def test_a_rebuild_without_configuration_says_what_is_missing() -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "instantly.rebuild"],
-        cwd=Path(__file__).parents[1],
-        env={"PATH": os.environ["PATH"]},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = run_python("-m", "instantly.rebuild")
     assert ended.returncode != 0
     assert "INSTANTLY_SERVICE_DATABASE_URL is missing" in ended.stderr

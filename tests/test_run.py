@@ -5,17 +5,16 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
-from harness import ROOT, free_port, fresh_database
+from harness import ROOT, free_port, fresh_database, wait_until
+from helpers import run_python
 
 from instantly.sandbox.postgres import LocalPostgres
 
-SECONDS_TO_START = 60
 BASH = shutil.which("bash")
 
 
@@ -24,25 +23,18 @@ def printed(postgres: LocalPostgres, tmp_path: Path) -> Iterator[str]:
     """What it prints once it answers. The database is ours, so that nothing of a user's is used."""
     with fresh_database(postgres) as url:
         port = free_port()
-        log = tmp_path / "log"
+        log, environment = tmp_path / "log", {"PATH": os.environ["PATH"]}
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [sys.executable, "app.py"],
                 cwd=ROOT,
-                env={
-                    "PATH": os.environ["PATH"],
-                    "PORT": str(port),
-                    "INSTANTLY_SERVICE_DATABASE_URL": url,
-                },
+                env={**environment, "PORT": str(port), "INSTANTLY_SERVICE_DATABASE_URL": url},
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
         try:
-            deadline = time.monotonic() + SECONDS_TO_START
-            while not answers(port):
-                assert process.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
+            wait_until(lambda: process.poll() is not None or answers(port))
+            assert process.poll() is None, log.read_text()
             yield log.read_text()
         finally:
             process.send_signal(signal.SIGTERM)
@@ -72,11 +64,7 @@ def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path
     script = script.replace("/tmp/campaign.json", str(tmp_path / "campaign.json"))  # noqa: S108
     assert BASH
     walked = subprocess.run(
-        [BASH, "-e", "-c", script],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
+        [BASH, "-e", "-c", script], capture_output=True, text=True, timeout=60, check=True
     ).stdout
     for part in (
         '"status":"draft"',
@@ -93,19 +81,8 @@ def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path
 
 
 def test_half_a_configuration_is_refused_with_one_message() -> None:
-    ended = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env={
-            "PATH": os.environ["PATH"],
-            "PORT": "nonsense",
-            "INSTANTLY_SERVICE_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none",
-        },
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    url = "postgresql://nobody@127.0.0.1:1/none"
+    ended = run_python("app.py", PORT="nonsense", INSTANTLY_SERVICE_DATABASE_URL=url)
     assert ended.returncode != 0
     assert "PORT must be a whole number" in ended.stderr
     assert "Traceback" not in ended.stderr

@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -139,21 +140,25 @@ def test_a_hanging_request_goes_on_when_released(
     assert echo.hanging == 0
 
 
-def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo: StandIn) -> None:
+@contextmanager
+def a_hanging_request(echo: StandIn) -> Iterator[socket.socket]:
     echo.fail("GET", "/a", how="hang")
     with socket.create_connection(("127.0.0.1", echo.port)) as connection:
         connection.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
         echo.wait_until_hanging()
+        yield connection
+
+
+def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo: StandIn) -> None:
+    with a_hanging_request(echo):
+        pass
     echo.heal()
     wait_until(lambda: echo.hanging == 0)
     assert echo.app.config["calls"] == []
 
 
 def test_stopping_drops_hanging_requests(echo: StandIn) -> None:
-    echo.fail("GET", "/a", how="hang")
-    with socket.create_connection(("127.0.0.1", echo.port)) as connection:
-        connection.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
-        echo.wait_until_hanging()
+    with a_hanging_request(echo) as connection:
         echo.stop()
         assert connection.recv(1) == b""
     assert echo.app.config["calls"] == []

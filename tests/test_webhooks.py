@@ -2,10 +2,9 @@
 
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from itertools import permutations
@@ -18,16 +17,22 @@ import pytest
 from conftest import API_KEY, Rows, Upstreams
 from flask import Flask
 from flask.testing import FlaskClient
+from helpers import (
+    UNKNOWN_ID,
+    OurCampaign,
+    client_without_postgres,
+    configure,
+    deliver,
+    recorded,
+    stats,
+)
 from werkzeug.test import TestResponse
 
-from instantly import application
 from instantly.config import Settings
-from instantly.context import EXTENSION
 
 SAMPLES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "webhook_samples.json").read_text()
 )
-PAYLOADS: dict[str, dict[str, Any]] = {sample["name"]: sample["payload"] for sample in SAMPLES}
 LOGISTICS = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
 FOUNDERS = "a15919aa-5727-4fb9-84e9-2980007cfc58"
 SAMPLE_LEADS = {
@@ -43,79 +48,17 @@ URL = "https://instantly-service.example/webhooks/instantly"
 FOUR_MIB = 4 * 1024 * 1024
 UNKNOWN = {"success": True, "recorded": False, "reason": "unknown campaign"}
 LABEL_TIME = datetime(2026, 8, 18, tzinfo=UTC)
-
-
-class Ours:
-    """A campaign of ours and its leads, put into the tables directly."""
-
-    def __init__(
-        self, db: Rows, instantly_campaign_id: str | None = None, clerk_org_id: str = "clerk-1"
-    ) -> None:
-        self.db = db
-        self.id = str(uuid4())
-        self.instantly_id = instantly_campaign_id or str(uuid4())
-        db.connection.execute(
-            "INSERT INTO instantly_campaigns (id, instantly_campaign_id, org_id, clerk_org_id,"
-            " brand_id, app_id, name, run_id)"
-            " VALUES (%s, %s, 'org-1', %s, 'brand-1', 'app-1', 'Autumn', %s)",
-            (self.id, self.instantly_id, clerk_org_id, uuid4()),
-        )
-
-    def hold(self, *emails: str) -> None:
-        with self.db.connection.cursor() as cursor:
-            cursor.executemany(
-                "INSERT INTO instantly_leads"
-                " (campaign_id, instantly_lead_id, email, org_id, run_id)"
-                " VALUES (%s, %s, %s, 'org-1', %s)",
-                [(self.id, str(uuid4()), email, uuid4()) for email in emails],
-            )
-
-    def payload(self, event_type: str = "email_opened", /, **fields: Any) -> dict[str, Any]:
-        return {"event_type": event_type, "campaign_id": self.instantly_id, **fields}
-
-    def statuses(self) -> dict[str, str]:
-        """Address → status of its lead."""
-        rows = self.db.all(
-            "SELECT email, status FROM instantly_leads WHERE campaign_id = %s", self.id
-        )
-        return {row["email"]: row["status"] for row in rows}
-
-    def status(self) -> str:
-        rows = self.db.all("SELECT status FROM instantly_campaigns WHERE id = %s", self.id)
-        return str(rows[0]["status"])
-
-    def events(self) -> list[dict[str, Any]]:
-        return self.db.all(
-            "SELECT * FROM instantly_events WHERE campaign_id = %s ORDER BY id", self.id
-        )
+LEAD = "a@x.example"
+WITHOUT_REPLY = "campaign_completed_for_lead_without_reply"
 
 
 @pytest.fixture
-def ours(db: Rows) -> Ours:
-    return Ours(db)
+def ours(db: Rows, app: Flask) -> OurCampaign:
+    """A campaign of ours; Instantly delivers without a key."""
+    return OurCampaign(db, app.test_client())
 
 
-@pytest.fixture
-def anyone(app: Flask) -> FlaskClient:
-    """Calls the service as Instantly does: without a key."""
-    return app.test_client()
-
-
-def post(client: FlaskClient, body: bytes | str | dict[str, Any], **more: Any) -> TestResponse:
-    """One delivery. The JSON is plain ASCII, so that it can hold half surrogate pairs."""
-    data = json.dumps(body) if isinstance(body, dict) else body
-    return client.post(
-        "/webhooks/instantly", data=data, **{"content_type": "application/json", **more}
-    )
-
-
-def recorded(client: FlaskClient, payload: dict[str, Any]) -> bool:
-    answer = post(client, payload)
-    assert answer.status_code == 200
-    return bool(answer.get_json()["recorded"])
-
-
-def raw(ours: Ours, member: str) -> str:
+def raw(ours: OurCampaign, member: str) -> str:
     """A delivery's text with one member that json.dumps would not write."""
     return f'{{"event_type": "email_opened", "campaign_id": "{ours.instantly_id}", {member}}}'
 
@@ -124,162 +67,79 @@ def at(hours: float) -> str:
     return (LABEL_TIME + timedelta(hours=hours)).isoformat()
 
 
-def configured(app: Flask, monkeypatch: pytest.MonkeyPatch, base_url: str | None) -> None:
-    parts = app.extensions[EXTENSION]
-    settings = replace(parts.settings, webhook_base_url=base_url)
-    monkeypatch.setitem(app.extensions, EXTENSION, replace(parts, settings=settings))
+def at_once(threads: int, act: Callable[[int], Any]) -> list[Any]:
+    """What the act returns in each thread; all begin at the same moment."""
+    start = Barrier(threads)
+
+    def begin(number: int) -> Any:
+        start.wait()
+        return act(number)
+
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(begin, range(threads)))
 
 
 # Every sample of Instantly's deliveries, in their order
 
-# name → recorded or why not, the event's recorded name, the status of its lead afterwards
-EXPECTED: dict[str, tuple[str, str | None, str | None]] = {
-    "email_sent step 1 variant 1 with custom variables": ("recorded", "email_sent", "contacted"),
-    "email_sent step 2 variant 2 follow-up": ("recorded", "email_sent", "contacted"),
-    "email_sent minimal, all optional fields missing": ("recorded", "email_sent", "contacted"),
-    "email_opened first open": ("recorded", "email_opened", "opened"),
-    "email_opened first open, delivered a second time unchanged": (
-        "duplicate",
-        "email_opened",
-        "opened",
-    ),
-    "email_opened first open, delivered a third time with the keys in another order": (
-        "duplicate",
-        "email_opened",
-        "opened",
-    ),
-    "email_opened again two seconds later, a genuine second open": (
-        "recorded",
-        "email_opened",
-        "opened",
-    ),
-    "email_opened without step, variant and is_first": ("recorded", "email_opened", "opened"),
-    "email_opened where the lead is the sending account itself": (
-        "recorded",
-        "email_opened",
-        None,
-    ),
-    "link_clicked (payload spelling of the subscription email_link_clicked)": (
-        "recorded",
-        "email_link_clicked",
-        "clicked",
-    ),
-    "email_link_clicked (subscription spelling inside a payload)": (
-        "recorded",
-        "email_link_clicked",
-        "clicked",
-    ),
-    "reply_received with the key set of a captured event, no reply_html": (
-        "recorded",
-        "reply_received",
-        "replied",
-    ),
-    "reply_received with a very long reply_html": ("recorded", "reply_received", "replied"),
-    "reply_received with CJK, right-to-left marks, emoji sequence and a combining accent": (
-        "recorded",
-        "reply_received",
-        "replied",
-    ),
-    "auto_reply_received out-of-office notice with an internationalised address": (
-        "recorded",
-        "auto_reply_received",
-        "active",
-    ),
-    "email_bounced": ("recorded", "email_bounced", "bounced"),
-    "lead_unsubscribed with the address in mixed case": (
-        "recorded",
-        "lead_unsubscribed",
-        "unsubscribed",
-    ),
-    "account_error without a lead": ("recorded", "account_error", None),
-    "campaign_completed without a lead": ("recorded", "campaign_completed", None),
-    "lead_neutral": ("recorded", "lead_neutral", "bounced"),
-    "lead_interested": ("recorded", "lead_interested", "interested"),
-    "lead_not_interested": ("recorded", "lead_not_interested", "not_interested"),
-    "lead_meeting_booked": ("recorded", "lead_meeting_booked", "meeting_booked"),
-    "lead_meeting_completed": ("recorded", "lead_meeting_completed", "meeting_completed"),
-    "lead_closed": ("recorded", "lead_closed", "closed"),
-    "lead_out_of_office": ("recorded", "lead_out_of_office", "out_of_office"),
-    "lead_wrong_person": ("recorded", "lead_wrong_person", "bounced"),
-    "lead_no_show (in the subscription list, absent from the payload guide)": (
-        "recorded",
-        "lead_no_show",
-        "no_show",
-    ),
-    "custom label as event_type": ("recorded", "Call back in Q4", "out_of_office"),
-    "custom label as event_type with unicode and punctuation": (
-        "recorded",
-        "Später melden ☎️ / « prioritaire »",
-        "out_of_office",
-    ),
-    "campaign_completed_for_lead_without_reply (not in any official list)": (
-        "recorded",
-        "campaign_completed_for_lead_without_reply",
-        "bounced",
-    ),
-    "lead_lost (not in any official list)": ("recorded", "lead_lost", "lost"),
-    "supersearch_enrichment_completed without campaign_id": ("unknown campaign", None, None),
-    "email_sent for a campaign we do not know": ("unknown campaign", None, None),
-    "email_opened with nulls and a timestamp with an offset and no milliseconds": (
-        "recorded",
-        "email_opened",
-        "out_of_office",
-    ),
+DUPLICATES = {
+    "email_opened first open, delivered a second time unchanged",
+    "email_opened first open, delivered a third time with the keys in another order",
 }
+NOT_OURS = {
+    "supersearch_enrichment_completed without campaign_id",
+    "email_sent for a campaign we do not know",
+}
+# The status of the sample's lead afterwards, in the order of the samples.
+LEAD_STATUSES = [
+    *("contacted", "contacted", "contacted"),
+    *("opened", "opened", "opened", "opened", "opened", None),
+    *("clicked", "clicked", "replied", "replied", "replied", "active"),
+    *("bounced", "unsubscribed", None, None, "bounced"),
+    *("interested", "not_interested", "meeting_booked", "meeting_completed", "closed"),
+    *("out_of_office", "bounced", "no_show", "out_of_office", "out_of_office"),
+    *("bounced", "lost", None, None, "out_of_office"),
+]
 
 
-def test_every_sample_has_an_expected_outcome() -> None:
-    assert [sample["name"] for sample in SAMPLES] == list(EXPECTED)
-
-
-def test_every_sample_is_answered_and_recorded_as_expected(anyone: FlaskClient, db: Rows) -> None:
+def test_every_sample_is_answered_and_recorded_as_expected(ours: OurCampaign) -> None:
     campaigns = {}
     for instantly_id, emails in SAMPLE_LEADS.items():
-        campaigns[instantly_id] = Ours(db, instantly_id)
+        campaigns[instantly_id] = ours.another(instantly_id=instantly_id)
         campaigns[instantly_id].hold(*emails)
 
-    for name, (outcome, event_type, lead_status) in EXPECTED.items():
-        payload = PAYLOADS[name]
-        count = db.count("instantly_events")
-        answer = post(anyone, payload)
-        body: dict[str, Any] = {"success": True, "recorded": outcome == "recorded"}
-        if outcome != "recorded":
-            body["reason"] = outcome
-        if event_type is not None:
-            body["eventType"] = event_type
-        assert (answer.status_code, answer.get_json()) == (200, body), name
-        assert db.count("instantly_events") == count + (outcome == "recorded"), name
-        if outcome == "unknown campaign":
+    assert {sample["name"] for sample in SAMPLES} >= DUPLICATES | NOT_OURS
+    for sample, lead_status in zip(SAMPLES, LEAD_STATUSES, strict=True):
+        name, payload = sample["name"], sample["payload"]
+        event_type = payload["event_type"]
+        if event_type == "link_clicked":
+            event_type = "email_link_clicked"
+        count = ours.db.count("instantly_events")
+        answer = ours.deliver(payload)
+        if name in NOT_OURS:
+            assert (answer.status_code, answer.get_json()) == (200, UNKNOWN), name
+            assert ours.db.count("instantly_events") == count, name
             continue
+        is_new = name not in DUPLICATES
+        body = {"success": True, "recorded": is_new, "eventType": event_type}
+        expected = body if is_new else {**body, "reason": "duplicate"}
+        assert (answer.status_code, answer.get_json()) == (200, expected), name
+        assert ours.db.count("instantly_events") == count + is_new, name
         campaign = campaigns[payload["campaign_id"]]
-        if outcome == "recorded":
+        if is_new:
             event = campaign.events()[-1]
-            assert event["event_type"] == event_type, name
-            assert event["payload"] == payload, name
+            assert (event["event_type"], event["payload"]) == (event_type, payload), name
             assert event["occurred_at"] == datetime.fromisoformat(payload["timestamp"]), name
-            for column, field in (("step", "step"), ("variant", "variant")):
-                assert event[column] == payload.get(field), name
+            for column in ("step", "variant"):
+                assert event[column] == payload.get(column), name
             for column, field in (("lead_email", "lead_email"), ("account_email", "email_account")):
                 assert (event[column] or "") == payload.get(field, "").lower(), name
-        address = payload.get("lead_email", "").lower()
-        assert campaign.statuses().get(address) == lead_status, name
+        assert campaign.statuses().get(payload.get("lead_email", "").lower()) == lead_status, name
 
     assert campaigns[LOGISTICS].status() == "completed"
     assert campaigns[FOUNDERS].status() == "draft"
-    stats = {
-        "emailsSent": 3,
-        "emailsDelivered": 2,
-        "emailsOpened": 2,
-        "emailsClicked": 2,
-        "emailsReplied": 3,
-        "emailsBounced": 1,
-        "repliesAutoReply": 1,
-        "repliesNotInterested": 1,
-        "repliesOutOfOffice": 1,
-        "repliesUnsubscribe": 1,
-    }
-    answer = anyone.post("/stats", json={"appId": "app-1"}, headers={"X-API-Key": API_KEY})
-    assert (answer.get_json()["stats"], answer.get_json()["recipients"]) == (stats, 2)
+    answer = ours.client.post("/stats", json={"appId": "app-1"}, headers={"X-API-Key": API_KEY})
+    assert answer.get_json()["stats"] == stats(3, 2, 2, 2, 3, 1, 1, 1, 1, 1)
+    assert answer.get_json()["recipients"] == 2
 
 
 # What a lead's events make of it
@@ -288,83 +148,28 @@ def test_every_sample_is_answered_and_recorded_as_expected(anyone: FlaskClient, 
 @pytest.mark.parametrize(
     ("events", "status"),
     [
-        (["email_sent", "email_opened", "link_clicked", "reply_received"], "replied"),
-        (["email_sent", "email_opened", "email_opened", "link_clicked"], "clicked"),
-        (
-            [
-                "email_opened",
-                "link_clicked",
-                "campaign_completed_for_lead_without_reply",
-                "auto_reply_received",
-            ],
-            "completed",
-        ),
-        (
-            ["link_clicked", "campaign_completed_for_lead_without_reply", "reply_received"],
-            "replied",
-        ),
-        (["auto_reply_received", "account_error", "Call back in Q4"], "active"),
-        (
-            ["reply_received", "lead_interested", "lead_not_interested", "lead_meeting_booked"],
-            "meeting_booked",
-        ),
-        (["lead_won", "lead_lost", "lead_skipped", "lead_no_show"], "no_show"),
-        (["lead_skipped", "reply_received", "email_sent"], "skipped"),
-        (["lead_neutral", "lead_won", "auto_reply_received", "email_opened"], "closed"),
-        (["email_sent", "email_bounced", "lead_interested", "email_opened"], "bounced"),
-        (["email_bounced", "lead_unsubscribed", "lead_closed", "reply_received"], "unsubscribed"),
-        (
-            [
-                "email_sent",
-                "reply_received",
-                "lead_out_of_office",
-                "lead_interested",
-                "auto_reply_received",
-            ],
-            "interested",
-        ),
+        ("email_sent email_opened link_clicked reply_received", "replied"),
+        ("email_sent email_opened email_opened link_clicked", "clicked"),
+        (f"email_opened link_clicked {WITHOUT_REPLY} auto_reply_received", "completed"),
+        (f"link_clicked {WITHOUT_REPLY} reply_received", "replied"),
+        ("auto_reply_received account_error Later", "active"),
+        ("reply_received lead_interested lead_not_interested lead_lost", "lost"),
+        ("lead_neutral lead_won auto_reply_received email_opened", "closed"),
+        ("lead_skipped reply_received email_sent", "skipped"),
+        ("email_sent email_bounced lead_interested email_opened", "bounced"),
+        ("email_bounced lead_unsubscribed lead_closed reply_received", "unsubscribed"),
     ],
-    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_leads_events_end_in_one_status_whatever_order_they_arrive_in(
-    anyone: FlaskClient, ours: Ours, events: list[str], status: str
+    ours: OurCampaign, events: str, status: str
 ) -> None:
-    orders = list(permutations(enumerate(events)))
+    orders = list(permutations(enumerate(events.split())))
     leads = [f"lead{number}@x.example" for number in range(len(orders))]
     ours.hold(*leads)
     for lead, order in zip(leads, orders, strict=True):
         for hour, event_type in order:
-            assert recorded(
-                anyone, ours.payload(event_type, lead_email=lead, timestamp=at(hour), id=hour)
-            )
+            assert ours.records(event_type, lead_email=lead, timestamp=at(hour), id=hour)
     assert ours.statuses() == dict.fromkeys(leads, status)
-
-
-LABELLED = {
-    "lead_interested": "interested",
-    "lead_neutral": "neutral",
-    "lead_not_interested": "not_interested",
-    "lead_meeting_booked": "meeting_booked",
-    "lead_meeting_completed": "meeting_completed",
-    "lead_closed": "closed",
-    "lead_won": "closed",
-    "lead_lost": "lost",
-    "lead_out_of_office": "out_of_office",
-    "lead_wrong_person": "wrong_person",
-    "lead_no_show": "no_show",
-    "lead_skipped": "skipped",
-}
-
-
-@pytest.mark.parametrize(("event_type", "label"), LABELLED.items())
-def test_a_label_beats_delivery_facts_and_earlier_labels(
-    anyone: FlaskClient, ours: Ours, event_type: str, label: str
-) -> None:
-    ours.hold("a@x.example")
-    earlier = "lead_neutral" if event_type == "lead_interested" else "lead_interested"
-    for name, hour in (("reply_received", 3), (event_type, 2), (earlier, 1), ("email_opened", 4)):
-        recorded(anyone, ours.payload(name, lead_email="a@x.example", timestamp=at(hour)))
-    assert ours.statuses() == {"a@x.example": label}
 
 
 @pytest.mark.parametrize(
@@ -381,333 +186,173 @@ def test_a_label_beats_delivery_facts_and_earlier_labels(
     ],
 )
 def test_labels_follow_the_time_of_the_event_and_on_a_tie_the_later_arrival(
-    anyone: FlaskClient,
-    ours: Ours,
-    arrivals: list[tuple[str, int | None]],
-    status: str,
+    ours: OurCampaign, arrivals: list[tuple[str, int | None]], status: str
 ) -> None:
-    ours.hold("a@x.example")
+    ours.hold(LEAD)
     for event_type, day in arrivals:
-        payload = ours.payload(event_type, lead_email="a@x.example", id=str(uuid4()))
-        if day is not None:
-            payload["timestamp"] = f"2024-08-0{day}T00:00:00.000Z"
-        recorded(anyone, payload)
-    assert ours.statuses() == {"a@x.example": status}
+        time = {} if day is None else {"timestamp": f"2024-08-0{day}T00:00:00.000Z"}
+        ours.records(event_type, lead_email=LEAD, id=str(uuid4()), **time)
+    assert ours.statuses() == {LEAD: status}
 
 
-def test_times_of_labels_are_compared_as_moments(anyone: FlaskClient, ours: Ours) -> None:
-    ours.hold("a@x.example")
-    for event_type, timestamp in (
-        ("lead_lost", "2026-08-18T10:00:00-05:00"),
-        ("lead_neutral", "2026-08-18T14:59:59Z"),
-        ("lead_no_show", "2026-08-18T16:30:00+02:00"),
-    ):
-        recorded(anyone, ours.payload(event_type, lead_email="a@x.example", timestamp=timestamp))
-    assert ours.statuses() == {"a@x.example": "lost"}
+def test_times_of_labels_are_compared_as_moments(ours: OurCampaign) -> None:
+    ours.hold(LEAD)
+    ours.records("lead_lost", lead_email=LEAD, timestamp="2026-08-18T10:00:00-05:00")
+    ours.records("lead_neutral", lead_email=LEAD, timestamp="2026-08-18T14:59:59Z")
+    ours.records("lead_no_show", lead_email=LEAD, timestamp="2026-08-18T16:30:00+02:00")
+    assert ours.statuses() == {LEAD: "lost"}
 
 
-def test_a_repeated_event_does_not_bring_its_status_back(anyone: FlaskClient, ours: Ours) -> None:
-    ours.hold("a@x.example")
-    first = ours.payload("lead_interested", lead_email="a@x.example", timestamp=at(1))
-    assert recorded(anyone, first)
-    again = ours.payload("lead_lost", lead_email="a@x.example", timestamp=at(1))
-    assert recorded(anyone, again)
-    assert not recorded(anyone, first)
-    assert ours.statuses() == {"a@x.example": "lost"}
+def test_a_repeated_event_does_not_bring_its_status_back(ours: OurCampaign) -> None:
+    ours.hold(LEAD)
+    assert ours.records("lead_interested", lead_email=LEAD, timestamp=at(1))
+    assert ours.records("lead_lost", lead_email=LEAD, timestamp=at(1))
+    assert not ours.records("lead_interested", lead_email=LEAD, timestamp=at(1))
+    assert ours.statuses() == {LEAD: "lost"}
 
 
 @pytest.mark.parametrize(
     ("held", "delivered"),
-    [
-        ("Jonas.Becker@X.example", "jonas.becker@x.example"),
-        ("jonas.becker@x.example", "JONAS.BECKER@X.EXAMPLE"),
-        ("jonas.becker@x.example", "  jonas.becker@x.example "),
-        ("petra.voß@grün.example", "PETRA.VOß@GRÜN.example"),
-        ("PETRA@GRÜN.example", "petra@grün.example"),
-    ],
+    [("Jonas@X.example", "jonas@x.EXAMPLE"), ("PETRA@GRÜN.example", "petra@grün.example")],
 )
 def test_a_lead_is_known_by_its_address_whatever_its_case(
-    anyone: FlaskClient, ours: Ours, held: str, delivered: str
+    ours: OurCampaign, held: str, delivered: str
 ) -> None:
     ours.hold(held)
-    recorded(anyone, ours.payload(lead_email=delivered))
+    ours.records(lead_email=delivered)
     assert ours.statuses() == {held: "opened"}
 
 
-def test_an_event_touches_its_lead_alone(anyone: FlaskClient, ours: Ours, db: Rows) -> None:
-    other = Ours(db)
+def test_an_event_touches_its_lead_alone(ours: OurCampaign) -> None:
+    other = ours.another()
     for campaign in (ours, other):
         campaign.hold("a@x.example", "b@x.example")
-    recorded(anyone, ours.payload("email_bounced", lead_email="a@x.example"))
+    ours.records("email_bounced", lead_email="a@x.example")
     assert ours.statuses() == {"a@x.example": "bounced", "b@x.example": "active"}
     assert other.statuses() == {"a@x.example": "active", "b@x.example": "active"}
 
 
-def test_the_event_of_a_lead_that_we_do_not_hold_is_recorded(
-    anyone: FlaskClient, ours: Ours
-) -> None:
-    assert recorded(anyone, ours.payload("reply_received", lead_email="new@x.example"))
+def test_the_event_of_a_lead_that_we_do_not_hold_is_recorded(ours: OurCampaign) -> None:
+    assert ours.records("reply_received", lead_email="new@x.example")
     assert [event["lead_email"] for event in ours.events()] == ["new@x.example"]
     assert ours.statuses() == {}
 
 
-def test_a_completed_campaign_is_completed_once(anyone: FlaskClient, ours: Ours, db: Rows) -> None:
-    bystander = Ours(db)
-    payload = ours.payload("campaign_completed", timestamp=at(1))
-    assert recorded(anyone, payload)
-    assert (ours.status(), bystander.status()) == ("completed", "draft")
-    db.connection.execute("UPDATE instantly_campaigns SET status = 'active'")
-    assert not recorded(anyone, payload)
-    assert ours.status() == "active"
-
-
-@pytest.mark.parametrize(
-    "event_type", ["email_sent", "account_error", "campaign_completed_for_lead_without_reply", "x"]
-)
-def test_no_other_event_changes_the_campaign(
-    anyone: FlaskClient, ours: Ours, event_type: str
-) -> None:
-    recorded(anyone, ours.payload(event_type, lead_email="a@x.example"))
+def test_a_completed_campaign_is_completed_once(ours: OurCampaign) -> None:
+    bystander = ours.another()
+    ours.records(WITHOUT_REPLY, lead_email=LEAD)
     assert ours.status() == "draft"
+    assert ours.records("campaign_completed", timestamp=at(1))
+    assert (ours.status(), bystander.status()) == ("completed", "draft")
+    ours.db.connection.execute("UPDATE instantly_campaigns SET status = 'active'")
+    assert not ours.records("campaign_completed", timestamp=at(1))
+    assert ours.status() == "active"
 
 
 # Duplicates
 
 
-def test_the_same_payload_is_recorded_once_however_it_is_written(
-    anyone: FlaskClient, ours: Ours
-) -> None:
-    payload = ours.payload(
-        lead_email="a@x.example", nested={"a": [1, {"b": None, "c": "é\u2028"}], "d": 1.5}
-    )
+def test_the_same_payload_is_recorded_once_however_it_is_written(ours: OurCampaign) -> None:
+    payload = ours.payload("link_clicked", nested={"a": [1, {"b": None, "c": "é\u2028"}], "d": 1.5})
     backwards = {name: payload[name] for name in reversed(payload)}
     backwards["nested"] = {"d": 1.5, "a": [1, {"c": "é\u2028", "b": None}]}
-    assert recorded(anyone, payload)
+    assert ours.deliver(payload).get_json()["recorded"]
+    duplicate = {"success": True, "recorded": False, "reason": "duplicate"}
     for body in (
         json.dumps(payload),
-        json.dumps(backwards),
         json.dumps(backwards, indent=4),
         json.dumps(payload, ensure_ascii=False).encode(),
         json.dumps(payload, separators=(",", ":")) + "\r\n ",
     ):
-        answer = post(anyone, body)
+        answer = ours.deliver(body)
         assert answer.status_code == 200
-        assert answer.get_json() == {
-            "success": True,
-            "recorded": False,
-            "reason": "duplicate",
-            "eventType": "email_opened",
-        }
+        assert answer.get_json() == {**duplicate, "eventType": "email_link_clicked"}
     assert len(ours.events()) == 1
-
-
-def test_a_duplicate_is_told_under_its_recorded_name(anyone: FlaskClient, ours: Ours) -> None:
-    payload = ours.payload("link_clicked")
-    assert post(anyone, payload).get_json()["eventType"] == "email_link_clicked"
-    assert post(anyone, payload).get_json()["eventType"] == "email_link_clicked"
 
 
 @pytest.mark.parametrize(
     "changes",
-    [
-        {"timestamp": "2026-08-18T07:12:44.319Z"},
-        {"lead_email": "A@x.example"},
-        {"step": 1},
-        {"step": None},
-        {"list": [2, 1]},
-        {"text": "\x01"},
-        {"text": "\\u0000"},
-        {"text": "\ud801"},
-    ],
+    [{"timestamp": at(2)}, {"lead_email": "A@x.example"}, {"text": "\\u0000"}, {"text": "\ud801"}],
     ids=ascii,
 )
-def test_another_payload_is_another_event(
-    anyone: FlaskClient, ours: Ours, changes: dict[str, Any]
-) -> None:
-    payload = ours.payload(lead_email="a@x.example", list=[1, 2], text="\x00")
-    payload["timestamp"] = "2026-08-18T07:12:44.318Z"
-    assert recorded(anyone, payload)
-    assert recorded(anyone, payload | changes)
+def test_another_payload_is_another_event(ours: OurCampaign, changes: dict[str, Any]) -> None:
+    payload = {"lead_email": LEAD, "timestamp": at(1), "text": "\x00"}
+    assert ours.records(**payload)
+    assert ours.records(**payload | changes)
     assert len(ours.events()) == 2
 
 
 # Whose delivery it is
 
 
-@pytest.mark.parametrize("spelling", [str, str.upper, str.title])
-def test_a_campaign_is_found_whatever_the_case_of_its_id(
-    anyone: FlaskClient, ours: Ours, spelling: Any
-) -> None:
-    assert recorded(anyone, ours.payload() | {"campaign_id": spelling(ours.instantly_id)})
+def test_a_campaign_is_found_whatever_the_case_of_its_id(ours: OurCampaign) -> None:
+    assert ours.records(campaign_id=ours.instantly_id.upper())
     assert len(ours.events()) == 1
 
 
-@pytest.mark.parametrize(
-    "campaign_id",
-    [
-        None,
-        "",
-        "campaign",
-        7,
-        1.5,
-        True,
-        10**40,
-        [],
-        {},
-        ["2458e540-24e4-46e5-b2cf-6caac4b9c637"],
-        "2458e540-24e4-46e5-b2cf-6caac4b9c63",
-        "2458e540-24e4-46e5-b2cf-6caac4b9c637\x00",
-        "\x00",
-        "\ud800",
-        "x" * 100_000,
-        "7ec7b7c3-126b-412a-babf-fd79d002e921",
-        "00000000-0000-0000-0000-000000000000",
-    ],
-    ids=lambda value: ascii(value)[:40],
-)
-def test_a_delivery_of_no_campaign_of_ours_is_welcome_and_not_kept(
-    anyone: FlaskClient, ours: Ours, db: Rows, campaign_id: object
-) -> None:
-    answer = post(anyone, {"event_type": "email_sent", "campaign_id": campaign_id})
-    assert (answer.status_code, answer.get_json()) == (200, UNKNOWN)
-    assert db.count("instantly_events") == 0
+def test_a_delivery_of_no_campaign_of_ours_is_welcome_and_not_kept(ours: OurCampaign) -> None:
+    # Our own id of a campaign is not Instantly's.
+    for campaign_id in (None, "", 7, [LOGISTICS], "campaign", "\ud800", UNKNOWN_ID, ours.id):
+        answer = ours.deliver({"event_type": "email_sent", "campaign_id": campaign_id})
+        assert (answer.status_code, answer.get_json()) == (200, UNKNOWN), campaign_id
+    assert ours.db.count("instantly_events") == 0
 
 
-def test_a_delivery_without_a_campaign_is_welcome_and_not_kept(
-    anyone: FlaskClient, db: Rows
-) -> None:
-    answer = post(anyone, {"event_type": "supersearch_enrichment_completed"})
-    assert (answer.status_code, answer.get_json()) == (200, UNKNOWN)
-    assert db.count("instantly_events") == 0
-
-
-def test_our_own_id_of_a_campaign_is_not_instantlys(anyone: FlaskClient, ours: Ours) -> None:
-    answer = post(anyone, {"event_type": "email_sent", "campaign_id": ours.id})
-    assert answer.get_json() == UNKNOWN
-
-
-def test_an_unknown_delivery_counts_once_its_campaign_is_ours(
-    anyone: FlaskClient, db: Rows
-) -> None:
+def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours: OurCampaign) -> None:
     payload = {"event_type": "email_sent", "campaign_id": str(uuid4())}
-    assert not recorded(anyone, payload)
-    Ours(db, payload["campaign_id"])
-    assert recorded(anyone, payload)
-
-
-def test_instantly_needs_no_key_and_a_wrong_one_does_not_matter(
-    anyone: FlaskClient, ours: Ours
-) -> None:
-    assert post(anyone, ours.payload(), headers={"X-API-Key": "wrong"}).status_code == 200
-    assert len(ours.events()) == 1
+    assert not recorded(ours.client, payload)
+    ours.another(instantly_id=payload["campaign_id"])
+    assert recorded(ours.client, payload)
 
 
 # What is refused
 
 
-@pytest.mark.parametrize(
-    "event_type", [None, "", 5, 0, 1.5, True, [], ["email_sent"], {}, {"name": "email_sent"}]
-)
-def test_an_event_type_that_is_no_text_is_400(
-    anyone: FlaskClient, ours: Ours, event_type: object
+@pytest.mark.parametrize("event_type", [{}, {"event_type": ""}, {"event_type": ["email_sent"]}])
+def test_a_delivery_that_names_no_event_is_400(
+    ours: OurCampaign, event_type: dict[str, object]
 ) -> None:
-    answer = post(anyone, ours.payload() | {"event_type": event_type})
+    answer = ours.deliver({"campaign_id": ours.instantly_id, **event_type})
     assert answer.status_code == 400
     assert answer.get_json()["error"] == "Invalid request"
     assert list(answer.get_json()["details"]) == ["event_type"]
     assert ours.events() == []
 
 
-@pytest.mark.parametrize("payload", [{}, {"campaign_id": LOGISTICS}, {"eventType": "email_sent"}])
-def test_a_missing_event_type_is_400(anyone: FlaskClient, payload: dict[str, Any]) -> None:
-    assert post(anyone, payload).status_code == 400
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        b"",
-        b" ",
-        b"{",
-        b"null",
-        b"5",
-        b'"email_sent"',
-        b"[]",
-        b'[{"event_type": "email_sent"}]',
-        b'{"event_type": "email_sent"} x',
-        b'{"event_type": "email_sent",}',
-        b"{'event_type': 'email_sent'}",
-        b"event_type=email_sent",
-        b'{"event_type": "\xff"}',
-        b'{"event_type": "\xed\xa0\x80"}',
-        '{"event_type": "email_sent"}'.encode("utf-16"),
-        b'{"event_type": "a\x00b"}',
-        b"[" * 100_000,
-        b'{"a":' * 100_000,
-        b'{"event_type": "email_sent", "a": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
-    ],
-    ids=lambda body: ascii(body)[2:40],
-)
-def test_what_is_no_json_object_is_400(anyone: FlaskClient, body: bytes) -> None:
-    answer = post(anyone, body)
-    assert (answer.status_code, answer.get_json()) == (400, {"error": "Invalid JSON"})
-
-
-def padded(ours: Ours, size: int) -> bytes:
+def padded(ours: OurCampaign, size: int) -> bytes:
     start = raw(ours, '"reply_html": "')[:-1].encode()
     return start + b"x" * (size - len(start) - 2) + b'"}'
 
 
-def test_a_delivery_of_four_mebibytes_is_recorded(anyone: FlaskClient, ours: Ours) -> None:
+def test_a_delivery_of_four_mebibytes_is_recorded(ours: OurCampaign) -> None:
     body = padded(ours, FOUR_MIB)
     assert len(body) == FOUR_MIB
-    assert post(anyone, body).get_json()["recorded"] is True
+    assert ours.deliver(body).get_json()["recorded"] is True
     assert ours.events()[0]["payload"] == json.loads(body)
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_larger_delivery_is_413(anyone: FlaskClient, ours: Ours, is_chunked: bool) -> None:
+def test_a_larger_delivery_is_413(ours: OurCampaign, is_chunked: bool) -> None:
     body = padded(ours, FOUR_MIB + 1)
     if is_chunked:
-        answer = anyone.post(
+        answer = ours.client.post(
             "/webhooks/instantly",
             input_stream=BytesIO(body),
             headers={"Transfer-Encoding": "chunked"},
             environ_overrides={"wsgi.input_terminated": True},
         )
     else:
-        answer = post(anyone, body)
+        answer = ours.deliver(body)
     assert (answer.status_code, answer.get_json()) == (413, {"error": "Request body too large"})
     assert ours.events() == []
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "PATCH", "DELETE"])
-def test_deliveries_are_posted(client: FlaskClient, method: str) -> None:
-    answer = client.open("/webhooks/instantly", method=method)
-    assert (answer.status_code, answer.get_json()) == (405, {"error": "Method not allowed"})
-
-
 @pytest.mark.parametrize(
     "content_type",
-    [
-        None,
-        "",
-        "application/json; charset=utf-8",
-        "application/json; charset=utf-16",
-        "application/problem+json",
-        "text/plain",
-        "text/html; charset=iso-8859-1",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data",
-        "multipart/form-data; boundary=x",
-        "nonsense",
-        ";;;=",
-    ],
+    [None, "text/html; charset=utf-16", "multipart/form-data; boundary=x", ";;;="],
 )
-def test_any_content_type_will_do(
-    anyone: FlaskClient, ours: Ours, content_type: str | None
-) -> None:
-    answer = post(anyone, ours.payload(lead_email="ü@x.example"), content_type=content_type)
+def test_any_content_type_will_do(ours: OurCampaign, content_type: str | None) -> None:
+    answer = ours.deliver(ours.payload(lead_email="ü@x.example"), content_type=content_type)
     assert (answer.status_code, answer.get_json()["recorded"]) == (200, True)
     assert ours.events()[0]["lead_email"] == "ü@x.example"
 
@@ -719,350 +364,168 @@ def test_any_content_type_will_do(
     ("sent", "kept"),
     [
         ("a\x00b", "a\\u0000b"),
-        ("\x00", "\\u0000"),
-        ("\x00" * 1000, "\\u0000" * 1000),
-        ("a\ud800b", "a\\ud800b"),
-        ("\udfff", "\\udfff"),
-        ("\udc00\ud800", "\\udc00\\ud800"),
-        ("a\\u0000b", "a\\u0000b"),
-        ("\\\\u0000", "\\\\u0000"),
-        ("\\\x00", "\\\\u0000"),
-        ("\\\ud800", "\\\\ud800"),
-        ("\\ud800", "\\ud800"),
-        ("\\ud83d\\ude9a", "\\ud83d\\ude9a"),
-        ("🚚\x00🚚\ud83d", "🚚\\u0000🚚\\ud83d"),
         ("\ud83d🚚\udc00", "\\ud83d🚚\\udc00"),
-        ("\U0010ffff\ufffe\uffff", "\U0010ffff\ufffe\uffff"),
-        ("\x01\x1f\x7f\x85\u2028\u2029\ufeff", "\x01\x1f\x7f\x85\u2028\u2029\ufeff"),
-        ('"\\/\b\f\n\r\t', '"\\/\b\f\n\r\t'),
-        (
-            "👩\u200d💻 e\u0301 \u200f\u05e9\u05dc\u200f",
-            "👩\u200d💻 e\u0301 \u200f\u05e9\u05dc\u200f",
-        ),
+        ("\\\x00\\ud800", "\\\\u0000\\ud800"),
+        ("\x01\x1f\x7f\x85\u2028\u2029\ufeff\uffff", "\x01\x1f\x7f\x85\u2028\u2029\ufeff\uffff"),
     ],
-    ids=lambda text: ascii(text)[:30],
+    ids=ascii,
 )
 def test_no_text_loses_an_event_and_what_can_be_kept_is_kept(
-    anyone: FlaskClient, ours: Ours, sent: str, kept: str
+    ours: OurCampaign, sent: str, kept: str
 ) -> None:
-    ours.hold("a@x.example")
-    payload = ours.payload(
-        lead_email="a@x.example",
-        **{f"key {sent}": sent},
-        nested=[{"deeper": [[{f"key {sent}": [sent, None]}]]}],
-    )
-    assert recorded(anyone, payload)
-    assert not recorded(anyone, payload)
+    def payload(text: str) -> dict[str, Any]:
+        nested = [{"deeper": [[{f"key {text}": [text, None]}]]}]
+        return ours.payload(lead_email=LEAD, nested=nested, **{f"key {text}": text})
+
+    ours.hold(LEAD)
+    assert recorded(ours.client, payload(sent))
+    assert not recorded(ours.client, payload(sent))
     (event,) = ours.events()
-    assert event["payload"] == ours.payload(
-        lead_email="a@x.example",
-        **{f"key {kept}": kept},
-        nested=[{"deeper": [[{f"key {kept}": [kept, None]}]]}],
-    )
-    assert ours.statuses() == {"a@x.example": "opened"}
+    assert event["payload"] == payload(kept)
+    assert ours.statuses() == {LEAD: "opened"}
 
 
 READ_FIELDS = ["event_type", "lead_email", "email_account", "timestamp", "step", "variant"]
 
 
 @pytest.mark.parametrize(
-    "text",
-    ["\x00", "\ud800", "a\x00b", "\udc00\x00", "\x00" * 320],
-    ids=lambda text: ascii(text)[:20],
+    "text", ["\x00", "a\ud800b", "x" * 200_000, "🚚" * 200_000], ids=lambda text: ascii(text)[:20]
 )
-def test_no_odd_text_in_a_field_that_is_read_loses_the_event(
-    anyone: FlaskClient, client: FlaskClient, ours: Ours, text: str
+def test_no_text_in_a_field_that_is_read_loses_the_event(
+    client: FlaskClient, ours: OurCampaign, text: str
 ) -> None:
     for field in READ_FIELDS:
-        assert recorded(anyone, ours.payload() | {field: text}), field
+        assert recorded(ours.client, ours.payload() | {field: text}), field
     assert len(ours.events()) == len(READ_FIELDS)
     assert client.post("/stats", json={"campaignId": ours.id}).status_code == 200
 
 
-@pytest.mark.parametrize(
-    "value",
-    [
-        None,
-        True,
-        0,
-        -1,
-        10**30,
-        -(10**30),
-        10**300,
-        2**53 + 1,
-        0.1,
-        -1.5e-7,
-        1e22,
-        "",
-        [],
-        {},
-        [[], {}, None],
-        {"": {"": None}},
-    ],
-    ids=lambda value: str(value)[:20],
-)
-def test_the_payload_is_kept_as_it_came(anyone: FlaskClient, ours: Ours, value: object) -> None:
-    payload = ours.payload() | {"custom": value, "": value}
-    assert recorded(anyone, payload)
+def test_the_payload_is_kept_as_it_came(ours: OurCampaign) -> None:
+    numbers = [0, -1, 10**30, -(10**30), 10**300, 2**53 + 1, 0.1, -1.5e-7, 1e22]
+    others = [None, True, "", [], {}, [[], {}, None], {"": {"": None}}]
+    # A lead's own data may be called like anything.
+    named = {"": 1, "id": "x", "success": False, "recorded": None, "fingerprint": "\\x00"}
+    payload = ours.payload(numbers=numbers, others=others, payload=named, campaign=1, **named)
+    assert recorded(ours.client, payload)
     assert ours.events()[0]["payload"] == payload
 
 
-@pytest.mark.parametrize(
-    "number",
-    [
-        "1e400",
-        "-1e400",
-        "1e999999999",
-        "1e-400",
-        "-0.0",
-        "0." + "1" * 5000,
-        "1" * 1000,
-        "1" * 1001,
-        "1" * 5000,
-        "-" + "9" * 200_000,
-        "NaN",
-        "Infinity",
-        "-Infinity",
-    ],
-    ids=lambda number: number[:12] + str(len(number)),
-)
-def test_no_number_is_an_error_of_ours(anyone: FlaskClient, ours: Ours, number: str) -> None:
+ODD_NUMBERS = [
+    *("1e400", "-1e400", "1e999999999", "1e-400", "-0.0", "NaN", "-Infinity"),
+    *("0." + "1" * 5000, "1" * 1000, "1" * 1001, "-" + "9" * 200_000),
+]
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS, ids=lambda number: number[:12] + str(len(number)))
+def test_no_number_is_an_error_of_ours(ours: OurCampaign, number: str) -> None:
     for field in ("price", "step", "timestamp", "lead_email"):
         body = raw(ours, f'"{field}": {number}')
-        answer = post(anyone, body)
+        answer = ours.deliver(body)
         # NaN and Infinity are no JSON; whether they are taken all the same is nobody's promise.
         if number.lstrip("-").isalpha() and answer.status_code == 400:
             continue
         assert (answer.status_code, answer.get_json()["recorded"]) == (200, True)
-        assert post(anyone, body).get_json()["reason"] == "duplicate"
+        assert ours.deliver(body).get_json()["reason"] == "duplicate"
         assert ours.events()[-1]["payload"].keys() == {"event_type", "campaign_id", field}
 
 
-@pytest.mark.parametrize("opening", ["[", '{"a":'])
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("depth", [100, 500, *range(900, 1001, 10), 5000, 20_000])
 def test_no_depth_is_an_error_of_ours(
-    anyone: FlaskClient, ours: Ours, depth: int, opening: str
+    ours: OurCampaign, depth: int, opening: str, closing: str
 ) -> None:
-    closing = "]" if opening == "[" else "}"
-    nested = opening * depth + "1" + closing * depth
-    answer = post(anyone, raw(ours, f'"nested": {nested}'))
+    answer = ours.deliver(raw(ours, f'"nested": {opening * depth}1{closing * depth}'))
     # How deep is too deep depends on Python.
     assert answer.status_code in ((200,) if depth <= 500 else (200, 400))
-    count = ours.db.all(
-        "SELECT count(*) AS n FROM instantly_events WHERE payload ->> 'nested' <> ''"
-    )[0]["n"]
-    assert count == (1 if answer.status_code == 200 else 0)
+    rows = ours.db.all("SELECT FROM instantly_events WHERE payload ->> 'nested' <> ''")
+    assert len(rows) == (answer.status_code == 200)
 
 
 @pytest.mark.parametrize(
-    ("value", "number"),
-    [
-        (1, 1),
-        (7, 7),
-        (99999999999, 99999999999),
-        (2**63 - 1, 2**63 - 1),
-        (2**63, None),
-        (10**30, None),
-        (0, None),
-        (-1, None),
-        (1.5, None),
-        (1.0, None),
-        ("1", None),
-        ("", None),
-        (True, None),
-        (False, None),
-        (None, None),
-        ([1], None),
-        ({"step": 1}, None),
-    ],
+    ("step", "kept"), [(2**63 - 1, 2**63 - 1), (2**63, None), (0, None), ("1", None)]
 )
 def test_a_step_or_variant_that_is_no_positive_integer_is_null(
-    anyone: FlaskClient, ours: Ours, value: object, number: int | None
+    ours: OurCampaign, step: object, kept: int | None
 ) -> None:
     for field, other in (("step", "variant"), ("variant", "step")):
-        payload = ours.payload() | {field: value}
-        assert recorded(anyone, payload)
+        assert ours.records(**{field: step})
         event = ours.events()[-1]
-        assert (event[field], event[other]) == (number, None)
-        assert event["payload"] == payload
+        assert (event[field], event[other], event["payload"][field]) == (kept, None, step)
 
 
 @pytest.mark.parametrize(
     ("timestamp", "moment"),
     [
-        ("2026-08-18T07:12:44.318Z", "2026-08-18T07:12:44.318+00:00"),
-        ("2026-08-18T10:11:12+02:00", "2026-08-18T08:11:12+00:00"),
-        ("2026-08-18T10:11:12", "2026-08-18T10:11:12+00:00"),
-        ("2026-08-18T07:12:44.123456789Z", "2026-08-18T07:12:44.123456+00:00"),
-        ("2026-08-18", "2026-08-18T00:00:00+00:00"),
-        ("1970-01-01T00:00:00Z", "1970-01-01T00:00:00+00:00"),
+        ("2026-08-18T10:11:12.123456789+02:00", "2026-08-18T08:11:12.123456+00:00"),
         ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:00"),
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59+00:00"),
     ],
 )
 def test_a_timestamp_is_the_time_of_the_event(
-    anyone: FlaskClient, ours: Ours, timestamp: str, moment: str
+    ours: OurCampaign, timestamp: str, moment: str
 ) -> None:
-    assert recorded(anyone, ours.payload(timestamp=timestamp))
+    assert ours.records(timestamp=timestamp)
     assert ours.events()[0]["occurred_at"] == datetime.fromisoformat(moment)
 
 
 @pytest.mark.parametrize(
-    "timestamp",
-    [
-        None,
-        "",
-        " ",
-        "yesterday",
-        "2026-02-30T00:00:00Z",
-        "2026-08-18T25:00:00Z",
-        "2026-08-18T07:12:60Z",
-        "2026-08-18T07:12:44+99:00",
-        "0001-01-01T00:00:00+14:00",
-        "9999-12-31T23:59:59-14:00",
-        "0000-01-01T00:00:00Z",
-        "10000-01-01T00:00:00Z",
-        "-2026-08-18T00:00:00Z",
-        "1787000000",
-        "\x00",
-        "\ud800",
-        "9" * 100_000,
-        1787000000,
-        1787000000123,
-        -1,
-        10**30,
-        1.5,
-        True,
-        [],
-        ["2026-08-18T07:12:44.318Z"],
-        {},
-    ],
-    ids=lambda value: ascii(value)[:40],
+    "time", [{}, {"timestamp": "yesterday"}, {"timestamp": "9999-12-31T23:59:59-14:00"}]
 )
 def test_an_event_without_a_readable_time_happened_when_it_arrived(
-    anyone: FlaskClient, ours: Ours, timestamp: object
+    ours: OurCampaign, time: dict[str, str]
 ) -> None:
     before = datetime.now(UTC) - timedelta(minutes=1)
-    assert recorded(anyone, ours.payload(timestamp=timestamp))
+    assert ours.records(**time)
+    assert not ours.records(**time)
     (event,) = ours.events()
     assert before < event["occurred_at"] < datetime.now(UTC) + timedelta(minutes=1)
 
 
-def test_an_event_without_a_time_is_recorded_once(anyone: FlaskClient, ours: Ours) -> None:
-    assert recorded(anyone, ours.payload())
-    assert not recorded(anyone, ours.payload())
+@pytest.mark.parametrize("letter", ["x", "🚚", "İ", "\x00", "\ud800"], ids=ascii)
+def test_no_address_is_too_long_for_its_event(ours: OurCampaign, letter: str) -> None:
+    chance = random.Random(320)
+    for length in (319, 320, 321):
+        assert ours.records("email_sent", step=1, lead_email=letter * length)
+        # One that Postgres cannot compress into an index.
+        varied = "".join(chr(chance.randint(0x4E00, 0x9FFF)) for _ in range(length))
+        assert ours.records("email_sent", step=1, lead_email=varied)
 
 
-@pytest.mark.parametrize("letter", ["x", "@", "ü", "🚚"], ids=ascii)
-def test_no_length_loses_the_event(
-    anyone: FlaskClient, client: FlaskClient, ours: Ours, letter: str
-) -> None:
-    for field in READ_FIELDS:
-        payload = ours.payload() | {field: letter * 200_000}
-        assert recorded(anyone, payload), field
-        assert ours.events()[-1]["payload"] == payload
-    assert client.post("/stats", json={"campaignId": ours.id}).status_code == 200
-
-
-@pytest.mark.parametrize("letter", ["x", "ü", "優", "🚚", "İ", "\x00", "\ud800"], ids=ascii)
-@pytest.mark.parametrize("length", [319, 320, 321])
-def test_no_address_is_too_long_for_its_event(
-    anyone: FlaskClient, ours: Ours, letter: str, length: int
-) -> None:
-    chance = random.Random(length)
-    payload = ours.payload("email_sent", step=1, lead_email=letter * length, id=chance.random())
-    assert recorded(anyone, payload)
-    # One that Postgres cannot compress into an index.
-    varied = "".join(chr(chance.randint(0x4E00, 0x9FFF)) for _ in range(length))
-    assert recorded(anyone, ours.payload("email_sent", step=1, lead_email=varied))
-
-
-@pytest.mark.parametrize("value", [5, True, None, [], {}, ["a@x.example"], {"email": "a"}])
-@pytest.mark.parametrize("field", ["lead_email", "email_account"])
-def test_an_address_that_is_no_text_is_none(
-    anyone: FlaskClient, ours: Ours, field: str, value: object
-) -> None:
-    assert recorded(anyone, ours.payload() | {field: value})
+@pytest.mark.parametrize("value", [5, None, ["a@x.example"]])
+def test_an_address_that_is_no_text_is_none(ours: OurCampaign, value: object) -> None:
+    assert ours.records(lead_email=value, email_account=value)
     (event,) = ours.events()
     assert (event["lead_email"], event["account_email"]) == (None, None)
-
-
-def test_a_leads_own_data_may_be_called_like_anything(anyone: FlaskClient, ours: Ours) -> None:
-    payload = ours.payload(
-        "Call back",
-        id="x",
-        success=False,
-        recorded=None,
-        payload={"event_type": "lead_lost"},
-        campaign={"id": 1},
-        fingerprint="\\x00",
-        __proto__="x",
-    )
-    assert recorded(anyone, payload)
-    assert ours.events()[0]["payload"] == payload
 
 
 # Postgres down
 
 
-@contextmanager
-def service_without_postgres(settings: Settings) -> Iterator[Flask]:
-    app = application.create_app(
-        replace(settings, database_url="postgresql://postgres@127.0.0.1:1/none")
-    )
-    try:
-        yield app
-    finally:
-        app.extensions[EXTENSION].database.close()
-
-
 def test_while_postgres_is_down_instantly_is_told_to_come_again(settings: Settings) -> None:
-    with service_without_postgres(settings) as app:
-        answer = post(app.test_client(), PAYLOADS["email_bounced"])
+    with client_without_postgres(settings) as client:
+        answer = deliver(client, SAMPLES[0]["payload"])
         assert answer.status_code == 503
         assert answer.get_json() == {"error": "Database unavailable"}
         assert int(answer.headers["Retry-After"]) > 0
-        assert post(app.test_client(), {"campaign_id": LOGISTICS}).status_code == 400
+        assert deliver(client, {"campaign_id": LOGISTICS}).status_code == 400
 
 
 # Where webhooks must point
 
 
-@pytest.mark.parametrize(
-    ("base_url", "url"),
-    [
-        ("https://service.example", "https://service.example/webhooks/instantly"),
-        ("https://service.example/", "https://service.example/webhooks/instantly"),
-        ("https://service.example//", "https://service.example/webhooks/instantly"),
-        ("http://host:8080/base/", "http://host:8080/base/webhooks/instantly"),
-    ],
-)
-def test_the_url_for_webhooks_has_no_doubled_slash(
-    anyone: FlaskClient, app: Flask, monkeypatch: pytest.MonkeyPatch, base_url: str, url: str
-) -> None:
-    environment = {
-        "INSTANTLY_SERVICE_DATABASE_URL": "postgresql://postgres@127.0.0.1:1/none",
-        "INSTANTLY_SERVICE_API_KEY": "key",
-        "KEY_SERVICE_URL": "http://127.0.0.1:1",
-        "KEY_SERVICE_API_KEY": "key",
-        "RUNS_SERVICE_URL": "http://127.0.0.1:1",
-        "RUNS_SERVICE_API_KEY": "key",
-        "WEBHOOK_BASE_URL": base_url,
-    }
-    read = Settings.from_environment(environment)
-    configured(app, monkeypatch, read.webhook_base_url)
-    answer = anyone.get("/webhooks/instantly/config")
-    assert (answer.status_code, answer.get_json()) == (200, {"webhookUrl": url})
+def test_the_config_route_says_where_webhooks_must_point(ours: OurCampaign) -> None:
+    answer = ours.client.get("/webhooks/instantly/config")
+    assert (answer.status_code, answer.get_json()) == (200, {"webhookUrl": URL})
 
 
 def test_without_a_base_url_only_the_config_route_fails(
-    anyone: FlaskClient, app: Flask, ours: Ours, monkeypatch: pytest.MonkeyPatch
+    app: Flask, ours: OurCampaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configured(app, monkeypatch, None)
-    answer = anyone.get("/webhooks/instantly/config")
+    configure(app, monkeypatch, webhook_base_url=None)
+    answer = ours.client.get("/webhooks/instantly/config")
     assert answer.status_code == 500
     assert answer.get_json() == {"error": "WEBHOOK_BASE_URL not configured"}
-    assert recorded(anyone, ours.payload())
+    assert ours.records()
 
 
 # A storm of deliveries
@@ -1070,13 +533,10 @@ def test_without_a_base_url_only_the_config_route_fails(
 
 RANDOM_TYPES = [
     *["email_sent", "email_opened", "link_clicked"] * 3,
-    "email_link_clicked",
-    "reply_received",
-    "auto_reply_received",
-    "campaign_completed_for_lead_without_reply",
-    "account_error",
-    "Call back in Q4",
-    *LABELLED,
+    *("email_link_clicked", "reply_received", "auto_reply_received", WITHOUT_REPLY),
+    *("account_error", "Call back in Q4", "lead_interested", "lead_neutral", "lead_won"),
+    *("lead_not_interested", "lead_meeting_booked", "lead_meeting_completed", "lead_closed"),
+    *("lead_lost", "lead_out_of_office", "lead_wrong_person", "lead_no_show", "lead_skipped"),
 ]
 STRONG_TYPES = ["email_bounced", "lead_unsubscribed"]
 LEADS_A_CAMPAIGN = 150
@@ -1102,7 +562,7 @@ def random_history(chance: random.Random, count: int, campaign_ids: list[str]) -
     return history
 
 
-def everything(db: Rows, client: FlaskClient, campaign_ids: list[str]) -> list[object]:
+def everything(db: Rows, client: FlaskClient) -> list[object]:
     """What the deliveries have left: rows, statuses and statistics."""
     events = db.all(
         "SELECT instantly_campaign_id, event_type, lead_email, step, occurred_at, fingerprint,"
@@ -1121,8 +581,8 @@ def everything(db: Rows, client: FlaskClient, campaign_ids: list[str]) -> list[o
     )
     conditions: list[dict[str, Any]] = [{"appId": "app-1"}]
     conditions += [{"campaignId": str(campaign.pop("id"))} for campaign in campaigns]
-    stats = [client.post("/stats", json=condition).get_json() for condition in conditions]
-    return [events, leads, campaigns, stats]
+    counted = [client.post("/stats", json=condition).get_json() for condition in conditions]
+    return [events, leads, campaigns, counted]
 
 
 def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pass_leaves(
@@ -1135,112 +595,109 @@ def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pas
     def begin() -> None:
         db.connection.execute("TRUNCATE instantly_campaigns CASCADE")
         for campaign_id in campaign_ids:
-            Ours(db, campaign_id).hold(
-                *(f"lead{number}@x.example" for number in range(LEADS_A_CAMPAIGN))
-            )
+            leads = (f"lead{number}@x.example" for number in range(LEADS_A_CAMPAIGN))
+            OurCampaign(db, client, instantly_id=campaign_id).hold(*leads)
 
     begin()
     assert all(recorded(client, payload) for payload in history)
-    orderly = everything(db, client, campaign_ids)
+    orderly = everything(db, client)
 
     begin()
     storm = history * 2
     chance.shuffle(storm)
-    threads = 16
-    start = Barrier(threads)
 
-    def deliver(part: list[dict[str, Any]]) -> list[bool]:
+    def some(number: int) -> int:
         thread_client = app.test_client()
-        start.wait()
-        return [recorded(thread_client, payload) for payload in part]
+        return sum(recorded(thread_client, payload) for payload in storm[number::16])
 
-    with ThreadPoolExecutor(threads) as pool:
-        outcomes = list(pool.map(deliver, [storm[number::threads] for number in range(threads)]))
-    assert sum(map(sum, outcomes)) == len(history)
-    assert everything(db, client, campaign_ids) == orderly
+    assert sum(at_once(16, some)) == len(history)
+    assert everything(db, client) == orderly
 
 
 def test_one_payload_from_everywhere_at_once_is_recorded_once(
-    client: FlaskClient, app: Flask, ours: Ours
+    client: FlaskClient, app: Flask, ours: OurCampaign
 ) -> None:
-    ours.hold("a@x.example")
-    payload = ours.payload("email_sent", lead_email="a@x.example", step=1)
-    threads = 16
-    start = Barrier(threads)
-
-    def deliver(_: int) -> bool:
-        thread_client = app.test_client()
-        start.wait()
-        return recorded(thread_client, payload)
-
-    with ThreadPoolExecutor(threads) as pool:
-        outcomes = list(pool.map(deliver, range(threads)))
-    assert outcomes.count(True) == 1
+    ours.hold(LEAD)
+    payload = ours.payload("email_sent", lead_email=LEAD, step=1)
+    assert at_once(16, lambda _: recorded(app.test_client(), payload)).count(True) == 1
     assert len(ours.events()) == 1
-    stats = client.post("/stats", json={"campaignId": ours.id}).get_json()["stats"]
-    assert stats["emailsSent"] == 1
+    answer = client.post("/stats", json={"campaignId": ours.id})
+    assert answer.get_json()["stats"]["emailsSent"] == 1
 
 
 # Recovery
 
 
-def miss(upstreams: Upstreams, payload: object, /, **changes: Any) -> dict[str, Any]:
-    """Lets Instantly hold a delivery to us that failed."""
-    workspace = upstreams.instantly.workspace("clerk-1")
-    delivery = {
-        "id": workspace.ids.uuid(),
-        "timestamp_created": "2026-08-18T07:13:00.000Z",
-        "timestamp_created_date": "2026-08-18",
-        "organization_id": workspace.id,
-        "payload": payload,
-        "success": False,
-        "retry_count": 3,
-        "will_retry": False,
-        "webhook_url": URL,
-        "status_code": 503,
-        "error_message": "Request failed with status code 503",
-        "timestamp_next_retry": None,
-        "retry_group_id": workspace.ids.uuid(),
-        "retry_successful": None,
-        "lead_email": None,
-        "response_time_ms": 12,
-        **changes,
-    }
-    workspace.events.append(delivery)
-    return delivery
+@dataclass
+class Outage:
+    """What Instantly could not deliver to us, and its recovery."""
+
+    client: FlaskClient
+    ours: OurCampaign
+    upstreams: Upstreams
+
+    def miss(self, payload: object, /, **changes: Any) -> dict[str, Any]:
+        """Lets Instantly hold a delivery to us that failed."""
+        workspace = self.upstreams.instantly.workspace("clerk-1")
+        delivery = {
+            "id": workspace.ids.uuid(),
+            "timestamp_created": "2026-08-18T07:13:00.000Z",
+            "timestamp_created_date": "2026-08-18",
+            "organization_id": workspace.id,
+            "payload": payload,
+            "success": False,
+            "retry_count": 3,
+            "will_retry": False,
+            "webhook_url": URL,
+            "status_code": 503,
+            "error_message": "Request failed with status code 503",
+            "timestamp_next_retry": None,
+            "retry_group_id": workspace.ids.uuid(),
+            "retry_successful": None,
+            "lead_email": None,
+            "response_time_ms": 12,
+            **changes,
+        }
+        workspace.events.append(delivery)
+        return delivery
+
+    def miss_several(self, count: int) -> None:
+        for number in range(count):
+            self.miss(self.ours.payload(timestamp=at(number)))
+
+    def webhook(self, url: str = URL, status: int = -1) -> dict[str, Any]:
+        """One of Instantly's; -1 is switched off."""
+        webhook = self.upstreams.instantly.add_webhook("clerk-1", url)
+        webhook["status"] = status
+        return webhook
+
+    def recover(self, **changes: Any) -> TestResponse:
+        body = {"clerkOrgId": "clerk-1", "from": "2026-08-17", "to": "2026-08-19", **changes}
+        return self.client.post("/webhooks/instantly/recover", json=body)
+
+    def recovered(self, **changes: Any) -> dict[str, Any]:
+        answer = self.recover(**changes)
+        assert answer.status_code == 200
+        body: dict[str, Any] = answer.get_json()
+        return body
 
 
-def recover(client: FlaskClient, **changes: Any) -> TestResponse:
-    body = {"clerkOrgId": "clerk-1", "from": "2026-08-17", "to": "2026-08-19", **changes}
-    return client.post("/webhooks/instantly/recover", json=body)
+@pytest.fixture
+def outage(client: FlaskClient, ours: OurCampaign, upstreams: Upstreams) -> Outage:
+    return Outage(client, ours, upstreams)
 
 
-def outcome(**counts: Any) -> dict[str, Any]:
-    return {
-        "success": True,
-        "found": 0,
-        "recorded": 0,
-        "duplicates": 0,
-        "ignored": 0,
-        "resumedWebhooks": [],
-        **counts,
-    }
+def outcome(**changes: Any) -> dict[str, Any]:
+    counts = dict.fromkeys(("found", "recorded", "duplicates", "ignored"), 0)
+    return {"success": True, **counts, "resumedWebhooks": [], **changes}
 
 
-def recovered(client: FlaskClient, **changes: Any) -> dict[str, Any]:
-    answer = recover(client, **changes)
-    assert answer.status_code == 200
-    body: dict[str, Any] = answer.get_json()
-    return body
+def test_nothing_missed_is_nothing_found(outage: Outage) -> None:
+    assert outage.recovered() == outcome()
 
 
-def test_nothing_missed_is_nothing_found(client: FlaskClient) -> None:
-    assert recovered(client) == outcome()
-
-
-def test_missed_deliveries_are_recorded_as_if_they_had_arrived(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams
-) -> None:
+def test_missed_deliveries_are_recorded_as_if_they_had_arrived(outage: Outage) -> None:
+    ours = outage.ours
     ours.hold("a@x.example", "b@x.example")
     missed = [
         ours.payload("link_clicked", lead_email="A@x.example", timestamp=at(1), step=2),
@@ -1248,8 +705,8 @@ def test_missed_deliveries_are_recorded_as_if_they_had_arrived(
         ours.payload("campaign_completed", timestamp=at(3)),
     ]
     for payload in missed:
-        miss(upstreams, payload)
-    assert recovered(client) == outcome(found=3, recorded=3)
+        outage.miss(payload)
+    assert outage.recovered() == outcome(found=3, recorded=3)
     assert [event["payload"] for event in ours.events()] == missed
     first = ours.events()[0]
     assert (first["event_type"], first["step"]) == ("email_link_clicked", 2)
@@ -1258,290 +715,173 @@ def test_missed_deliveries_are_recorded_as_if_they_had_arrived(
     assert ours.status() == "completed"
 
 
-def test_recovery_is_safe_to_repeat(client: FlaskClient, ours: Ours, upstreams: Upstreams) -> None:
-    for number in range(3):
-        miss(upstreams, ours.payload(timestamp=at(number)))
-    assert recovered(client) == outcome(found=3, recorded=3)
-    assert recovered(client) == outcome(found=3, duplicates=3)
-    assert len(ours.events()) == 3
+def test_recovery_is_safe_to_repeat(outage: Outage) -> None:
+    outage.miss_several(3)
+    assert outage.recovered() == outcome(found=3, recorded=3)
+    assert outage.recovered() == outcome(found=3, duplicates=3)
+    assert len(outage.ours.events()) == 3
 
 
-def test_each_attempt_at_one_delivery_is_found_and_one_is_recorded(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams
-) -> None:
+def test_each_attempt_at_one_delivery_is_found_and_one_is_recorded(outage: Outage) -> None:
     for retry in range(4):
-        miss(upstreams, ours.payload(), retry_count=retry)
-    assert recovered(client) == outcome(found=4, recorded=1, duplicates=3)
+        outage.miss(outage.ours.payload(), retry_count=retry)
+    assert outage.recovered() == outcome(found=4, recorded=1, duplicates=3)
 
 
-@pytest.mark.parametrize(
-    "odd",
-    [
-        {},
-        {"firstName": "優希 🚚", "fleetSize": 42, "rate": 1.5, "isCustomer": False, "x": None},
-        {"text": "a\x00b\ud800c\\u0000", "\x00": ["\udfff"]},
-        {"price": 0.1, "big": 10**30, "small": 1e-7, "nested": {"b": [1, {"a": 2}], "a": {}}},
-        {"step": "1", "timestamp": 5, "variant": 0},
-    ],
-    ids=lambda odd: ascii(odd)[:30],
-)
-def test_what_arrived_after_all_is_a_duplicate(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams, odd: dict[str, Any]
-) -> None:
-    payload = ours.payload(lead_email="a@x.example", **odd)
-    assert recorded(client, payload)
-    miss(upstreams, {name: payload[name] for name in reversed(payload)})
-    assert recovered(client) == outcome(found=1, duplicates=1)
+def test_what_arrived_after_all_is_a_duplicate(outage: Outage) -> None:
+    odd = {
+        "text": "優希 🚚 a\x00b\ud800c\\u0000",
+        "\x00": ["\udfff"],
+        "numbers": [42, 1.5, 0.1, 10**30, 1e-7],
+        "nested": {"b": [1, {"a": None}], "a": {}},
+        "step": "1",
+        "timestamp": 5,
+    }
+    assert outage.ours.records(**odd)
+    payload = outage.ours.payload(**odd)
+    outage.miss({name: payload[name] for name in reversed(payload)})
+    assert outage.recovered() == outcome(found=1, duplicates=1)
 
 
-@pytest.mark.parametrize("count", [1, 99, 100, 101, 250])
-def test_every_page_is_read(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams, count: int
-) -> None:
-    for number in range(count):
-        miss(upstreams, ours.payload(timestamp=at(number)))
-    assert recovered(client) == outcome(found=count, recorded=count)
-    assert len(ours.events()) == count
+def test_every_page_is_read(outage: Outage) -> None:
+    outage.miss_several(201)
+    assert outage.recovered() == outcome(found=201, recorded=201)
+    assert len(outage.ours.events()) == 201
 
 
-def test_exactly_the_failed_deliveries_of_these_days_are_asked_for(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams
-) -> None:
+def test_exactly_the_failed_deliveries_of_these_days_are_asked_for(outage: Outage) -> None:
     for day in ("2026-08-16", "2026-08-17", "2026-08-19", "2026-08-20"):
-        miss(upstreams, ours.payload(day=day), timestamp_created_date=day)
-    miss(upstreams, ours.payload(day="delivered"), success=True)
-    assert recovered(client) == outcome(found=2, recorded=2)
-    days = {event["payload"]["day"] for event in ours.events()}
+        outage.miss(outage.ours.payload(day=day), timestamp_created_date=day)
+    outage.miss(outage.ours.payload(day="delivered"), success=True)
+    assert outage.recovered() == outcome(found=2, recorded=2)
+    days = {event["payload"]["day"] for event in outage.ours.events()}
     assert days == {"2026-08-17", "2026-08-19"}
-    for request in upstreams.instantly_http.calls("GET", "/api/v2/webhook-events"):
+    for request in outage.upstreams.instantly_http.calls("GET", "/api/v2/webhook-events"):
         assert request.query["success"] == ["false"]
         assert request.query["from"] == ["2026-08-17"]
         assert request.query["to"] == ["2026-08-19"]
 
 
-def test_one_day_is_a_range(client: FlaskClient, ours: Ours, upstreams: Upstreams) -> None:
-    miss(upstreams, ours.payload())
-    body = recovered(client, **{"from": "2026-08-18", "to": "2026-08-18"})
+def test_one_day_is_a_range(outage: Outage) -> None:
+    outage.miss(outage.ours.payload())
+    body = outage.recovered(**{"from": "2026-08-18", "to": "2026-08-18"})
     assert body == outcome(found=1, recorded=1)
+
+
+MISSING = object()
 
 
 @pytest.mark.parametrize(
     "changes",
     [
         {"webhook_url": "https://somebody-else.example/webhooks/instantly"},
-        {"webhook_url": "https://instantly-service.example/webhooks/other"},
+        {"webhook_url": f"{URL}-other"},
         {"webhook_url": "https://instantly-service.example.evil.example/webhooks/instantly"},
-        {"webhook_url": ""},
         {"webhook_url": None},
-        {"payload": {"event_type": "email_sent", "campaign_id": str(uuid4())}},
+        {"webhook_url": MISSING},
+        {"payload": {"event_type": "email_sent", "campaign_id": UNKNOWN_ID}},
         {"payload": {"event_type": "supersearch_enrichment_completed"}},
-        {"payload": {}},
+        {"payload": {"event_type": 5}},
         {"payload": None},
         {"payload": []},
-        {"payload": "text"},
-        {"payload": {"event_type": 5}},
+        {"payload": MISSING},
     ],
     ids=lambda changes: ascii(changes)[:60],
 )
-def test_what_is_not_ours_is_ignored(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams, changes: dict[str, Any]
-) -> None:
-    miss(upstreams, ours.payload(number=1), **changes)
-    miss(upstreams, ours.payload(number=2))
-    assert recovered(client) == outcome(found=2, recorded=1, ignored=1)
-    assert [event["payload"]["number"] for event in ours.events()] == [2]
+def test_what_is_not_ours_is_ignored(outage: Outage, changes: dict[str, Any]) -> None:
+    delivery = outage.miss(outage.ours.payload(number=1), **changes)
+    for name in [name for name, value in changes.items() if value is MISSING]:
+        del delivery[name]
+    outage.miss(outage.ours.payload(number=2))
+    assert outage.recovered() == outcome(found=2, recorded=1, ignored=1)
+    assert [event["payload"]["number"] for event in outage.ours.events()] == [2]
 
 
-@pytest.mark.parametrize("name", ["payload", "webhook_url"])
-def test_a_delivery_that_lacks_a_field_is_ignored(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams, name: str
-) -> None:
-    del miss(upstreams, ours.payload())[name]
-    assert recovered(client) == outcome(found=1, ignored=1)
+def test_a_secret_in_the_url_leaves_it_ours(outage: Outage) -> None:
+    outage.miss(outage.ours.payload(), webhook_url=f"{URL}?secret=1")
+    webhook = outage.webhook(f"{URL}?secret=1")
+    assert outage.recovered() == outcome(found=1, recorded=1, resumedWebhooks=[webhook["id"]])
 
 
-def test_a_secret_in_the_url_leaves_it_ours(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams
-) -> None:
-    miss(upstreams, ours.payload(), webhook_url=f"{URL}?secret=1")
-    webhook = upstreams.instantly.add_webhook("clerk-1", f"{URL}?secret=1")
-    webhook["status"] = -1
-    assert recovered(client) == outcome(found=1, recorded=1, resumedWebhooks=[webhook["id"]])
-
-
-def test_webhooks_of_ours_that_were_switched_off_are_resumed_and_no_others(
-    client: FlaskClient, upstreams: Upstreams
-) -> None:
-    urls = [URL, URL, URL, "https://somebody-else.example/webhooks/instantly"]
-    webhooks = [upstreams.instantly.add_webhook("clerk-1", url) for url in urls]
-    for webhook in (webhooks[0], webhooks[2], webhooks[3]):
-        webhook["status"] = -1
-    body = recovered(client)
-    assert sorted(body["resumedWebhooks"]) == sorted([webhooks[0]["id"], webhooks[2]["id"]])
-    assert [webhook["status"] for webhook in webhooks] == [1, 1, 1, -1]
-    resumed = upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*/resume")
+def test_webhooks_of_ours_that_were_switched_off_are_resumed_and_no_others(outage: Outage) -> None:
+    off = [outage.webhook(), outage.webhook()]
+    others = [
+        outage.webhook("https://somebody-else.example/webhooks/instantly"),
+        outage.webhook(status=1),
+    ]
+    body = outage.recovered()
+    assert sorted(body["resumedWebhooks"]) == sorted(webhook["id"] for webhook in off)
+    assert [webhook["status"] for webhook in (*off, *others)] == [1, 1, -1, 1]
+    resumed = outage.upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*/resume")
     assert len(resumed) == 2
-    assert recovered(client) == outcome()
+    assert outage.recovered() == outcome()
 
 
-def test_webhooks_on_later_pages_are_resumed(client: FlaskClient, upstreams: Upstreams) -> None:
-    webhooks = [upstreams.instantly.add_webhook("clerk-1", URL) for _ in range(105)]
-    webhooks[-1]["status"] = -1
-    assert recovered(client) == outcome(resumedWebhooks=[webhooks[-1]["id"]])
+def test_webhooks_on_later_pages_are_resumed(outage: Outage) -> None:
+    for _ in range(104):
+        outage.webhook(status=1)
+    last = outage.webhook()
+    assert outage.recovered() == outcome(resumedWebhooks=[last["id"]])
 
 
 def test_without_a_base_url_every_delivery_is_considered_and_no_webhook_resumed(
-    client: FlaskClient,
-    app: Flask,
-    ours: Ours,
-    upstreams: Upstreams,
-    monkeypatch: pytest.MonkeyPatch,
+    app: Flask, outage: Outage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configured(app, monkeypatch, None)
-    miss(upstreams, ours.payload(number=1), webhook_url="https://somebody-else.example/")
-    miss(upstreams, ours.payload(number=2))
-    webhook = upstreams.instantly.add_webhook("clerk-1", URL)
-    webhook["status"] = -1
-    assert recovered(client) == outcome(found=2, recorded=2)
+    configure(app, monkeypatch, webhook_base_url=None)
+    outage.miss(outage.ours.payload(number=1), webhook_url="https://somebody-else.example/")
+    outage.miss(outage.ours.payload(number=2))
+    webhook = outage.webhook()
+    assert outage.recovered() == outcome(found=2, recorded=2)
     assert webhook["status"] == -1
-    assert not upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*")
-
-
-def test_the_organizations_own_key_is_used(client: FlaskClient, upstreams: Upstreams) -> None:
-    recovered(client)
-    keys = {request.headers["Authorization"] for request in upstreams.instantly_http.requests}
-    assert keys == {"Bearer key-1"}
-    (request,) = upstreams.keys_http.requests
-    assert request.path == "/internal/keys/instantly/decrypt"
-    assert request.query == {"clerkOrgId": ["clerk-1"]}
-
-
-def test_an_organization_without_a_key_has_nothing_to_recover(
-    client: FlaskClient, upstreams: Upstreams
-) -> None:
-    answer = recover(client, clerkOrgId="clerk-2")
-    assert answer.status_code == 422
-    assert answer.get_json() == {"error": "BYOK key not configured for this organization"}
-    assert upstreams.instantly_http.requests == []
-
-
-def test_recovery_needs_the_key_of_the_service(anyone: FlaskClient) -> None:
-    answer = recover(anyone)
-    assert (answer.status_code, answer.get_json()) == (401, {"error": "Unauthorized"})
+    assert not outage.upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*")
 
 
 @pytest.mark.parametrize(
-    ("changes", "field"),
+    ("fault", "error"),
     [
-        ({"from": "2026-08-20"}, "to"),
-        ({"to": "2026-08-16"}, "to"),
-        ({"from": None}, "from"),
-        ({"from": ""}, "from"),
-        ({"from": "yesterday"}, "from"),
-        ({"from": "2026-02-30"}, "from"),
-        ({"from": 20260818}, "from"),
-        ({"from": ["2026-08-18"]}, "from"),
-        ({"to": None}, "to"),
-        ({"to": "18.08.2026"}, "to"),
-        ({"to": True}, "to"),
-        ({"clerkOrgId": None}, "clerkOrgId"),
-        ({"clerkOrgId": ""}, "clerkOrgId"),
-        ({"clerkOrgId": 5}, "clerkOrgId"),
-        ({"clerkOrgId": "a\x00b"}, "clerkOrgId"),
-        ({"clerkOrgId": "\ud800"}, "clerkOrgId"),
-    ],
-    ids=ascii,
-)
-def test_a_bad_range_or_organization_is_400(
-    client: FlaskClient, upstreams: Upstreams, changes: dict[str, Any], field: str
-) -> None:
-    answer = recover(client, **changes)
-    assert answer.status_code == 400
-    assert answer.get_json()["error"] == "Invalid request"
-    assert list(answer.get_json()["details"]) == [field]
-    assert upstreams.instantly_http.requests == []
-
-
-@pytest.mark.parametrize("missing", ["clerkOrgId", "from", "to"])
-def test_range_and_organization_are_required(client: FlaskClient, missing: str) -> None:
-    body = {"clerkOrgId": "clerk-1", "from": "2026-08-17", "to": "2026-08-19"}
-    del body[missing]
-    answer = client.post("/webhooks/instantly/recover", json=body)
-    assert answer.status_code == 400
-    assert list(answer.get_json()["details"]) == [missing]
-
-
-@pytest.mark.parametrize(
-    ("fault", "status", "error"),
-    [
-        ({"status": 500, "times": None}, 502, "Instantly unavailable"),
-        ({"how": "drop", "times": None}, 502, "Instantly unavailable"),
-        ({"status": 200, "body": {"items": 5}}, 502, "Instantly unavailable"),
-        ({"status": 200, "body": [], "times": None}, 502, "Instantly unavailable"),
-        ({"status": 401}, 422, "Instantly API key was rejected"),
-        ({"status": 403, "body": {"message": "scope"}}, 422, "Instantly rejected the request"),
-        ({"status": 429, "times": None}, 503, "Instantly rate limit reached"),
+        ({"status": 200, "body": {"items": 5}}, (502, "Instantly unavailable")),
+        ({"status": 403}, (422, "Instantly rejected the request")),
+        ({"status": 429, "times": None}, (503, "Instantly rate limit reached")),
     ],
 )
 def test_what_was_recorded_before_an_error_stays(
-    client: FlaskClient,
-    ours: Ours,
-    upstreams: Upstreams,
-    fault: dict[str, Any],
-    status: int,
-    error: str,
+    outage: Outage, fault: dict[str, Any], error: tuple[int, str]
 ) -> None:
-    for number in range(150):
-        miss(upstreams, ours.payload(timestamp=at(number)))
-    upstreams.instantly_http.fail("GET", "/api/v2/webhook-events", after=1, **fault)
-    answer = recover(client)
-    assert (answer.status_code, answer.get_json()["error"]) == (status, error)
-    assert len(ours.events()) == 100
-    upstreams.instantly_http.heal()
-    assert recovered(client) == outcome(found=150, recorded=50, duplicates=100)
+    outage.miss_several(150)
+    outage.upstreams.instantly_http.fail("GET", "/api/v2/webhook-events", after=1, **fault)
+    answer = outage.recover()
+    assert (answer.status_code, answer.get_json()["error"]) == error
+    assert len(outage.ours.events()) == 100
+    outage.upstreams.instantly_http.heal()
+    assert outage.recovered() == outcome(found=150, recorded=50, duplicates=100)
 
 
 @pytest.mark.parametrize(
-    ("method", "path"),
-    [("GET", "/api/v2/webhooks"), ("POST", "/api/v2/webhooks/.*/resume")],
+    ("method", "path"), [("GET", "/api/v2/webhooks"), ("POST", "/api/v2/webhooks/.*/resume")]
 )
 def test_events_stay_when_the_webhook_cannot_be_resumed(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams, method: str, path: str
+    outage: Outage, method: str, path: str
 ) -> None:
-    miss(upstreams, ours.payload())
-    webhook = upstreams.instantly.add_webhook("clerk-1", URL)
-    webhook["status"] = -1
-    upstreams.instantly_http.fail(method, path, status=403, body={"message": "no plan"})
-    answer = recover(client)
+    outage.miss(outage.ours.payload())
+    webhook = outage.webhook()
+    refusal = {"message": "no plan"}
+    outage.upstreams.instantly_http.fail(method, path, status=403, body=refusal)
+    answer = outage.recover()
     assert answer.status_code == 422
-    assert answer.get_json()["details"] == {"status": 403, "message": "no plan"}
-    assert len(ours.events()) == 1
-    assert recovered(client) == outcome(found=1, duplicates=1, resumedWebhooks=[webhook["id"]])
+    assert answer.get_json()["details"] == {"status": 403, **refusal}
+    assert len(outage.ours.events()) == 1
+    again = outcome(found=1, duplicates=1, resumedWebhooks=[webhook["id"]])
+    assert outage.recovered() == again
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
-def test_what_is_no_json_number_in_a_missed_delivery_is_no_error_of_ours(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams, value: float
-) -> None:
-    miss(upstreams, ours.payload(price=value))
-    assert recover(client).status_code in (200, 502)
+def test_what_is_no_json_number_in_a_missed_delivery_is_no_error_of_ours(outage: Outage) -> None:
+    outage.miss(outage.ours.payload(prices=[float("nan"), float("-inf")]))
+    assert outage.recover().status_code in (200, 502)
 
 
-def test_a_cursor_that_repeats_ends_the_recovery(
-    client: FlaskClient, ours: Ours, upstreams: Upstreams
-) -> None:
-    delivery = miss(upstreams, ours.payload())
-    page = {"items": [delivery], "next_starting_after": "again"}
-    upstreams.instantly_http.fail("GET", "/api/v2/webhook-events", times=20, status=200, body=page)
-    assert recovered(client)["recorded"] == 1
-    assert len(upstreams.instantly_http.calls("GET", "/api/v2/webhook-events")) < 20
-
-
-def test_an_organization_recovers_its_own_workspace(
-    client: FlaskClient, db: Rows, upstreams: Upstreams
-) -> None:
-    elsewhere = Ours(db, clerk_org_id="clerk-2")
-    miss(upstreams, elsewhere.payload())
-    upstreams.keys.organizations["clerk-2"] = "key-1"
-    assert recovered(client, clerkOrgId="clerk-2") == outcome(found=1, recorded=1)
+def test_an_organization_recovers_its_own_workspace(outage: Outage) -> None:
+    elsewhere = outage.ours.another(clerk_org_id="clerk-2")
+    outage.miss(elsewhere.payload())
+    outage.upstreams.keys.organizations["clerk-2"] = "key-1"
+    assert outage.recovered(clerkOrgId="clerk-2") == outcome(found=1, recorded=1)
     assert len(elsewhere.events()) == 1
