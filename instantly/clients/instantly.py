@@ -30,11 +30,8 @@ PLAIN_ADDRESS = re.compile(
 Item = TypeVar("Item")
 
 # Why leads are refused, in our words → Instantly's count.
-REFUSALS = {
-    "invalid": "invalid_email_count",
-    "blocklisted": "in_blocklist",
-    "skipped": "skipped_count",
-}
+COUNTS = ("invalid_email_count", "in_blocklist", "skipped_count")
+REFUSALS = dict(zip(("invalid", "blocklisted", "skipped"), COUNTS, strict=True))
 
 # The negative values of a campaign's status, in our words.
 CAMPAIGN_TROUBLES = {-1: "accounts_unhealthy", -2: "bounce_protect", -99: "account_suspended"}
@@ -217,12 +214,11 @@ class InstantlyClient(ServiceClient):
 
         The filter is named `id`: unknown names are ignored and would report every campaign.
         """
-        answer = self._request(
-            "GET", "/campaigns/analytics", params={"id": campaign_id}, repeatable=True
-        ).body
-        if not isinstance(answer, list):
+        path, params = "/campaigns/analytics", {"id": campaign_id}
+        answer = self._request("GET", path, params=params, repeatable=True)
+        if not isinstance(answer.body, list):
             raise InstantlyError("the answer is no list")
-        campaigns = [expect(figures, campaign_id=is_text) for figures in answer]
+        campaigns = [expect(figures, campaign_id=is_text) for figures in answer.body]
         return next((each for each in campaigns if each["campaign_id"] == campaign_id), None)
 
     def list_accounts(self) -> Iterator[dict[str, Any]]:
@@ -262,20 +258,13 @@ class InstantlyClient(ServiceClient):
 
         One that succeeded when it was tried again is among them [inferred from its fields].
         """
-        params: dict[str, str | int] = {
-            "success": "false",
-            "from": first_day,
-            "to": last_day,
-            "limit": MAX_PAGE_SIZE,
-        }
+        params = {"success": "false", "from": first_day, "to": last_day, "limit": MAX_PAGE_SIZE}
         return self._pages("GET", "/webhook-events", params=params)
 
     def list_webhooks(self) -> Iterator[dict[str, Any]]:
         """GET /webhooks → all of the workspace; `status` is -1 for one that was switched off."""
-        params: dict[str, str | int] = {"limit": MAX_PAGE_SIZE}
-        return self._pages(
-            "GET", "/webhooks", params=params, id=is_path_segment, target_hook_url=is_text
-        )
+        page = {"limit": MAX_PAGE_SIZE}
+        return self._pages("GET", "/webhooks", params=page, id=is_path_segment)
 
     def resume_webhook(self, webhook_id: str) -> None:
         """POST /webhooks/{id}/resume."""
@@ -286,8 +275,8 @@ class InstantlyClient(ServiceClient):
         method: str,
         path: str,
         *,
-        body: dict[str, Any] | None = None,
-        params: dict[str, str | int] | None = None,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
         **fields: Callable[[object], bool],
     ) -> Iterator[dict[str, Any]]:
         """Every item of a paged list, with the fields that it must have.

@@ -1,6 +1,7 @@
 """Campaigns: create, read, list, and switch on and off."""
 
 import logging
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -60,22 +61,17 @@ def create_in_instantly(
     workspace: InstantlyClient, campaign: dict[str, Any], run: BilledRun
 ) -> str:
     """Creates the campaign and makes sure that its senders arrived; returns Instantly's id."""
-    body = campaign_body(campaign)
     try:
-        created = workspace.create_campaign(body)
+        created = workspace.create_campaign(campaign_body(campaign))
     except InstantlyError as error:
         if error.may_have_acted:
-            logger.error(
-                "%s: Instantly may hold a draft campaign named %r (run %s)",
-                BY_HAND,
-                campaign["name"],
-                run.id,
-            )
+            what = f"Instantly may hold a draft campaign named {campaign['name']!r}"
+            logger.error("%s: %s (run %s)", BY_HAND, what, run.id)
         raise
     instantly_campaign_id: str = created["id"]
     run.on_failure(
         f"campaign {instantly_campaign_id}: delete it in Instantly",
-        lambda: workspace.delete_campaign(instantly_campaign_id),
+        partial(workspace.delete_campaign, instantly_campaign_id),
     )
     senders = {sender.lower() for sender in campaign["account_ids"]}
     # Instantly has been seen to lose senders while they are being warmed up.
