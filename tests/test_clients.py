@@ -354,7 +354,9 @@ def test_an_address_in_a_path_is_quoted(upstream: Upstream) -> None:
 
 
 @every_operation
-def test_a_service_that_nobody_reaches_is_an_error_without_a_status(operation: Operation) -> None:
+def test_a_service_that_nobody_reaches_is_an_error_without_a_status(
+    operation: Operation, waits: list[float]
+) -> None:
     nowhere = Upstream()
     nowhere.port = 1
     nowhere.connect()

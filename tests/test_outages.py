@@ -482,7 +482,6 @@ def test_a_client_between_two_requests_has_longer(impatient_service: Service) ->
 
 def test_who_does_not_read_is_ended(impatient_service: Service) -> None:
     with raw(impatient_service) as connection:
-        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         connection.sendall(UNREAD_ANSWERS)
         time.sleep(2.5)
         assert read_to_the_end(connection).count(b"HTTP/1.1 200 ") < 400
