@@ -81,30 +81,6 @@ def test_the_row_holds_what_was_asked_for(world: World) -> None:
     assert shown["parentRunId"] == parent
 
 
-def test_the_requests_to_runs_service_are_those_of_its_contract(world: World) -> None:
-    parent = str(uuid4())
-    world.upstreams.runs.known_parents.add(parent)
-    world.created(runId=parent)
-    (run_id,) = world.upstreams.runs.runs
-    opened, billed, ended = world.upstreams.runs_http.requests
-    assert (opened.method, opened.path) == ("POST", "/v1/runs")
-    assert {name: value for name, value in opened.json.items() if name != "campaignId"} == {
-        "clerkOrgId": "clerk-1",
-        "appId": "app-1",
-        "serviceName": "instantly-service",
-        "taskName": "campaign-create",
-        "brandId": "brand-1",
-        "parentRunId": parent,
-    }
-    assert (billed.method, billed.path) == ("POST", f"/v1/runs/{run_id}/costs")
-    assert billed.json == {"items": [{"costName": "instantly-campaign-create", "quantity": 1}]}
-    assert (ended.method, ended.path) == ("PATCH", f"/v1/runs/{run_id}")
-    assert ended.json == {"status": "completed"}
-    for request in (opened, billed, ended):
-        assert request.headers["X-Api-Key"] == "runs-key"
-        assert request.headers["User-Agent"] == USER_AGENT
-
-
 def test_without_a_run_of_the_caller_the_run_has_no_parent(world: World) -> None:
     campaign = world.created(runId=None)
     assert "parentRunId" not in only(world.upstreams.runs_http.calls("POST", "/v1/runs")).json
@@ -612,28 +588,13 @@ def test_a_status_that_is_no_text_is_a_bad_request(
     assert world.shown()["status"] == "draft"
 
 
-@pytest.mark.parametrize(
-    ("number", "trouble"),
-    [(-1, "accounts_unhealthy"), (-2, "bounce_protect"), (-99, "account_suspended")],
-)
 @pytest.mark.parametrize("status", ["active", "paused", "completed"])
-def test_trouble_that_instantly_reports_wins(
-    world: World, campaign: Campaign, status: str, number: int, trouble: str
-) -> None:
-    body = {**in_instantly(world, campaign), "status": number}
+def test_trouble_that_instantly_reports_wins(world: World, campaign: Campaign, status: str) -> None:
+    body = {**in_instantly(world, campaign), "status": -99}
     world.upstreams.instantly_http.fail("POST", ".*/(activate|pause)", status=200, body=body)
-    assert world.switch(status).get_json()["campaign"]["status"] == trouble
-    assert world.shown()["status"] == trouble
+    assert world.switch(status).get_json()["campaign"]["status"] == "account_suspended"
+    assert world.shown()["status"] == "account_suspended"
     assert world.switch(status).get_json()["campaign"]["status"] == status
-
-
-@pytest.mark.parametrize("number", [0, 2, 4, -3, None])
-def test_any_other_status_of_instantly_leaves_ours_as_asked(
-    world: World, campaign: Campaign, number: Any
-) -> None:
-    body = {"id": campaign["instantlyCampaignId"], "status": number}
-    world.upstreams.instantly_http.fail("POST", ".*/activate", status=200, body=body)
-    assert world.switch("active").get_json()["campaign"]["status"] == "active"
 
 
 DOWN = {"error": "Instantly unavailable"}

@@ -7,7 +7,6 @@ import random
 import re
 from collections import Counter
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from stand_in import RecordedRequest
@@ -78,28 +77,6 @@ def test_every_field_of_a_lead_is_sent_by_instantlys_name(world: World) -> None:
     }
     assert request.headers["Authorization"] == "Bearer key-1"
     assert request.headers["User-Agent"] == USER_AGENT
-
-
-def test_the_requests_to_runs_service_are_those_of_its_contract(world: World) -> None:
-    parent = str(uuid4())
-    world.upstreams.runs.known_parents.add(parent)
-    assert world.upload(leads_of(addresses(2)), runId=parent).status_code == 201
-    (run_id,) = world.upstreams.runs.runs
-    opened, billed, ended = world.upstreams.runs_http.requests
-    assert (opened.method, opened.path) == ("POST", "/v1/runs")
-    assert opened.json == {
-        "clerkOrgId": "clerk-1",
-        "appId": "app-1",
-        "serviceName": "instantly-service",
-        "taskName": "leads-add",
-        "brandId": "brand-1",
-        "campaignId": world.campaign["id"],
-        "parentRunId": parent,
-    }
-    assert (billed.method, billed.path) == ("POST", f"/v1/runs/{run_id}/costs")
-    assert billed.json == {"items": [{"costName": "instantly-lead-add", "quantity": 2}]}
-    assert (ended.method, ended.path) == ("PATCH", f"/v1/runs/{run_id}")
-    assert ended.json == {"status": "completed"}
 
 
 def test_key_service_learns_the_route(world: World) -> None:
@@ -329,13 +306,6 @@ def test_every_bad_lead_is_named(world: World) -> None:
     assert answer.get_json()["details"].keys() == {"leads.4.email", "leads.17.email"}
 
 
-def test_optional_fields_may_be_null(world: World) -> None:
-    lead = {"email": "a@x.example", **dict.fromkeys(TEXTS)}
-    assert world.upload([lead], runId=None).status_code == 201
-    (shown,) = world.listed_leads()
-    assert (shown["firstName"], shown["lastName"], shown["companyName"]) == (None, None, None)
-
-
 @pytest.mark.parametrize(
     "email", ["o'brien+tag@x.example", "a_b-c.d@sub.x.example", "1@2.example", "UPPER@X.EXAMPLE"]
 )
@@ -369,8 +339,9 @@ def test_a_lead_is_shown_with_all_its_fields(world: World) -> None:
         assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shown[name])
 
 
-def test_what_a_lead_leaves_out_is_null(world: World) -> None:
-    world.add(addresses(1))
+@pytest.mark.parametrize("texts", [{}, dict.fromkeys(TEXTS)], ids=["absent", "null"])
+def test_what_a_lead_leaves_out_is_null(world: World, texts: dict[str, None]) -> None:
+    assert world.upload([{"email": "a@x.example", **texts}], runId=None).status_code == 201
     (shown,) = world.listed_leads()
     assert (shown["firstName"], shown["lastName"], shown["companyName"]) == (None, None, None)
     assert shown["customVariables"] == {}

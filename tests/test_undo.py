@@ -17,6 +17,7 @@ from world import LONG_AGO, Act, Statements, World, addresses, leads_of
 import instantly.billing
 import instantly.upload
 from instantly.cleanup import clean_up
+from instantly.config import USER_AGENT
 from instantly.context import EXTENSION
 from instantly.database import DeadlineConnection
 from instantly.sandbox.workspace import now
@@ -51,6 +52,37 @@ def impatient_with_instantly(world: World) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client, "_timeout", (3, 0.3))
         yield
+
+
+# When all goes well
+
+
+def test_the_requests_to_runs_service_are_those_of_its_contract(act: Act) -> None:
+    parent = str(uuid4())
+    act.world.upstreams.runs.known_parents.add(parent)
+    act.body["runId"] = parent
+    act.succeeds()
+    (run_id,) = act.world.upstreams.runs.runs
+    opened, billed, ended = act.world.upstreams.runs_http.requests
+    is_upload = act.name == "leads"
+    assert (opened.method, opened.path) == ("POST", "/v1/runs")
+    assert opened.json == {
+        "clerkOrgId": "clerk-1",
+        "appId": "app-1",
+        "serviceName": "instantly-service",
+        "taskName": "leads-add" if is_upload else "campaign-create",
+        "brandId": "brand-1",
+        "parentRunId": parent,
+        **({"campaignId": act.world.campaign["id"]} if is_upload else {}),
+    }
+    cost_name = "instantly-lead-add" if is_upload else "instantly-campaign-create"
+    assert (billed.method, billed.path) == ("POST", f"/v1/runs/{run_id}/costs")
+    assert billed.json == {"items": [{"costName": cost_name, "quantity": act.quantity}]}
+    assert (ended.method, ended.path) == ("PATCH", f"/v1/runs/{run_id}")
+    assert ended.json == {"status": "completed"}
+    for request in (opened, billed, ended):
+        assert request.headers["X-Api-Key"] == "runs-key"
+        assert request.headers["User-Agent"] == USER_AGENT
 
 
 # Org key, or creating the run: nothing was done yet
