@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
-from instantly.openapi import JSON, build_document, openapi_path
+from instantly.web.openapi import JSON, build_document, openapi_path
 
 
 class CheckedClient(FlaskClient):

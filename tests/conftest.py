@@ -1,7 +1,6 @@
 """What the tests share: a real PostgreSQL, the service on it, and stand-ins on real sockets."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import psycopg
@@ -9,58 +8,36 @@ import pytest
 from answers_check import CheckedClient
 from flask import Flask
 from flask.testing import FlaskClient
+from harness import Service, fresh_database, looking_at, running
 from instantly_check import check_request
-from psycopg.rows import dict_row
 from stand_in import StandIn
+from world import (
+    API_KEY,
+    Act,
+    Campaign,
+    Rows,
+    Statements,
+    Upstreams,
+    World,
+    client_of,
+    creating,
+    uploading,
+)
+from world import ORG as ORG
+from world import campaign_request as campaign_request
 
 import instantly.clients.http
+import instantly.once.upload
 from instantly import application
 from instantly.config import Settings
-from instantly.context import EXTENSION
 from instantly.migrate import migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
+from instantly.web.services import EXTENSION
 
 # Whichever app a test makes: none of its answers may differ from /openapi.json.
 Flask.test_client_class = CheckedClient
-
-API_KEY = "service-key"
-ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId": "app-1"}
-
-
-@dataclass
-class Upstreams:
-    """Each service, and its socket (`…_http`), which records requests and fails on demand."""
-
-    instantly: InstantlyStandIn
-    instantly_http: StandIn
-    keys: KeyServiceStandIn
-    keys_http: StandIn
-    runs: RunsServiceStandIn
-    runs_http: StandIn
-
-    def reset(self) -> None:
-        """As on the first day: no state, no faults, no recorded requests."""
-        self.instantly = InstantlyStandIn({"key-1": "clerk-1", "app-key": "app"}, plays=False)
-        self.keys = KeyServiceStandIn("keys-key", {"clerk-1": "key-1"}, "app-key")
-        self.runs = RunsServiceStandIn("runs-key")
-        for http, service in (
-            (self.instantly_http, self.instantly),
-            (self.keys_http, self.keys),
-            (self.runs_http, self.runs),
-        ):
-            http.heal()
-            http.clear()
-            http.latency_seconds = 0.0
-            http.app = service.app
-
-    def leads_in_instantly(self, instantly_campaign_id: str) -> set[str]:
-        leads = self.instantly.workspace("clerk-1").leads_of(instantly_campaign_id)
-        return {lead["email"].lower() for lead in leads}
-
-    def run_statuses(self) -> list[str]:
-        return [run["status"] for run in self.runs.runs.values()]
 
 
 @pytest.fixture(scope="session")
@@ -124,17 +101,14 @@ def session_app(settings: Settings) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def app(session_app: Flask, db: "Rows") -> Flask:
+def app(session_app: Flask, db: Rows) -> Flask:
     """The service on an empty database."""
     return session_app
 
 
 @pytest.fixture
 def client(app: Flask, upstreams: Upstreams, waits: list[float]) -> FlaskClient:
-    """Calls the service with its key."""
-    client = app.test_client()
-    client.environ_base["HTTP_X_API_KEY"] = API_KEY
-    return client
+    return client_of(app)
 
 
 @pytest.fixture
@@ -143,20 +117,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     noted: list[float] = []
     monkeypatch.setattr(instantly.clients.http, "sleep", noted.append)
     return noted
-
-
-class Rows:
-    """Looks at the tables past the service."""
-
-    def __init__(self, connection: psycopg.Connection[Any]) -> None:
-        self.connection = connection
-
-    def all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
-        with self.connection.cursor(row_factory=dict_row) as cursor:
-            return cursor.execute(sql, parameters).fetchall()
-
-    def count(self, table: str) -> int:
-        return int(self.all(f"SELECT count(*) AS n FROM {table}")[0]["n"])  # noqa: S608
 
 
 @pytest.fixture(scope="session")
@@ -176,15 +136,65 @@ def db(connection: psycopg.Connection[Any]) -> Rows:
     return Rows(connection)
 
 
-def campaign_request(**changes: Any) -> dict[str, Any]:
-    """The smallest useful body of POST /campaigns."""
-    return {**ORG, "name": "Autumn", **changes}
+@pytest.fixture
+def world(client: FlaskClient, upstreams: Upstreams, db: Rows) -> World:
+    """Empty."""
+    return World(db, upstreams, client)
 
 
 @pytest.fixture
-def campaign(client: FlaskClient) -> dict[str, Any]:
-    """A campaign that the service has created: id, instantlyCampaignId, name, status."""
-    answer = client.post("/campaigns", json=campaign_request())
-    assert answer.status_code == 201
-    created: dict[str, Any] = answer.get_json()["campaign"]
-    return created
+def campaign(world: World) -> Campaign:
+    """A campaign that was created long ago: id, instantlyCampaignId, name, status.
+
+    The world's verbs act upon it.
+    """
+    world.campaign = world.created()
+    world.upstreams.forget_requests()
+    world.upstreams.runs.runs.clear()
+    return world.campaign
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Statements:
+    return Statements(monkeypatch)
+
+
+# Billing POSTs
+
+
+@pytest.fixture(params=[creating, uploading], ids=["campaigns", "leads"])
+def act(request: pytest.FixtureRequest, world: World) -> Act:
+    make: Callable[[World], Act] = request.param
+    return make(world)
+
+
+@pytest.fixture
+def create_act(world: World) -> Act:
+    return creating(world)
+
+
+@pytest.fixture
+def upload_act(world: World, monkeypatch: pytest.MonkeyPatch) -> Act:
+    """An upload of three leads in two calls."""
+    monkeypatch.setattr(instantly.once.upload, "MAX_LEADS_A_CALL", 2)
+    return uploading(world)
+
+
+# The server as a process
+
+
+@pytest.fixture(scope="module")
+def service_of_the_module(
+    postgres: LocalPostgres, sockets: Upstreams, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[World]:
+    with fresh_database(postgres) as url, looking_at(url) as db:
+        service = Service(url, sockets, tmp_path_factory.mktemp("server"))
+        with running(service):
+            yield World(db, sockets, service)
+
+
+@pytest.fixture
+def served(service_of_the_module: World, upstreams: Upstreams) -> World:
+    """The world of the real server on a database of its own, empty. Its client is the server."""
+    service_of_the_module.db.empty()
+    return service_of_the_module

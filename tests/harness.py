@@ -1,4 +1,4 @@
-"""The real server as a subprocess, to be stalled, killed and started again; and what it leaves.
+"""The real server as a subprocess, to be stalled, killed and started again.
 
 Not a test. `from harness import …` works as `from conftest import …` does.
 """
@@ -13,15 +13,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import psycopg
 import requests
-from conftest import API_KEY, Rows, Upstreams
+from flask import Response
 from psycopg import sql
+from world import API_KEY, Rows, Upstreams
 
 from instantly.migrate import migrate
 from instantly.sandbox.postgres import LocalPostgres
@@ -30,14 +30,6 @@ ROOT = Path(__file__).parents[1]
 PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 # No step may take longer, on whatever machine: a bound against hanging, not a promise of speed.
 HANGING_SECONDS = 60.0
-TABLES = (
-    "instantly_campaigns",
-    "instantly_leads",
-    "instantly_events",
-    "instantly_leases",
-    "instantly_open_runs",
-    "instantly_idempotency_keys",
-)
 
 
 def web_command() -> list[str]:
@@ -80,14 +72,6 @@ def fresh_database(postgres: LocalPostgres) -> Iterator[str]:
 def looking_at(database_url: str) -> Iterator[Rows]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield Rows(connection)
-
-
-def fall_silent(db: Rows, name: str = "") -> None:
-    """As if the holders of these leases had said nothing for a long time."""
-    db.connection.execute(
-        "UPDATE instantly_leases SET alive_until = now() - interval '1 second' WHERE name ~ %s",
-        [name],
-    )
 
 
 class Service:
@@ -162,11 +146,16 @@ class Service:
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
         """A request with our key on a connection of its own."""
-        headers = {"X-API-Key": API_KEY, **more.pop("headers", {})}
+        headers = {"X-API-Key": API_KEY, **(more.pop("headers", None) or {})}
         more.setdefault("timeout", HANGING_SECONDS)
         with requests.Session() as session:
             session.trust_env = False
             return session.request(method, self.url + path, headers=headers, **more)
+
+    def open(self, path: str, *, method: str, **more: Any) -> Response:
+        """The same as Flask's test client has it, for a `World`."""
+        answer = self.call(method, path, **more)
+        return Response(answer.content, answer.status_code, list(answer.headers.items()))
 
     def clean_up(self) -> str:
         """What `python -m instantly.cleanup` prints."""
@@ -188,72 +177,3 @@ def running(service: Service) -> Iterator[Service]:
         yield service.start()
     finally:
         service.kill()
-
-
-@dataclass
-class Places:
-    """The places where an act leaves something: our tables, Instantly and runs-service."""
-
-    db: Rows
-    upstreams: Upstreams
-
-    def campaign_rows(self) -> list[str]:
-        """The ids that our campaigns have in Instantly."""
-        rows = self.db.all("SELECT instantly_campaign_id::text AS id FROM instantly_campaigns")
-        return [row["id"] for row in rows]
-
-    def campaigns(self) -> dict[str, dict[str, Any]]:
-        """Instantly's."""
-        return self.upstreams.instantly.workspace("clerk-1").campaigns
-
-    def lead_rows(self) -> dict[str, str]:
-        """Address → Instantly's id, of all of our leads."""
-        rows = self.db.all("SELECT lower(email) AS email, instantly_lead_id FROM instantly_leads")
-        found = {row["email"]: row["instantly_lead_id"] for row in rows}
-        assert len(found) == len(rows), "a lead is stored twice"
-        return found
-
-    def leads(self) -> dict[str, str]:
-        """Address → id, of all leads in Instantly."""
-        leads = self.upstreams.instantly.workspace("clerk-1").leads.values()
-        return {lead["email"].lower(): lead["id"] for lead in leads}
-
-    def runs(self) -> list[str]:
-        """The status of each run, in the order of their creation."""
-        return self.upstreams.run_statuses()
-
-    def billed(self) -> int:
-        """The sum of all cost lines."""
-        return int(sum(self.upstreams.runs.billed().values()))
-
-    def billed_to_completed_runs(self) -> int:
-        """Without what stands on runs that have failed."""
-        return int(
-            sum(
-                cost["quantity"]
-                for run in self.upstreams.runs.runs.values()
-                if run["status"] == "completed"
-                for cost in run["costs"]
-            )
-        )
-
-    def __str__(self) -> str:
-        drafts = [c for c in self.campaigns().values() if c["status"] == 0]
-        return (
-            f"rows {len(self.campaign_rows())} campaigns {len(self.lead_rows())} leads, "
-            f"Instantly {len(self.campaigns())} campaigns ({len(drafts)} drafts) "
-            f"{len(self.leads())} leads, "
-            f"runs {' '.join(self.runs()) or 'none'}, billed {self.billed()}"
-        )
-
-
-def tell(*cells: object) -> None:
-    """A line of the table of faults, routes and what was left behind.
-
-    It is printed (`pytest -rP`), and appended to the file that FAULT_TABLE names.
-    """
-    line = " | ".join(str(cell) for cell in cells)
-    sys.stdout.write(line + "\n")
-    if path := os.environ.get("FAULT_TABLE"):
-        with Path(path).open("a") as table:
-            table.write(line + "\n")

@@ -23,7 +23,7 @@ from werkzeug.test import TestResponse
 
 from instantly import application
 from instantly.config import Settings
-from instantly.context import EXTENSION
+from instantly.web.services import EXTENSION
 
 LOCALHOST = "http://127.0.0.1:1"
 UNKNOWN_ID = "7ec7b7c3-126b-412a-babf-fd79d002e921"

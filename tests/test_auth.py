@@ -10,9 +10,9 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from instantly import application
-from instantly.auth import PUBLIC_ENDPOINTS
 from instantly.config import Settings
-from instantly.context import EXTENSION
+from instantly.web.auth import PUBLIC_ENDPOINTS
+from instantly.web.services import EXTENSION
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PUBLIC = {

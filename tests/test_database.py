@@ -17,8 +17,9 @@ import pytest
 from psycopg import OperationalError
 
 import instantly
-from instantly import database as module
-from instantly.database import SQL_DIRECTORY, Database, DeadlineConnection, load_statements
+from instantly.storage import database as module
+from instantly.storage.database import SQL_DIRECTORY, Database, load_statements
+from instantly.storage.pool import DeadlineConnection
 
 PACKAGE = Path(instantly.__file__).parent
 NAME = re.compile(r"(select|insert|upsert|update|delete)_[a-z_]+")

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from instantly.email_html import email_html
+from instantly.translation.email_html import email_html
 
 VOID = {"br", "hr", "img", "input", "link", "meta", "wbr"}
 # A paragraph ends where one of these begins, whether </p> is written or not [HTML standard].

@@ -13,7 +13,8 @@ from flask.testing import FlaskClient
 from psycopg import OperationalError, errors
 from werkzeug.test import TestResponse
 
-from instantly.database import Database, NotConnected
+from instantly.storage.database import Database
+from instantly.storage.pool import NotConnected
 
 LIMIT = 16 * 1024 * 1024
 SOME_ID = "0b6f4a52-6a6e-4b0e-9c0f-0d8a7c3a5d11"

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from instantly.events import (
+from instantly.jsontext import canonical_json, storable_json, storable_text
+from instantly.translation.events import (
     CAMPAIGN_STATUS,
     COUNTED_AS,
     LABELS,
@@ -22,7 +23,6 @@ from instantly.events import (
     positive_or_none,
     uuid_or_none,
 )
-from instantly.jsontext import canonical_json, storable_json, storable_text
 
 CAMPAIGN_ID = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
 # The contract's order (§8), weakest first; None stands for the labels.

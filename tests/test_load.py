@@ -17,26 +17,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import API_KEY, Upstreams, campaign_request
-from harness import (
-    HANGING_SECONDS,
-    Places,
-    Service,
-    fresh_database,
-    looking_at,
-    running,
-    wait_until,
-)
-
-from instantly.sandbox.postgres import LocalPostgres
+from harness import HANGING_SECONDS, Service, wait_until
+from world import API_KEY, Campaign, World, campaign_request
 
 pytestmark = pytest.mark.outage
 
 FEW_MAY_WAIT = """
 import sys
 import instantly.server
-import instantly.context
-instantly.context.MAX_WAITING = 8
+import instantly.web.services
+instantly.web.services.MAX_WAITING = 8
 from gunicorn.app.wsgiapp import run
 sys.argv = ["gunicorn", *sys.argv[1:]]
 run()
@@ -56,25 +46,6 @@ def many_files() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, limit), hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-@pytest.fixture(scope="module")
-def places(postgres: LocalPostgres, sockets: Upstreams) -> Iterator[tuple[str, Places]]:
-    with fresh_database(postgres) as url, looking_at(url) as db:
-        yield url, Places(db, sockets)
-
-
-@pytest.fixture(scope="module")
-def running_service(
-    places: tuple[str, Places], sockets: Upstreams, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    with running(Service(places[0], sockets, tmp_path_factory.mktemp("server"))) as service:
-        yield service
-
-
-@pytest.fixture
-def service(running_service: Service, upstreams: Upstreams) -> Service:
-    return running_service
 
 
 def request(method: str, path: str, body: Any = None) -> bytes:
@@ -122,8 +93,8 @@ class Clients:
 class Bystanders:
     """Short requests, one after the other, as long as the block lasts."""
 
-    def __init__(self, service: Service, campaign: dict[str, Any]) -> None:
-        self.service, self.campaign = service, campaign
+    def __init__(self, world: World) -> None:
+        self.service, self.campaign = world.client, world.created()
         self.is_over = threading.Event()
         self.statuses: Counter[int] = Counter()
         self.slowest = 0.0
@@ -161,44 +132,36 @@ class Bystanders:
         return set(self.statuses) == {200} and self.slowest < HANGING_SECONDS / 6
 
 
-def created(service: Service, name: str = "Autumn") -> dict[str, Any]:
-    answer = service.call("POST", "/campaigns", json=campaign_request(name=name))
-    campaign: dict[str, Any] = answer.json()["campaign"]
-    return campaign
-
-
-def test_hundreds_of_acts_that_wait_are_all_done_and_keep_nobody_waiting(
-    service: Service, upstreams: Upstreams, places: tuple[str, Places]
-) -> None:
-    campaign = created(service)
-    upstreams.instantly_http.latency_seconds = 0.5
+def test_hundreds_of_acts_that_wait_are_all_done_and_keep_nobody_waiting(served: World) -> None:
     act = request("POST", "/campaigns", campaign_request(name="One of many"))
-    with Bystanders(service, campaign) as bystanders:
+    with Bystanders(served) as bystanders:
+        served.upstreams.instantly_http.latency_seconds = 0.5
         wait_until(lambda: bystanders.statuses)
-        with Clients(service, ACTS, act) as clients:
+        with Clients(served.client, ACTS, act) as clients:
             assert clients.statuses() == {201: ACTS}
     assert bystanders.were_served()
-    assert len(places[1].campaign_rows()) == ACTS + 1
-    assert set(places[1].campaign_rows()) == set(places[1].campaigns())
-    assert places[1].billed() == ACTS + 1
+    assert len(served.campaign_rows()) == ACTS + 1
+    assert served.agrees()
+    assert served.billed() == ACTS + 1
 
 
 def test_acts_beyond_what_one_process_holds_are_refused_and_the_others_done(
-    places: tuple[str, Places], sockets: Upstreams, upstreams: Upstreams, tmp_path: Path
+    served: World, tmp_path: Path
 ) -> None:
-    service = Service(places[0], sockets, tmp_path)
+    service = Service(served.db.connection.info.dsn, served.upstreams, tmp_path)
     arguments = ["--config", "python:instantly.server", "app:create_app()"]
-    upstreams.keys_http.fail("GET", "/internal/keys/.*", times=None, how="hang")
+    keys_http = served.upstreams.keys_http
+    keys_http.fail("GET", "/internal/keys/.*", times=None, how="hang")
     try:
         service.start([sys.executable, "-c", FEW_MAY_WAIT, *arguments])
         act = request("POST", "/campaigns", campaign_request())
         with Clients(service, 8, act) as waiting:
-            upstreams.keys_http.wait_until_hanging(8)
+            keys_http.wait_until_hanging(8)
             refused = service.call("POST", "/campaigns", json=campaign_request())
             assert (refused.status_code, refused.json()) == (503, BUSY)
             assert int(refused.headers["Retry-After"]) > 0
             assert service.call("GET", "/health").status_code == 200
-            upstreams.keys_http.heal()
+            keys_http.heal()
             assert waiting.statuses() == {201: 8}
     finally:
         service.kill()
@@ -222,8 +185,8 @@ def trickling(clients: Clients) -> Iterator[None]:
         thread.join(HANGING_SECONDS)
 
 
-def test_hundreds_of_slow_and_idle_clients_keep_nobody_waiting(service: Service) -> None:
-    campaign = created(service)
+def test_hundreds_of_slow_and_idle_clients_keep_nobody_waiting(served: World) -> None:
+    service = served.client
     half_headers = b"POST /webhooks/instantly HTTP/1.1\r\nHost: x\r\nX-Slow: "
     half_body = b"POST /webhooks/instantly HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n"
     with ExitStack() as stack:
@@ -232,7 +195,7 @@ def test_hundreds_of_slow_and_idle_clients_keep_nobody_waiting(service: Service)
             stack.enter_context(trickling(slow))
         idle = stack.enter_context(Clients(service, IDLE, request("GET", "/")))
         assert idle.statuses() == {200: IDLE}
-        with Bystanders(service, campaign) as bystanders:
+        with Bystanders(served) as bystanders:
             time.sleep(3)
         assert bystanders.were_served()
         # Nobody was thrown out to make room.
@@ -240,21 +203,15 @@ def test_hundreds_of_slow_and_idle_clients_keep_nobody_waiting(service: Service)
         assert idle.statuses() == {200: IDLE}
 
 
-def test_large_uploads_keep_short_requests_waiting_for_moments_only(
-    service: Service, upstreams: Upstreams, places: tuple[str, Places]
-) -> None:
-    campaigns = [created(service, f"Large {number}") for number in range(3)]
-    upstreams.instantly_http.latency_seconds = 0.1
+def test_large_uploads_keep_short_requests_waiting_for_moments_only(served: World) -> None:
+    campaigns = [served.created(name=f"Large {number}") for number in range(3)]
 
-    def upload(campaign: dict[str, Any]) -> dict[str, Any]:
-        leads = [{"email": f"lead{n}@{campaign['id']}.example"} for n in range(LEADS)]
-        path = f"/campaigns/{campaign['id']}/leads"
-        answer = service.call("POST", path, json={"orgId": "org-1", "leads": leads})
-        body: dict[str, Any] = answer.json()
-        return body
+    def upload(campaign: Campaign) -> int:
+        emails = (f"lead{n}@{campaign['id']}.example" for n in range(LEADS))
+        return int(served.add(emails, campaign)["added"])
 
-    with Bystanders(service, campaigns[0]) as bystanders, ThreadPoolExecutor(3) as callers:
-        answers = list(callers.map(upload, campaigns))
-    assert [answer["added"] for answer in answers] == [LEADS] * 3
+    with Bystanders(served) as bystanders, ThreadPoolExecutor(3) as callers:
+        served.upstreams.instantly_http.latency_seconds = 0.1
+        assert list(callers.map(upload, campaigns)) == [LEADS] * 3
     assert bystanders.were_served()
-    assert places[1].lead_rows() == places[1].leads()
+    assert served.agrees()

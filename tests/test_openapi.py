@@ -9,7 +9,7 @@ from flask import Flask
 from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from instantly.openapi import openapi_path
+from instantly.web.openapi import openapi_path
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from flask.testing import FlaskClient
 from helpers import ENVIRONMENT, run_python
 
 from instantly.config import Settings
-from instantly.database import Database
 from instantly.rebuild import main, rebuild
+from instantly.storage.database import Database
 
 TYPES = [
     *("email_sent", "email_opened", "link_clicked", "email_link_clicked", "reply_received"),

@@ -6,7 +6,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 
-from instantly.timezones import (
+from instantly.translation.timezones import (
     INSTANTLY_TIMEZONES,
     NoEqualTimezone,
     UnknownTimezone,

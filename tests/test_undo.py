@@ -4,505 +4,400 @@ Each test looks at all four places: our tables, Instantly, runs-service, and the
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from conftest import Rows, Upstreams, campaign_request
-from flask.testing import FlaskClient
-from harness import Places, fall_silent, tell
 from psycopg import OperationalError
-from werkzeug.test import TestResponse
+from world import LONG_AGO, Act, Statements, World, addresses, leads_of
 
-import instantly.billing
-import instantly.upload
+import instantly.once.billing
+import instantly.once.upload
 from instantly.cleanup import clean_up
-from instantly.context import EXTENSION
-from instantly.database import Database, DeadlineConnection, Session
+from instantly.config import USER_AGENT
 from instantly.sandbox.workspace import now
+from instantly.storage.pool import DeadlineConnection
+from instantly.web.services import EXTENSION
 
 HTML = "<html><body>Bad gateway</body></html>"
-OLD = "2020-01-01T00:00:00.000Z"
-
-KEY_PATH = "/internal/keys/.*"
-RUNS_PATH = "/v1/runs"
-COSTS_PATH = "/v1/runs/[^/]+/costs"
-RUN_PATH = "/v1/runs/[^/]+"
-CREATE_PATH = "/api/v2/campaigns"
-ADD_PATH = "/api/v2/leads/add"
-LIST_PATH = "/api/v2/leads/list"
+LOST = ["after", "drop_after", "cut"]
+"""what was done, but whose answer never came"""
+KEYS_DOWN = (502, "key-service unavailable")
+RUNS_DOWN = (502, "runs-service unavailable")
+RUNS_REFUSE = (422, "runs-service rejected the request")
+INSTANTLY_DOWN = (502, "Instantly unavailable")
+INSTANTLY_REFUSES = (422, "Instantly rejected the request")
+RATE_LIMIT = (503, "Instantly rate limit reached")
 
 Fault = dict[str, Any]
+Answer = tuple[int, str]
+
+keyed_or_not = pytest.mark.parametrize("key", [None, "k"], ids=["without key", "with key"])
+done_or_not = pytest.mark.parametrize("acts", [False, True], ids=["not done", "done"])
 
 
-@pytest.fixture
-def places(db: Rows, upstreams: Upstreams) -> Places:
-    return Places(db, upstreams)
-
-
-@dataclass
-class Act:
-    """A billing POST, and what was there before it."""
-
-    name: str
-    client: FlaskClient
-    places: Places
-    path: str
-    body: dict[str, Any]
-    instantly_path: str
-    insert: str
-    take_back: str
-    take_back_path: str
-    quantity: int
-    before: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        self.places.upstreams.runs.runs.clear()
-        self.before = self.state()
-
-    def send(self, headers: dict[str, str] | None = None) -> TestResponse:
-        return self.client.post(self.path, json=self.body, headers=headers)
-
-    def state(self) -> dict[str, Any]:
-        """What stands in our tables and in Instantly."""
-        return {
-            "our campaigns": set(self.places.campaign_rows()),
-            "our leads": self.places.lead_rows(),
-            "Instantly's campaigns": set(self.places.campaigns()),
-            "Instantly's leads": self.places.leads(),
-            "open runs": self.places.db.count("instantly_open_runs"),
-            "leases": self.places.db.count("instantly_leases"),
-            "keys": self.places.db.count("instantly_idempotency_keys"),
-        }
-
-    def fails(self, fault: str, status: int, error: str, *, runs: list[str]) -> TestResponse:
-        """It is answered so, and leaves nothing behind but the failed run."""
-        answer = self.send()
-        tell(f"POST {self.name}", fault, f"answer {status}", self.places)
-        assert (answer.status_code, answer.get_json()["error"]) == (status, error), answer.text
-        assert self.state() == self.before
-        assert self.places.runs() == runs
-        assert self.places.billed() == 0
-        return answer
-
-    def succeeds(self) -> None:
-        """Everything is there, once."""
-        assert self.send().status_code == 201
-        assert self.places.billed_to_completed_runs() == self.quantity
-        assert set(self.places.campaign_rows()) == set(self.places.campaigns())
-        assert self.places.lead_rows() == self.places.leads()
-
-
-def create_campaign(client: FlaskClient, places: Places) -> Act:
-    return Act(
-        "/campaigns",
-        client,
-        places,
-        "/campaigns",
-        campaign_request(),
-        CREATE_PATH,
-        "insert_campaign",
-        "delete_campaign",
-        "/api/v2/campaigns/[^/]+",
-        quantity=1,
-    )
-
-
-def add_leads(client: FlaskClient, places: Places) -> Act:
-    """Three leads, in two chunks when CHUNK leads fit into a call."""
-    campaign = client.post("/campaigns", json=campaign_request()).get_json()["campaign"]
-    leads = [{"email": f"{name}@example.com"} for name in ("ada", "bea", "cyd")]
-    return Act(
-        "leads",
-        client,
-        places,
-        f"/campaigns/{campaign['id']}/leads",
-        {"orgId": "org-1", "leads": leads},
-        ADD_PATH,
-        "insert_leads",
-        "delete_leads_of_run",
-        "/api/v2/leads",
-        quantity=3,
-    )
-
-
-@pytest.fixture(params=[create_campaign, add_leads], ids=["campaigns", "leads"])
-def act(request: pytest.FixtureRequest, client: FlaskClient, places: Places) -> Act:
-    make: Callable[[FlaskClient, Places], Act] = request.param
-    return make(client, places)
-
-
-@pytest.fixture
-def leads_act(client: FlaskClient, places: Places, monkeypatch: pytest.MonkeyPatch) -> Act:
-    """An upload of three leads in two calls."""
-    monkeypatch.setattr(instantly.upload, "MAX_LEADS_A_CALL", 2)
-    return add_leads(client, places)
-
-
-def break_statement(
-    monkeypatch: pytest.MonkeyPatch, statement: str, *, times: int = 1000, acts: bool = False
-) -> None:
-    """The database goes away at a statement: before it is done, or before it is answered."""
-    left = [times]
-
-    def breaking(run: Callable[..., Any]) -> Callable[..., Any]:
-        def run_or_break(self: Session, name: str, parameters: dict[str, Any]) -> Any:
-            if name != statement or not left[0]:
-                return run(self, name, parameters)
-            left[0] -= 1
-            if acts:
-                run(self, name, parameters)
-            raise OperationalError("the connection is lost")
-
-        return run_or_break
-
-    for kind in (Session, Database):
-        monkeypatch.setattr(kind, "_run", breaking(kind._run))
-
-
-def cleaned(client: FlaskClient, places: Places) -> list[str]:
+def cleaned(world: World) -> list[str]:
     """What the cleanup says once all processes are dead."""
-    fall_silent(places.db)
-    parts = client.application.extensions[EXTENSION]
+    world.db.fall_silent()
+    parts = world.client.application.extensions[EXTENSION]
     return clean_up(parts.database, parts.runs)
+
+
+@contextmanager
+def impatient_with_instantly(world: World) -> Iterator[None]:
+    client = world.client.application.extensions[EXTENSION].instantly
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(client, "_timeout", (3, 0.3))
+        yield
+
+
+# When all goes well
+
+
+def test_the_requests_to_runs_service_are_those_of_its_contract(act: Act) -> None:
+    parent = str(uuid4())
+    act.world.upstreams.runs.known_parents.add(parent)
+    act.body["runId"] = parent
+    act.succeeds()
+    (run_id,) = act.world.upstreams.runs.runs
+    opened, billed, ended = act.world.upstreams.runs_http.requests
+    is_upload = act.name == "leads"
+    assert (opened.method, opened.path) == ("POST", "/v1/runs")
+    assert opened.json == {
+        "clerkOrgId": "clerk-1",
+        "appId": "app-1",
+        "serviceName": "instantly-service",
+        "taskName": "leads-add" if is_upload else "campaign-create",
+        "brandId": "brand-1",
+        "parentRunId": parent,
+        **({"campaignId": act.world.campaign["id"]} if is_upload else {}),
+    }
+    cost_name = "instantly-lead-add" if is_upload else "instantly-campaign-create"
+    assert (billed.method, billed.path) == ("POST", f"/v1/runs/{run_id}/costs")
+    assert billed.json == {"items": [{"costName": cost_name, "quantity": act.quantity}]}
+    assert (ended.method, ended.path) == ("PATCH", f"/v1/runs/{run_id}")
+    assert ended.json == {"status": "completed"}
+    for request in (opened, billed, ended):
+        assert request.headers["X-Api-Key"] == "runs-key"
+        assert request.headers["User-Agent"] == USER_AGENT
 
 
 # Org key, or creating the run: nothing was done yet
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "error"),
+    ("fault", "answer"),
     [
-        ({"status": 404}, 422, "BYOK key not configured for this organization"),
-        ({"status": 500, "times": None}, 502, "key-service unavailable"),
-        ({"status": 401}, 502, "key-service unavailable"),
-        ({"status": 200, "body": HTML}, 502, "key-service unavailable"),
-        ({"status": 200, "body": {}}, 502, "key-service unavailable"),
-        ({"how": "drop", "times": None}, 502, "key-service unavailable"),
-        ({"how": "cut", "times": None}, 502, "key-service unavailable"),
+        ({"status": 404}, (422, "BYOK key not configured for this organization")),
+        ({"status": 500, "times": None}, KEYS_DOWN),
+        ({"status": 401}, KEYS_DOWN),
+        ({"status": 200, "body": HTML}, KEYS_DOWN),
+        ({"status": 200, "body": {}}, KEYS_DOWN),
+        ({"how": "drop", "times": None}, KEYS_DOWN),
+        ({"how": "cut", "times": None}, KEYS_DOWN),
     ],
 )
-def test_without_a_key_nothing_was_done(act: Act, fault: Fault, status: int, error: str) -> None:
-    act.places.upstreams.keys_http.fail("GET", KEY_PATH, **fault)
-    calls_before = len(act.places.upstreams.instantly_http.requests)
-    act.fails(f"org key: {fault}", status, error, runs=[])
-    assert len(act.places.upstreams.instantly_http.requests) == calls_before
+def test_without_a_key_nothing_was_done(act: Act, fault: Fault, answer: Answer) -> None:
+    keys_http = act.fail("keys", **fault)
+    act.fails(*answer, runs=[])
+    assert act.world.upstreams.calls() == len(keys_http.requests)
+    assert keys_http.calls("GET", "/internal/app-keys/.*") == []
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "error"),
+    ("fault", "answer"),
     [
-        ({"status": 400}, 422, "runs-service rejected the request"),
-        ({"status": 422}, 422, "runs-service rejected the request"),
-        ({"status": 403}, 502, "runs-service unavailable"),
-        ({"status": 500}, 502, "runs-service unavailable"),
-        ({"status": 429, "times": None}, 502, "runs-service unavailable"),
-        ({"status": 200, "body": HTML}, 502, "runs-service unavailable"),
-        ({"status": 201, "body": {"id": 1}}, 502, "runs-service unavailable"),
-        ({"how": "drop"}, 502, "runs-service unavailable"),
+        ({"status": 400}, RUNS_REFUSE),
+        ({"status": 404}, RUNS_REFUSE),
+        ({"status": 422}, RUNS_REFUSE),
+        ({"status": 403}, RUNS_DOWN),
+        ({"status": 500}, RUNS_DOWN),
+        ({"status": 429, "times": None}, RUNS_DOWN),
+        ({"status": 200, "body": HTML}, RUNS_DOWN),
+        ({"status": 201, "body": {"id": 1}}, RUNS_DOWN),
+        ({"how": "drop"}, RUNS_DOWN),
     ],
 )
-def test_without_a_run_nothing_was_done(act: Act, fault: Fault, status: int, error: str) -> None:
-    act.places.upstreams.runs_http.fail("POST", RUNS_PATH, **fault)
-    calls_before = len(act.places.upstreams.instantly_http.requests)
-    act.fails(f"create run: {fault}", status, error, runs=[])
-    assert len(act.places.upstreams.instantly_http.requests) == calls_before
+def test_without_a_run_nothing_was_done(act: Act, fault: Fault, answer: Answer) -> None:
+    act.fail("runs", **fault)
+    act.fails(*answer, runs=[])
+    assert act.world.upstreams.instantly_http.requests == []
+
+
+def test_a_parent_run_that_does_not_exist_is_refused_in_the_words_of_runs_service(act: Act) -> None:
+    act.body["runId"] = str(uuid4())
+    answer = act.fails(*RUNS_REFUSE, runs=[])
+    told = {"status": 400, "message": "Parent run does not exist"}
+    assert answer.get_json()["details"] == told
 
 
 @pytest.mark.parametrize("how", ["drop_after", "cut"])
-def test_a_run_whose_id_was_lost_has_no_cost(act: Act, how: Any) -> None:
+def test_a_run_whose_id_was_lost_has_no_cost(act: Act, how: str) -> None:
     """It stays open, since nobody knows it; but nothing was done in its name."""
-    act.places.upstreams.runs_http.fail("POST", RUNS_PATH, how=how)
-    act.fails(f"create run: {how}", 502, "runs-service unavailable", runs=["running"])
+    act.fail("runs", how=how)
+    act.fails(*RUNS_DOWN, runs=["running"])
     act.succeeds()
 
 
 def test_a_run_that_we_cannot_remember_is_ended_before_anything_is_done(
-    act: Act, monkeypatch: pytest.MonkeyPatch
+    act: Act, statements: Statements
 ) -> None:
-    break_statement(monkeypatch, "insert_open_run")
-    act.fails("our row of the run", 503, "Database unavailable", runs=["failed"])
+    statements.fail("insert_open_run")
+    act.fails(503, "Database unavailable")
 
 
 # The call to Instantly
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "error"),
+    ("fault", "answer"),
     [
-        ({"status": 400}, 422, "Instantly rejected the request"),
-        ({"status": 401}, 422, "Instantly API key was rejected"),
-        ({"status": 402}, 422, "Instantly rejected the request"),
-        ({"status": 404}, 422, "Instantly rejected the request"),
-        ({"status": 429, "times": None}, 503, "Instantly rate limit reached"),
-        ({"status": 500, "times": None}, 502, "Instantly unavailable"),
-        ({"status": 503, "body": HTML, "times": None}, 502, "Instantly unavailable"),
-        ({"status": 200, "body": HTML, "times": None}, 502, "Instantly unavailable"),
-        ({"status": 200, "body": [], "times": None}, 502, "Instantly unavailable"),
-        ({"status": 200, "body": {}, "times": None}, 502, "Instantly unavailable"),
-        ({"how": "drop", "times": None}, 502, "Instantly unavailable"),
+        ({"status": 400}, INSTANTLY_REFUSES),
+        ({"status": 401}, (422, "Instantly API key was rejected")),
+        ({"status": 402}, INSTANTLY_REFUSES),
+        ({"status": 404}, INSTANTLY_REFUSES),
+        ({"status": 429, "times": None}, RATE_LIMIT),
+        ({"status": 500, "times": None}, INSTANTLY_DOWN),
+        ({"status": 503, "body": HTML, "times": None}, INSTANTLY_DOWN),
+        ({"status": 200, "body": HTML, "times": None}, INSTANTLY_DOWN),
+        ({"status": 200, "body": [], "times": None}, INSTANTLY_DOWN),
+        ({"status": 200, "body": {}, "times": None}, INSTANTLY_DOWN),
+        ({"how": "drop", "times": None}, INSTANTLY_DOWN),
     ],
 )
-def test_what_instantly_did_not_do_is_not_billed(
-    act: Act, fault: Fault, status: int, error: str
-) -> None:
-    act.places.upstreams.instantly_http.fail("POST", act.instantly_path, **fault)
-    act.fails(f"Instantly: {fault}", status, error, runs=["failed"])
+def test_what_instantly_did_not_do_is_not_billed(act: Act, fault: Fault, answer: Answer) -> None:
+    act.fail("instantly", **fault)
+    act.fails(*answer)
 
 
-@pytest.mark.parametrize(
-    "fault", [{"how": "after"}, {"how": "drop_after"}, {"how": "cut"}], ids=str
-)
-def test_a_lost_answer_leaves_one_draft_at_most(
-    client: FlaskClient, places: Places, fault: Fault
-) -> None:
-    act = create_campaign(client, places)
-    places.upstreams.instantly_http.fail("POST", CREATE_PATH, **fault, times=None)
-    answer = act.send()
-    tell("POST /campaigns", f"Instantly: answer lost, {fault}", "answer 502", places)
-    assert (answer.status_code, answer.get_json()) == (502, {"error": "Instantly unavailable"})
-    assert len(places.upstreams.instantly_http.calls("POST", CREATE_PATH)) == 1
-    assert [draft["status"] for draft in places.campaigns().values()] == [0]
-    assert (places.campaign_rows(), places.runs(), places.billed()) == ([], ["failed"], 0)
+def test_what_instantly_refuses_is_told_in_its_words(act: Act) -> None:
+    act.fail("instantly", status=402, body={"statusCode": 402, "error": "E", "message": "M"})
+    told = act.fails(*INSTANTLY_REFUSES).get_json()["details"]
+    assert told == {"status": 402, "message": "M"}
+
+
+@pytest.mark.parametrize("seconds", [1, 3600])
+def test_a_rate_limit_says_when_to_come_back(act: Act, seconds: int) -> None:
+    act.fail("instantly", status=429, times=None, headers={"Retry-After": str(seconds)})
+    assert act.fails(*RATE_LIMIT).headers["Retry-After"] == str(seconds)
+
+
+def test_a_rate_limit_that_passes_costs_nobody_the_act(act: Act) -> None:
+    for service in act.calls:
+        act.fail(service, status=429, times=2)
+    act.succeeds()
+
+
+@pytest.mark.parametrize("how", LOST)
+def test_a_lost_answer_leaves_one_draft_at_most(create_act: Act, how: str) -> None:
+    instantly_http = create_act.fail("instantly", how=how, times=None)
+    is_one_draft_left(create_act)
+    assert len(instantly_http.requests) == 1
 
 
 def test_a_campaign_that_instantly_is_slow_to_create_leaves_one_draft_at_most(
-    client: FlaskClient, places: Places
+    create_act: Act,
 ) -> None:
-    act = create_campaign(client, places)
-    client_of_instantly = client.application.extensions[EXTENSION].instantly
-    before = client_of_instantly._timeout
-    client_of_instantly._timeout = (3, 0.3)
-    try:
-        places.upstreams.instantly_http.fail("POST", CREATE_PATH, how="hang_after")
-        answer = act.send()
-    finally:
-        client_of_instantly._timeout = before
-    tell("POST /campaigns", "Instantly: silent", "answer 502", places)
+    create_act.fail("instantly", how="hang_after")
+    with impatient_with_instantly(create_act.world):
+        is_one_draft_left(create_act)
+
+
+def is_one_draft_left(act: Act) -> None:
+    answer, world = act.send(), act.world
     assert (answer.status_code, answer.get_json()) == (502, {"error": "Instantly unavailable"})
-    assert len(places.campaigns()) == 1
-    assert (places.campaign_rows(), places.runs(), places.billed()) == ([], ["failed"], 0)
+    assert [draft["status"] for draft in world.campaigns().values()] == [0]
+    assert (world.campaign_rows(), world.runs(), world.billed()) == ([], ["failed"], 0)
 
 
 @pytest.mark.parametrize("chunk", [0, 1], ids=["first chunk", "second chunk"])
 @pytest.mark.parametrize(
-    ("fault", "status", "error"),
+    ("fault", "answer"),
     [
-        ({"status": 400}, 422, "Instantly rejected the request"),
-        ({"status": 402}, 422, "Instantly rejected the request"),
-        ({"status": 429, "times": None}, 503, "Instantly rate limit reached"),
-        ({"status": 500, "times": None}, 502, "Instantly unavailable"),
-        ({"how": "drop", "times": None}, 502, "Instantly unavailable"),
-        ({"how": "after", "times": None}, 502, "Instantly unavailable"),
-        ({"how": "drop_after", "times": None}, 502, "Instantly unavailable"),
-        ({"how": "cut", "times": None}, 502, "Instantly unavailable"),
-        ({"how": "after", "status": 200, "body": HTML}, 502, "Instantly unavailable"),
-        ({"how": "after", "status": 200, "body": {}}, 502, "Instantly unavailable"),
+        ({"status": 400}, INSTANTLY_REFUSES),
+        ({"status": 429, "times": None}, RATE_LIMIT),
+        ({"status": 500, "times": None}, INSTANTLY_DOWN),
+        ({"how": "drop", "times": None}, INSTANTLY_DOWN),
+        *(({"how": how, "times": None}, INSTANTLY_DOWN) for how in LOST),
+        ({"how": "after", "status": 200, "body": HTML}, INSTANTLY_DOWN),
+        ({"how": "after", "status": 200, "body": {}}, INSTANTLY_DOWN),
     ],
 )
 def test_no_chunk_stays_when_one_fails(
-    leads_act: Act, chunk: int, fault: Fault, status: int, error: str
+    upload_act: Act, chunk: int, fault: Fault, answer: Answer
 ) -> None:
-    instantly_http = leads_act.places.upstreams.instantly_http
-    instantly_http.fail("POST", ADD_PATH, after=chunk, **fault)
-    leads_act.fails(f"chunk {chunk + 1}: {fault}", status, error, runs=["failed"])
+    instantly_http = upload_act.fail("instantly", after=chunk, **fault)
+    upload_act.fails(*answer)
     instantly_http.heal()
-    leads_act.succeeds()
+    upload_act.succeeds()
 
 
-def test_a_chunk_whose_first_try_was_lost_is_taken_out_when_the_next_is_refused(
-    leads_act: Act,
+@pytest.mark.parametrize("created", [LONG_AGO, None], ids=["long ago", "just now"])
+@pytest.mark.parametrize(
+    ("path", "fault", "answer"),
+    [
+        ("/api/v2/leads/add", {"status": 400}, INSTANTLY_REFUSES),
+        ("/api/v2/leads/add", {"status": 429, "headers": {"Retry-After": "60"}}, RATE_LIMIT),
+        ("/api/v2/leads/add", {"status": 200, "body": HTML}, INSTANTLY_DOWN),
+        ("/api/v2/leads/list", {"status": 400}, INSTANTLY_REFUSES),
+        ("/api/v2/leads/list", {"status": 429, "headers": {"Retry-After": "60"}}, RATE_LIMIT),
+        ("/api/v2/leads/list", {"status": 200, "body": {}}, INSTANTLY_DOWN),
+    ],
+)
+def test_a_chunk_whose_first_try_was_lost_is_taken_out_when_the_next_call_fails(
+    upload_act: Act, path: str, fault: Fault, answer: Answer, created: str | None
 ) -> None:
-    instantly_http = leads_act.places.upstreams.instantly_http
-    instantly_http.fail("POST", ADD_PATH, how="drop_after")
-    instantly_http.fail("POST", ADD_PATH, status=429, headers={"Retry-After": "60"})
-    leads_act.fails("lost, then 429", 503, "Instantly rate limit reached", runs=["failed"])
+    upload_act.world.put_into_instantly("other@example.com", created or now())
+    upload_act.before = upload_act.world.state()
+    upload_act.fail("instantly", how="drop_after").fail("POST", path, **fault)
+    upload_act.fails(*answer)
 
 
-def test_a_chunk_whose_first_try_was_lost_is_taken_out_when_it_cannot_be_looked_up(
-    leads_act: Act,
-) -> None:
-    instantly_http = leads_act.places.upstreams.instantly_http
-    instantly_http.fail("POST", ADD_PATH, how="drop_after")
-    instantly_http.fail("POST", LIST_PATH, status=400)
-    leads_act.fails("lost, lookup fails", 422, "Instantly rejected the request", runs=["failed"])
+def test_a_silent_upload_is_taken_out(upload_act: Act) -> None:
+    upload_act.fail("instantly", after=1, how="hang_after", times=3)
+    with impatient_with_instantly(upload_act.world):
+        upload_act.fails(*INSTANTLY_DOWN)
 
 
-def test_a_silent_upload_is_taken_out(leads_act: Act, client: FlaskClient) -> None:
-    client_of_instantly = client.application.extensions[EXTENSION].instantly
-    before = client_of_instantly._timeout
-    client_of_instantly._timeout = (3, 0.3)
-    instantly_http = leads_act.places.upstreams.instantly_http
-    try:
-        instantly_http.fail("POST", ADD_PATH, after=1, how="hang_after", times=3)
-        leads_act.fails("chunk 2: silent", 502, "Instantly unavailable", runs=["failed"])
-    finally:
-        client_of_instantly._timeout = before
-
-
-def test_four_chunks_are_under_way_at_once_and_keep_their_order(
-    client: FlaskClient, places: Places, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(instantly.upload, "MAX_LEADS_A_CALL", 2)
-    act = add_leads(client, places)
-    act.body["leads"] = [{"email": f"lead{number}@example.com"} for number in range(11)]
-    instantly_http = places.upstreams.instantly_http
-    instantly_http.clear()
-    instantly_http.fail("POST", ADD_PATH, times=None, how="hang")
+def test_four_chunks_are_under_way_at_once_and_keep_their_order(upload_act: Act) -> None:
+    upload_act.body["leads"] = leads_of(addresses(11))
+    instantly_http = upload_act.fail("instantly", times=None, how="hang")
     with ThreadPoolExecutor(1) as caller:
-        answer = caller.submit(act.send)
+        answer = caller.submit(upload_act.send)
         instantly_http.wait_until_hanging(4)
         time.sleep(0.2)
         assert len(instantly_http.requests) == instantly_http.hanging == 4
         instantly_http.heal()
         body = answer.result().get_json()
     assert (body["added"], body["duplicates"], body["rejected"]) == (11, 0, [])
-    rows = places.db.all("SELECT email FROM instantly_leads ORDER BY position")
-    assert [row["email"] for row in rows] == [lead["email"] for lead in act.body["leads"]]
+    assert upload_act.world.rows() == ["old@example.com", *addresses(11)]
 
 
-def test_chunks_under_way_when_another_fails_are_taken_out_and_no_other_begins(
-    client: FlaskClient, places: Places, monkeypatch: pytest.MonkeyPatch
+def test_chunks_under_way_when_another_fails_are_taken_out_and_the_rest_is_not_sent(
+    upload_act: Act,
 ) -> None:
-    monkeypatch.setattr(instantly.upload, "MAX_LEADS_A_CALL", 1)
-    act = add_leads(client, places)
-    act.body["leads"] = [{"email": f"lead{number}@example.com"} for number in range(9)]
-    instantly_http = places.upstreams.instantly_http
-    instantly_http.clear()
-    instantly_http.fail("POST", ADD_PATH, status=400)
-    instantly_http.fail("POST", ADD_PATH, times=3, how="hang_after")
+    upload_act.body["leads"] = leads_of(addresses(2 * 20))
+    instantly_http = upload_act.fail("instantly", status=400)
+    upload_act.fail("instantly", times=3, how="hang_after")
     with ThreadPoolExecutor(1) as caller:
-        answer = caller.submit(act.send)
+        failing = caller.submit(upload_act.fails, *INSTANTLY_REFUSES)
         instantly_http.wait_until_hanging(3)
-        assert len(places.leads()) == 3
+        assert len(upload_act.world.in_instantly()) >= 1 + 3 * 2
         time.sleep(0.2)
         instantly_http.release()
-        assert answer.result().status_code == 422
-    sent = [request for request in instantly_http.requests if request.path == ADD_PATH]
-    assert len(sent) == 4
-    assert act.state() == act.before
-    assert (places.runs(), places.billed()) == (["failed"], 0)
+        failing.result()
+    # The thread whose chunk failed may have taken another before the rest was cancelled.
+    assert 4 <= len(instantly_http.calls(*upload_act.calls["instantly"])) < 8
 
 
 # What was in Instantly before
 
 
-@pytest.mark.parametrize("created", [OLD, None], ids=["long ago", "just now"])
-def test_leads_that_instantly_held_before_stay(leads_act: Act, created: str | None) -> None:
+@pytest.mark.parametrize("created", [LONG_AGO, None], ids=["long ago", "just now"])
+def test_leads_that_instantly_held_before_stay(upload_act: Act, created: str | None) -> None:
     """They are adopted on success; on failure they are none of our business."""
-    places = leads_act.places
-    workspace = places.upstreams.instantly.workspace("clerk-1")
-    (campaign_id,) = places.campaigns()
-    at = created or now()
-    workspace.add_lead({"email": "Ada@example.com"}, "ada@example.com", at, campaign=campaign_id)
-    leads_act.before = leads_act.state()
-    places.upstreams.runs_http.fail("POST", COSTS_PATH)
-    leads_act.fails(
-        f"costs, a lead was there {created}", 502, "runs-service unavailable", runs=["failed"]
-    )
-    leads_act.succeeds()
-    assert places.lead_rows().keys() == {"ada@example.com", "bea@example.com", "cyd@example.com"}
+    upload_act.world.put_into_instantly("Ada@example.com", created or now())
+    upload_act.before = upload_act.world.state()
+    upload_act.fail("runs costs")
+    upload_act.fails(*RUNS_DOWN)
+    upload_act.succeeds()
 
 
-@pytest.mark.parametrize("how", ["after", "drop_after", "cut"])
+@pytest.mark.parametrize("how", LOST)
 def test_leads_of_a_lost_first_try_are_taken_out_on_a_later_failure(
-    leads_act: Act, how: Any
+    upload_act: Act, how: str
 ) -> None:
-    upstreams = leads_act.places.upstreams
-    upstreams.instantly_http.fail("POST", ADD_PATH, how=how)
-    upstreams.runs_http.fail("POST", COSTS_PATH)
-    leads_act.fails(f"{how}, then costs", 502, "runs-service unavailable", runs=["failed"])
+    upload_act.fail("instantly", how=how)
+    upload_act.fail("runs costs")
+    upload_act.fails(*RUNS_DOWN)
 
 
-@pytest.mark.parametrize("how", ["after", "drop_after", "cut"])
-def test_leads_of_a_lost_first_try_are_adopted_and_billed(leads_act: Act, how: Any) -> None:
-    leads_act.places.upstreams.instantly_http.fail("POST", ADD_PATH, how=how)
-    leads_act.succeeds()
+@pytest.mark.parametrize("how", LOST)
+def test_leads_of_a_lost_first_try_are_adopted_and_billed(upload_act: Act, how: str) -> None:
+    upload_act.fail("instantly", how=how)
+    upload_act.succeeds()
 
 
 # Our insert, and logging the cost
 
 
-@pytest.mark.parametrize("is_keyed", [False, True], ids=["without key", "with key"])
-@pytest.mark.parametrize("acts", [False, True], ids=["not done", "done"])
+@keyed_or_not
+@done_or_not
+@pytest.mark.parametrize(
+    ("failure", "answer"),
+    [
+        (OperationalError("gone"), (503, "Database unavailable")),
+        (RuntimeError("a bug"), (500, "Internal server error")),
+    ],
+    ids=["away", "a bug"],
+)
 def test_an_insert_that_fails_leaves_nothing_behind(
-    act: Act, monkeypatch: pytest.MonkeyPatch, acts: bool, is_keyed: bool
+    act: Act, statements: Statements, failure: Exception, answer: Answer, acts: bool, key: Any
 ) -> None:
-    break_statement(monkeypatch, act.insert, acts=acts)
-    answer = act.send({"Idempotency-Key": "k"} if is_keyed else None)
-    tell(f"POST {act.name}", f"our insert, {acts=}", "answer 503", act.places)
-    assert (answer.status_code, answer.get_json()) == (503, {"error": "Database unavailable"})
-    assert answer.headers["Retry-After"]
-    assert act.state() == act.before
-    assert (act.places.runs(), act.places.billed()) == (["failed"], 0)
+    statements.fail(act.insert, failure=failure, acts=acts)
+    act.fails(*answer, key=key)
 
 
 @contextmanager
-def slow_inserts(db: Rows, table: str) -> Iterator[None]:
+def slow_inserts(act: Act) -> Iterator[None]:
     """While Postgres takes a second for each insert; at the end all of them are over."""
-    db.connection.execute(
+    connection = act.world.db.connection
+    connection.execute(
         "CREATE FUNCTION wait_a_second() RETURNS trigger LANGUAGE plpgsql AS"
         " $$ BEGIN PERFORM pg_sleep(1); RETURN NULL; END $$"
     )
-    trigger = f"CREATE TRIGGER slow BEFORE INSERT ON {table} EXECUTE FUNCTION wait_a_second()"
-    db.connection.execute(trigger.encode())
+    trigger = f"CREATE TRIGGER slow BEFORE INSERT ON {act.table} EXECUTE FUNCTION wait_a_second()"
+    connection.execute(trigger.encode())
     try:
         yield
     finally:
         # It waits for those who are writing.
-        db.connection.execute("DROP FUNCTION wait_a_second CASCADE")
+        connection.execute("DROP FUNCTION wait_a_second CASCADE")
 
 
-@pytest.mark.parametrize("is_keyed", [False, True], ids=["without key", "with key"])
+@keyed_or_not
 def test_an_insert_that_postgres_does_after_we_gave_it_up_stores_nothing(
-    act: Act, monkeypatch: pytest.MonkeyPatch, is_keyed: bool
+    act: Act, monkeypatch: pytest.MonkeyPatch, key: str | None
 ) -> None:
     """A stalled server still has the statement, and goes on with it one day."""
-    table = act.insert.replace("insert_", "instantly_").removesuffix("s") + "s"
-    with slow_inserts(act.places.db, table), monkeypatch.context() as impatience:
+    with slow_inserts(act), monkeypatch.context() as impatience:
         impatience.setattr(DeadlineConnection, "deadline_seconds", 0.3)
-        answer = act.send({"Idempotency-Key": "k"} if is_keyed else None)
-    tell(f"POST {act.name}", "our insert, done late", "answer 503", act.places)
-    assert (answer.status_code, answer.get_json()) == (503, {"error": "Database unavailable"})
-    assert act.state() == act.before
-    assert (act.places.runs(), act.places.billed()) == (["failed"], 0)
+        act.fails(503, "Database unavailable", key=key)
+    assert act.world.state() == act.before
     act.succeeds()
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "error"),
+    ("fault", "answer"),
     [
-        ({"status": 500}, 502, "runs-service unavailable"),
-        ({"status": 401}, 502, "runs-service unavailable"),
-        ({"status": 429, "times": None}, 502, "runs-service unavailable"),
-        ({"status": 422, "body": {"error": "no"}}, 422, "runs-service rejected the request"),
-        ({"how": "drop"}, 502, "runs-service unavailable"),
+        ({"status": 500}, RUNS_DOWN),
+        ({"status": 401}, RUNS_DOWN),
+        ({"status": 429, "times": None}, RUNS_DOWN),
+        ({"status": 422, "body": {"error": "no"}}, RUNS_REFUSE),
+        ({"how": "drop"}, RUNS_DOWN),
     ],
 )
 def test_a_cost_that_cannot_be_logged_leaves_nothing_behind(
-    act: Act, fault: Fault, status: int, error: str
+    act: Act, fault: Fault, answer: Answer
 ) -> None:
-    act.places.upstreams.runs_http.fail("POST", COSTS_PATH, **fault)
-    act.fails(f"log costs: {fault}", status, error, runs=["failed"])
-    act.places.upstreams.runs_http.heal()
+    runs_http = act.fail("runs costs", **fault)
+    act.fails(*answer)
+    runs_http.heal()
     act.succeeds()
 
 
-@pytest.mark.parametrize("how", ["after", "drop_after", "cut"])
-def test_a_cost_whose_answer_is_lost_stands_on_a_failed_run_only(act: Act, how: Any) -> None:
+@pytest.mark.parametrize("how", LOST)
+def test_a_cost_whose_answer_is_lost_stands_on_a_failed_run_only(act: Act, how: str) -> None:
     """Costs may not be logged twice and cannot be taken back."""
-    act.places.upstreams.runs_http.fail("POST", COSTS_PATH, how=how)
+    runs_http = act.fail("runs costs", how=how)
     answer = act.send()
-    tell(f"POST {act.name}", f"log costs: {how}", "answer 502", act.places)
     assert (answer.status_code, answer.get_json()) == (502, {"error": "runs-service unavailable"})
-    assert act.state() == act.before
-    assert act.places.runs() == ["failed"]
-    assert len(act.places.upstreams.runs_http.calls("POST", COSTS_PATH)) == (
-        1 if act.name == "/campaigns" else 2
-    )
+    assert act.world.state() == act.before
+    assert act.world.runs() == ["failed"]
+    assert len(runs_http.calls(*act.calls["runs costs"])) == 1
     act.succeeds()
 
 
@@ -512,119 +407,103 @@ def test_a_cost_whose_answer_is_lost_stands_on_a_failed_run_only(act: Act, how: 
 @pytest.mark.parametrize(
     "fault", [{"status": 500}, {"status": 404}, {"how": "drop"}, {"how": "drop_after"}], ids=str
 )
-def test_a_run_that_cannot_be_completed_costs_nobody_the_act(
-    act: Act, client: FlaskClient, fault: Fault
-) -> None:
-    runs_http = act.places.upstreams.runs_http
-    runs_http.fail("PATCH", RUN_PATH, times=None, **fault)
-    answer = act.send()
-    tell(f"POST {act.name}", f"complete the run: {fault}", "answer 201", act.places)
-    assert answer.status_code == 201
-    assert act.places.billed() == act.quantity
-    assert set(act.places.campaign_rows()) == set(act.places.campaigns())
-    assert act.places.lead_rows() == act.places.leads()
-    assert act.places.db.count("instantly_open_runs") == 1
+def test_a_run_that_cannot_be_completed_costs_nobody_the_act(act: Act, fault: Fault) -> None:
+    runs_http = act.fail("runs end", times=None, **fault)
+    assert act.send().status_code == 201
+    assert (act.world.agrees(), act.world.billed()) == (True, act.quantity)
+    assert act.world.db.count("instantly_open_runs") == 1
     runs_http.heal()
-    (line,) = cleaned(client, act.places)
+    (line,) = cleaned(act.world)
     assert "ended as completed" in line
-    assert act.places.runs() == ["completed"]
-    assert act.places.db.count("instantly_open_runs") == 0
+    assert act.world.runs() == ["completed"]
+    assert act.world.db.count("instantly_open_runs") == 0
 
 
 def test_completing_the_run_is_tried_again(act: Act) -> None:
-    act.places.upstreams.runs_http.fail("PATCH", RUN_PATH, times=2)
+    act.fail("runs end", times=2)
     act.succeeds()
-    assert act.places.runs() == ["completed"]
-    assert act.places.db.count("instantly_open_runs") == 0
+    assert act.world.runs() == ["completed"]
+    assert act.world.db.count("instantly_open_runs") == 0
 
 
-def test_a_run_that_we_cannot_forget_costs_nobody_the_act(
-    act: Act, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    break_statement(monkeypatch, "delete_open_run")
+def test_a_run_that_we_cannot_forget_costs_nobody_the_act(act: Act, statements: Statements) -> None:
+    statements.fail("delete_open_run")
     act.succeeds()
-    assert act.places.runs() == ["completed"]
+    assert act.world.runs() == ["completed"]
 
 
 # Taking back, and ending the run as failed
 
 
-def test_taking_back_in_instantly_is_tried_again(act: Act) -> None:
-    act.places.upstreams.runs_http.fail("POST", COSTS_PATH)
-    act.places.upstreams.instantly_http.fail("DELETE", act.take_back_path, times=2)
-    act.fails("costs; take back, 3rd try", 502, "runs-service unavailable", runs=["failed"])
+def test_taking_back_in_instantly_and_ending_the_run_are_tried_again(act: Act) -> None:
+    act.fail("runs costs")
+    act.fail("take back", times=2)
+    act.fail("runs end", how="drop", times=2)
+    act.fails(*RUNS_DOWN)
 
 
-@pytest.mark.parametrize("acts", [False, True], ids=["not done", "done"])
-def test_taking_our_rows_back_is_tried_again(
-    act: Act, monkeypatch: pytest.MonkeyPatch, acts: bool
-) -> None:
+def test_what_is_gone_already_is_taken_back(act: Act) -> None:
+    act.fail("runs costs")
+    act.fail("take back", how="after", status=404)
+    act.fails(*RUNS_DOWN)
+
+
+@done_or_not
+def test_taking_our_rows_back_is_tried_again(act: Act, statements: Statements, acts: bool) -> None:
     """A database that went away may be away for a moment still."""
-    break_statement(monkeypatch, act.take_back, times=1, acts=acts)
-    act.places.upstreams.runs_http.fail("POST", COSTS_PATH)
-    act.fails("costs; our rows, 2nd try", 502, "runs-service unavailable", runs=["failed"])
+    statements.fail(act.take_back, times=1, acts=acts)
+    act.fail("runs costs")
+    act.fails(*RUNS_DOWN)
 
 
-def test_what_cannot_be_taken_back_in_instantly_does_not_hide_the_first_error(act: Act) -> None:
-    act.places.upstreams.runs_http.fail("POST", COSTS_PATH)
-    act.places.upstreams.instantly_http.fail("DELETE", act.take_back_path, times=None)
-    answer = act.send()
-    tell(f"POST {act.name}", "costs; taking back fails", "answer 502", act.places)
-    assert (answer.status_code, answer.get_json()) == (502, {"error": "runs-service unavailable"})
-    assert (act.places.runs(), act.places.billed()) == (["failed"], 0)
-    left = act.state()
-    assert left["our campaigns"] == act.before["our campaigns"]
-    assert left["our leads"] == act.before["our leads"]
-    assert left["open runs"] == 0
-
-
-def test_our_rows_that_cannot_be_taken_back_do_not_hide_the_first_error(
-    act: Act, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("what", ["in Instantly", "the run", "our rows", "all of it"])
+def test_what_cannot_be_taken_back_does_not_hide_the_first_error(
+    act: Act, statements: Statements, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
-    monkeypatch.setattr(instantly.billing, "DATABASE_PAUSES_SECONDS", (0, 0))
-    break_statement(monkeypatch, act.take_back)
-    act.places.upstreams.runs_http.fail("POST", COSTS_PATH)
-    answer = act.send()
-    tell(f"POST {act.name}", "costs; our rows stay", "answer 502", act.places)
-    assert (answer.status_code, answer.get_json()) == (502, {"error": "runs-service unavailable"})
-    assert (act.places.runs(), act.places.billed()) == (["failed"], 0)
-    # A row without its campaign or lead in Instantly would never heal.
-    assert set(act.places.campaign_rows()) <= set(act.places.campaigns())
-    assert act.places.lead_rows().items() <= act.places.leads().items()
+    monkeypatch.setattr(instantly.once.billing, "DATABASE_PAUSES_SECONDS", (0, 0))
+    stays = {what} if what != "all of it" else {"in Instantly", "the run", "our rows"}
+    act.fail("runs costs", status=422, body={"error": "Unknown cost name"})
+    if "in Instantly" in stays:
+        act.fail("take back", times=None)
+    if "the run" in stays:
+        act.fail("runs end", times=None)
+    if "our rows" in stays:
+        statements.fail(act.take_back)
+    answer, world = act.send(), act.world
+    assert (answer.status_code, answer.get_json()["error"]) == RUNS_REFUSE
+    assert answer.get_json()["details"] == {"status": 422, "message": "Unknown cost name"}
+    assert (world.runs(), world.billed()) == (["running" if "the run" in stays else "failed"], 0)
+    # One thing that stays keeps nothing else from being taken back, but for what our rows stand
+    # for: a row without its campaign or lead in Instantly would never heal.
+    left = world.state()
+    assert (left[f"our {act.name}"] == act.before[f"our {act.name}"]) is ("our rows" not in stays)
+    assert left["our campaigns"] <= left["Instantly's campaigns"]
+    assert left["our leads"].items() <= left["Instantly's leads"].items()
+    if stays == {"the run"}:
+        assert {**left, "open runs": 0, "leases": 0} == act.before
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"how": "drop"}], ids=str)
-def test_a_run_that_cannot_be_failed_is_failed_by_the_cleanup(
-    act: Act, client: FlaskClient, fault: Fault
-) -> None:
-    runs_http = act.places.upstreams.runs_http
-    act.places.upstreams.instantly_http.fail("POST", act.instantly_path, status=402)
-    runs_http.fail("PATCH", RUN_PATH, times=None, **fault)
+def test_a_run_that_cannot_be_failed_is_failed_by_the_cleanup(act: Act, fault: Fault) -> None:
+    act.fail("instantly", status=402)
+    runs_http = act.fail("runs end", times=None, **fault)
     answer = act.send()
-    tell(f"POST {act.name}", f"Instantly 402; end run: {fault}", "answer 422", act.places)
-    assert (answer.status_code, answer.get_json()["error"]) == (
-        422,
-        "Instantly rejected the request",
-    )
-    assert {**act.state(), "open runs": 0, "leases": 0} == act.before
-    assert act.places.runs() == ["running"]
+    assert (answer.status_code, answer.get_json()["error"]) == INSTANTLY_REFUSES
+    assert {**act.world.state(), "open runs": 0, "leases": 0} == act.before
+    assert act.world.runs() == ["running"]
     runs_http.heal()
-    (line,) = cleaned(client, act.places)
+    (line,) = cleaned(act.world)
     assert "ended as failed" in line
-    assert act.places.runs() == ["failed"]
-    assert act.state() == act.before
+    assert act.world.runs() == ["failed"]
+    assert act.world.state() == act.before
 
 
-def test_the_cleanup_tries_again_what_runs_service_did_not_hear(
-    act: Act, client: FlaskClient
-) -> None:
-    runs_http = act.places.upstreams.runs_http
-    runs_http.fail("PATCH", RUN_PATH, times=None)
+def test_the_cleanup_tries_again_what_runs_service_did_not_hear(act: Act) -> None:
+    runs_http = act.fail("runs end", times=None)
     assert act.send().status_code == 201
-    (line,) = cleaned(client, act.places)
+    (line,) = cleaned(act.world)
     assert "could not be ended" in line
-    assert act.places.db.count("instantly_open_runs") == 1
+    assert act.world.db.count("instantly_open_runs") == 1
     runs_http.heal()
-    (line,) = cleaned(client, act.places)
-    assert "ended as completed" in line
-    assert cleaned(client, act.places) == []
+    assert len(cleaned(act.world)) == 1
+    assert cleaned(act.world) == []

@@ -4,8 +4,8 @@ from typing import Any
 
 import psycopg
 
-from instantly.database import Database
 from instantly.rebuild import rebuild
+from instantly.storage.database import Database
 
 CAMPAIGNS = """
 INSERT INTO instantly_campaigns (

@@ -1,0 +1,416 @@
+"""The service and the places where it leaves something: our tables, Instantly and runs-service.
+
+Not a test. `from world import …` works as `from conftest import …` does.
+"""
+
+import threading
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import psycopg
+import pytest
+from flask import Flask
+from flask.testing import FlaskClient
+from psycopg import OperationalError
+from psycopg.rows import dict_row
+from stand_in import StandIn
+from werkzeug.test import TestResponse
+
+from instantly.sandbox.instantly_api import InstantlyStandIn
+from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
+from instantly.storage.database import Database, Session
+
+API_KEY = "service-key"
+ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId": "app-1"}
+LONG_AGO = "2020-01-01T00:00:00.000Z"
+
+Campaign = dict[str, Any]
+Leads = dict[str, str]
+"""address → Instantly's id"""
+
+
+def campaign_request(**changes: Any) -> dict[str, Any]:
+    """The smallest useful body of POST /campaigns."""
+    return {**ORG, "name": "Autumn", **changes}
+
+
+def addresses(count: int, start: int = 0) -> list[str]:
+    return [f"lead{number}@x.example" for number in range(start, start + count)]
+
+
+def leads_of(emails: Iterable[str]) -> list[dict[str, Any]]:
+    return [{"email": email} for email in emails]
+
+
+def client_of(app: Flask) -> FlaskClient:
+    """Calls the service with its key."""
+    client = app.test_client()
+    client.environ_base["HTTP_X_API_KEY"] = API_KEY
+    return client
+
+
+@dataclass
+class Upstreams:
+    """Each service, and its socket (`…_http`), which records requests and fails on demand."""
+
+    instantly: InstantlyStandIn
+    instantly_http: StandIn
+    keys: KeyServiceStandIn
+    keys_http: StandIn
+    runs: RunsServiceStandIn
+    runs_http: StandIn
+
+    @property
+    def https(self) -> tuple[StandIn, StandIn, StandIn]:
+        return self.keys_http, self.runs_http, self.instantly_http
+
+    def reset(self) -> None:
+        """As on the first day: no state, no faults, no recorded requests."""
+        self.instantly = InstantlyStandIn({"key-1": "clerk-1", "app-key": "app"}, plays=False)
+        self.keys = KeyServiceStandIn("keys-key", {"clerk-1": "key-1"}, "app-key")
+        self.runs = RunsServiceStandIn("runs-key")
+        services = (self.keys, self.runs, self.instantly)
+        for http, service in zip(self.https, services, strict=True):
+            http.heal()
+            http.clear()
+            http.latency_seconds = 0.0
+            http.app = service.app
+
+    def calls(self) -> int:
+        """How often any of them was asked anything."""
+        return sum(len(http.requests) for http in self.https)
+
+    def forget_requests(self) -> None:
+        for http in self.https:
+            http.clear()
+
+    def leads_in_instantly(self, instantly_campaign_id: str) -> set[str]:
+        leads = self.instantly.workspace("clerk-1").leads_of(instantly_campaign_id)
+        return {lead["email"].lower() for lead in leads}
+
+    def run_statuses(self) -> list[str]:
+        return [run["status"] for run in self.runs.runs.values()]
+
+
+class Rows:
+    """Looks at the tables past the service."""
+
+    def __init__(self, connection: psycopg.Connection[Any]) -> None:
+        self.connection = connection
+
+    def all(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
+        with self.connection.cursor(row_factory=dict_row) as cursor:
+            return cursor.execute(sql, parameters).fetchall()
+
+    def count(self, table: str) -> int:
+        return int(self.all(f"SELECT count(*) AS n FROM {table}")[0]["n"])  # noqa: S608
+
+    def empty(self) -> None:
+        """Of all that hangs on campaigns, leases and keys, on a database of one's own."""
+        self.connection.execute(
+            "TRUNCATE instantly_campaigns, instantly_leads, instantly_events, instantly_leases,"
+            " instantly_open_runs, instantly_idempotency_keys CASCADE"
+        )
+
+    def fall_silent(self, name: str = "") -> None:
+        """As if the holders of these leases had said nothing for a long time."""
+        self.live_for(-1, name)
+
+    def live_for(self, seconds: float, name: str) -> None:
+        """As if the holders of these leases would be dead after so long a silence from now on."""
+        self.connection.execute(
+            "UPDATE instantly_leases SET alive_until ="
+            " clock_timestamp() + make_interval(secs => %s) WHERE name ~ %s",
+            [seconds, name],
+        )
+
+
+@dataclass
+class StatementFault:
+    name: str
+    times: float
+    acts: bool
+    failure: Exception
+    when: Callable[[dict[str, Any]], bool]
+
+
+class Statements:
+    """Fails the service's statements on demand, and notes those of this thread."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.names: list[str] = []
+        self._faults: list[StatementFault] = []
+        self._thread = threading.get_ident()
+        for runner in (Session, Database):
+            monkeypatch.setattr(runner, "_run", self._watched(runner._run))
+
+    def fail(
+        self,
+        name: str,
+        *,
+        times: float = float("inf"),
+        acts: bool = False,
+        failure: Exception | None = None,
+        when: Callable[[dict[str, Any]], bool] = lambda parameters: True,
+    ) -> None:
+        """The database goes away at a statement: with `acts` it is done, only its answer lost."""
+        failure = failure or OperationalError("the connection is lost")
+        self._faults.append(StatementFault(name, times, acts, failure, when))
+
+    def heal(self) -> None:
+        self._faults.clear()
+
+    def _watched(self, run: Callable[..., Any]) -> Callable[..., Any]:
+        def run_watched(runner: Session, name: str, parameters: dict[str, Any]) -> Any:
+            if threading.get_ident() == self._thread:
+                self.names.append(name)
+            for fault in self._faults:
+                if fault.name == name and fault.times > 0 and fault.when(parameters):
+                    fault.times -= 1
+                    if fault.acts:
+                        run(runner, name, parameters)
+                    raise fault.failure
+            return run(runner, name, parameters)
+
+        return run_watched
+
+
+@dataclass
+class World:
+    """`client` may be a `harness.Service` too. `campaign` is what the verbs act upon."""
+
+    db: Rows
+    upstreams: Upstreams
+    client: Any
+    campaign: Campaign = field(default_factory=dict)
+
+    def beside(self, app: Flask | None = None) -> "World":
+        """The same world for another thread; by another process, if one is named."""
+        return replace(self, client=client_of(app or self.client.application))
+
+    # Verbs
+
+    def send(self, method: str, path: str, body: Any = None, **more: Any) -> TestResponse:
+        answer: TestResponse = self.client.open(path, method=method, json=body, **more)
+        return answer
+
+    def create(self, **changes: Any) -> TestResponse:
+        return self.send("POST", "/campaigns", campaign_request(**changes))
+
+    def created(self, **changes: Any) -> Campaign:
+        answer = self.create(**changes)
+        assert answer.status_code == 201, answer.text
+        campaign: Campaign = answer.get_json()["campaign"]
+        return campaign
+
+    def path(self, below: str = "", campaign: Campaign | None = None) -> str:
+        return f"/campaigns/{(campaign or self.campaign)['id']}{below}"
+
+    def shown(self, campaign: Campaign | None = None) -> Campaign:
+        """The campaign as it can be read."""
+        shown: Campaign = self.send("GET", self.path("", campaign)).get_json()["campaign"]
+        return shown
+
+    def switch(self, status: Any) -> TestResponse:
+        return self.send("PATCH", self.path("/status"), {"status": status})
+
+    def upload(self, leads: Any, campaign: Campaign | None = None, **changes: Any) -> TestResponse:
+        body = {"orgId": "org-1", "leads": leads, **changes}
+        return self.send("POST", self.path("/leads", campaign), body)
+
+    def add(self, emails: Iterable[str], campaign: Campaign | None = None) -> dict[str, Any]:
+        answer = self.upload(leads_of(emails), campaign)
+        assert answer.status_code == 201, answer.text
+        body: dict[str, Any] = answer.get_json()
+        return body
+
+    def delete(self, emails: Any) -> TestResponse:
+        return self.send("DELETE", self.path("/leads"), {"emails": emails})
+
+    def listed(self, path: str, query: str = "") -> dict[str, Any]:
+        """A page of campaigns or leads."""
+        answer = self.send("GET", f"{path}?{query}")
+        assert answer.status_code == 200, answer.text
+        page: dict[str, Any] = answer.get_json()
+        return page
+
+    def listed_leads(self) -> list[dict[str, Any]]:
+        leads: list[dict[str, Any]] = self.listed(self.path("/leads"))["leads"]
+        return leads
+
+    def put_into_instantly(self, email: str, at: str = LONG_AGO, campaign: Any = None) -> str:
+        """A lead that only Instantly holds; its id."""
+        holder = (campaign or self.campaign)["instantlyCampaignId"]
+        lead = self.upstreams.instantly.workspace("clerk-1").add_lead(
+            {"email": email}, email.lower(), at, campaign=holder
+        )
+        return str(lead["id"])
+
+    # Places
+
+    def rows(self) -> list[str]:
+        """The addresses that we hold, in lower case and in the order of their arrival."""
+        rows = self.db.all("SELECT lower(email) AS email FROM instantly_leads ORDER BY position")
+        return [row["email"] for row in rows]
+
+    def lead_rows(self) -> Leads:
+        rows = self.db.all("SELECT lower(email) AS email, instantly_lead_id FROM instantly_leads")
+        leads = {row["email"]: row["instantly_lead_id"] for row in rows}
+        assert len(leads) == len(rows), "a lead is stored twice"
+        return leads
+
+    def in_instantly(self, campaign: Campaign | None = None) -> Leads:
+        """The leads that Instantly holds, of all campaigns or of this one."""
+        workspace = self.upstreams.instantly.workspace("clerk-1")
+        if campaign:
+            held = list(workspace.leads_of(campaign["instantlyCampaignId"]))
+        else:
+            held = list(workspace.leads.values())
+        leads = {lead["email"].lower(): lead["id"] for lead in held}
+        assert len(leads) == len(held), "a lead is in Instantly twice"
+        return leads
+
+    def campaign_rows(self) -> list[str]:
+        """The ids that our campaigns have in Instantly."""
+        rows = self.db.all("SELECT instantly_campaign_id::text AS id FROM instantly_campaigns")
+        return [row["id"] for row in rows]
+
+    def campaigns(self) -> dict[str, dict[str, Any]]:
+        """Instantly's."""
+        return self.upstreams.instantly.workspace("clerk-1").campaigns
+
+    def agrees(self) -> bool:
+        """Whether Instantly holds the campaigns and leads that we hold, and no others."""
+        return (
+            set(self.campaign_rows()) == set(self.campaigns())
+            and self.lead_rows() == self.in_instantly()
+        )
+
+    def runs(self) -> list[str]:
+        """The status of each run, in the order of their creation."""
+        return self.upstreams.run_statuses()
+
+    def billed(self) -> int:
+        """The sum of all cost lines."""
+        return int(sum(self.upstreams.runs.billed().values()))
+
+    def billed_to_completed_runs(self) -> int:
+        """Without what stands on runs that have failed."""
+        runs = self.upstreams.runs.runs.values()
+        completed = [run for run in runs if run["status"] == "completed"]
+        return int(sum(cost["quantity"] for run in completed for cost in run["costs"]))
+
+    def state(self) -> dict[str, Any]:
+        """What stands in our tables and in Instantly."""
+        return {
+            "our campaigns": set(self.campaign_rows()),
+            "our leads": self.lead_rows(),
+            "Instantly's campaigns": set(self.campaigns()),
+            "Instantly's leads": self.in_instantly(),
+            "open runs": self.db.count("instantly_open_runs"),
+            "leases": self.db.count("instantly_leases"),
+            "keys": self.db.count("instantly_idempotency_keys"),
+        }
+
+
+@dataclass
+class Act:
+    """A billing POST, and what was there before it."""
+
+    name: str
+    world: World
+    path: str
+    body: dict[str, Any]
+    quantity: int
+    calls: dict[str, tuple[str, str]]
+    """what it asks of each service, and with "take back" how it is undone in Instantly"""
+    table: str
+    insert: str
+    take_back: str
+    before: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.before = self.world.state()
+
+    def send(self, key: str | None = None, body: Any = None) -> TestResponse:
+        headers = None if key is None else {"Idempotency-Key": key}
+        body = self.body if body is None else body
+        return self.world.send("POST", self.path, body, headers=headers)
+
+    def beside(self) -> "Act":
+        """The same for another thread."""
+        return replace(self, world=self.world.beside())
+
+    def fail(self, service: str, **fault: Any) -> StandIn:
+        """The call of `calls` fails."""
+        name = "instantly" if service == "take back" else service
+        stand_in: StandIn = getattr(self.world.upstreams, f"{name.split()[0]}_http")
+        stand_in.fail(*self.calls[service], **fault)
+        return stand_in
+
+    def fails(
+        self, status: int, error: str, *, runs: Sequence[str] = ("failed",), key: str | None = None
+    ) -> TestResponse:
+        """It is answered so, and leaves nothing behind but the failed run."""
+        answer = self.send(key)
+        assert (answer.status_code, answer.get_json()["error"]) == (status, error), answer.text
+        assert ("Retry-After" in answer.headers) is (status == 503)
+        assert self.world.state() == self.before
+        assert (self.world.runs(), self.world.billed()) == (list(runs), 0)
+        return answer
+
+    def succeeds(self) -> None:
+        assert self.send().status_code == 201
+        assert self.is_done_once()
+
+    def is_done_once(self) -> bool:
+        """Everything is there, and billed."""
+        return (
+            self.world.agrees()
+            and len(self.world.campaign_rows()) == 1
+            and self.world.lead_rows().keys()
+            == self.before["our leads"].keys()
+            | {lead["email"] for lead in self.body.get("leads", ())}
+            and self.world.billed_to_completed_runs() == self.quantity
+        )
+
+
+CALLS = {
+    "keys": ("GET", "/internal/keys/.*"),
+    "runs": ("POST", "/v1/runs"),
+    "runs costs": ("POST", "/v1/runs/[^/]+/costs"),
+    "runs end": ("PATCH", "/v1/runs/[^/]+"),
+}
+
+
+def creating(world: World) -> Act:
+    calls = {
+        **CALLS,
+        "instantly": ("POST", "/api/v2/campaigns"),
+        "take back": ("DELETE", "/api/v2/campaigns/[^/]+"),
+    }
+    body = campaign_request(metadata={"a": 1, "b": [True, None]})
+    statements = ("insert_campaign", "delete_campaign")
+    return Act("campaigns", world, "/campaigns", body, 1, calls, "instantly_campaigns", *statements)
+
+
+def uploading(world: World) -> Act:
+    """Three leads, for a campaign that holds another one."""
+    world.campaign = world.created()
+    world.add(["old@example.com"])
+    world.upstreams.runs.runs.clear()
+    world.upstreams.forget_requests()
+    calls = {
+        **CALLS,
+        "instantly": ("POST", "/api/v2/leads/add"),
+        "take back": ("DELETE", "/api/v2/leads"),
+    }
+    leads = [
+        {"email": f"{name}@example.com", "customVariables": {"a": 1}}
+        for name in ("ada", "bea", "cyd")
+    ]
+    body = {"orgId": "org-1", "leads": leads}
+    statements = ("insert_leads", "delete_leads_of_run")
+    path = world.path("/leads")
+    return Act("leads", world, path, body, 3, calls, "instantly_leads", *statements)
