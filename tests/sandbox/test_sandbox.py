@@ -27,7 +27,7 @@ from instantly.sandbox.workspace import Workspace
 Json = dict[str, Any]
 RunsCall = Callable[..., tuple[int, Any]]
 
-SAMPLES = Path(__file__).parents[2] / "shared" / "webhook-samples.json"
+SAMPLES = Path(__file__).parents[3] / "shared" / "webhook-samples.json"
 HEADERS = {"User-Agent": "instantly-service/1", "Authorization": "Bearer acme-key"}
 
 

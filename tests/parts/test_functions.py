@@ -5,7 +5,7 @@ from pathlib import Path
 import psycopg
 from harness import fresh_database
 
-from instantly.migrate import migrate
+from instantly.migrate import MIGRATIONS, migrate
 from instantly.sandbox.postgres import LocalPostgres
 
 FUNCTION = "CREATE OR REPLACE FUNCTION shape() RETURNS text LANGUAGE sql AS $$ SELECT '{}' $$;"
@@ -23,7 +23,7 @@ def test_a_changed_function_is_in_place_after_the_next_run(
 ) -> None:
     folder = tmp_path / "migrations"
     folder.mkdir()
-    for path in (Path(__file__).parents[1] / "sql" / "migrations").glob("*.sql"):
+    for path in MIGRATIONS.glob("*.sql"):
         (folder / path.name).write_text(path.read_text())
     with fresh_database(postgres) as url:
         for text in ("old", "new"):

@@ -17,7 +17,7 @@ from instantly.sandbox.validation import ADDED_LEAD, refusals
 
 Json = dict[str, Any]
 
-DOCUMENT = Path(__file__).parents[2] / "shared" / "instantly-openapi.json"
+DOCUMENT = Path(__file__).parents[3] / "shared" / "instantly-openapi.json"
 HEADERS = {"User-Agent": "instantly-service/1", "Authorization": "Bearer acme-key"}
 JSON_HEADERS = {**HEADERS, "Content-Type": "application/json"}
 

@@ -31,7 +31,7 @@ from werkzeug.test import TestResponse
 from instantly.config import Settings
 
 SAMPLES: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "webhook_samples.json").read_text()
+    (Path(__file__).parents[1] / "webhook_samples.json").read_text()
 )
 LOGISTICS = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
 FOUNDERS = "a15919aa-5727-4fb9-84e9-2980007cfc58"

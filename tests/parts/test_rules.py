@@ -243,7 +243,7 @@ def load_statements_of(stem: str) -> list[str]:
 
 @pytest.mark.parametrize("path", ROUTES, ids=name_of)
 def test_a_route_file_has_a_test_file_of_its_own_name(path: Path) -> None:
-    tests = {test.stem for test in Path(__file__).parent.rglob("test_*.py")}
+    tests = {test.stem for test in Path(__file__).parents[1].rglob("test_*.py")}
     if path.stem == "documentation":
         assert "test_openapi" in tests
     else:

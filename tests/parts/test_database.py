@@ -158,7 +158,6 @@ def no_longer_than(seconds: float) -> Iterator[None]:
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "STATEMENT_TIMEOUT_SECONDS", 0.5)
     monkeypatch.setattr(DeadlineConnection, "deadline_seconds", 0.5)
 
 
