@@ -21,11 +21,13 @@ def clean_up(database: Database, runs: RunsServiceClient) -> list[str]:
     A run that runs-service cannot be told of now is tried again next time.
     """
     lines = []
-    for run in database.fetch_all("select_dead_runs"):
-        outcome = run["outcome"] or "failed"
+    for run in database.fetch_all("update_dead_runs"):
+        outcome = run["outcome"]
         line = f"run {run['run_id']} ({run['task_name']}, {run['started_at']}), {run['subject']}: "
         try:
-            runs.end_run(run["run_id"], outcome, None if run["outcome"] else "its process died")
+            runs.end_run(
+                run["run_id"], outcome, None if outcome == "completed" else "its process died"
+            )
         except RunsServiceError as error:
             if error.status != 404:
                 lines.append(line + f"could not be ended: {error.message}")

@@ -19,6 +19,7 @@ import socket
 import sys
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partialmethod
 from http import HTTPStatus
 from types import SimpleNamespace
 from typing import Any
@@ -27,6 +28,7 @@ from uuid import uuid4
 import urllib3.util.wait
 from gevent.socket import socket as GeventSocket
 from gunicorn import util
+from gunicorn.http.parser import Parser
 from gunicorn.workers.ggevent import GeventWorker
 
 from instantly.config import ConfigurationError, Settings
@@ -36,6 +38,7 @@ SEND_SECONDS = 30.0
 RECEIVE_SECONDS = 30.0
 KEEP_ALIVE_SECONDS = 75.0
 FAREWELL_SECONDS = 2.0
+MAX_UNREAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 8000
 
 try:
@@ -58,12 +61,11 @@ class Connection(GeventSocket):  # type: ignore[misc]
     def recv(self, *arguments: int) -> bytes:
         if self.head:
             self.sendall(b"")
-        self.settimeout(
-            KEEP_ALIVE_SECONDS
-            if self.deadline is None
-            else max(0.001, self.deadline - time.monotonic())
-        )
+        left = KEEP_ALIVE_SECONDS if self.deadline is None else self.deadline - time.monotonic()
         try:
+            if left <= 0:  # also for who sends without a pause, for whom recv never waits
+                raise TimeoutError
+            self.settimeout(left)
             data: bytes = super().recv(*arguments)
         except TimeoutError:
             self.stop_reading()
@@ -84,6 +86,13 @@ class Connection(GeventSocket):  # type: ignore[misc]
         except TimeoutError as error:
             # What gunicorn takes for a client that is gone, which is nothing to log.
             raise ConnectionResetError(errno.ECONNRESET, "the client takes no answer") from error
+
+    def send(self, data: bytes, flags: int = 0) -> int:
+        """gunicorn's "100 Continue" must not overtake an answer that has no body."""
+        if self.head:
+            self.sendall(b"")
+        sent: int = super().send(data, flags)
+        return sent
 
     def close(self) -> None:
         """Lets the client read its answer to the end before the connection goes.
@@ -144,6 +153,9 @@ def write_error(sock: socket.socket, status: int, reason: str, message: str) -> 
 
 
 util.write_error = write_error
+# A body that nobody read (of a request without the key, for one) is thrown away up to here, then
+# the connection ends: gunicorn would read on for as long as the client sends, and nobody else run.
+Parser.finish_body = partialmethod(Parser.finish_body, max_bytes=MAX_UNREAD_BYTES)
 
 # Whether a kept connection is still open is asked without waiting; gevent's poll would go round its
 # loop for that, which is a twentieth of the CPU of a billed act.

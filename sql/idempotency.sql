@@ -1,6 +1,6 @@
 -- name: select_answer
 -- The answer that is kept under a key, for a day.
-SELECT request_hash, status, body
+SELECT request_hash, status, body, is_final
 FROM instantly_idempotency_keys
 WHERE key = %(key)s
   AND method = %(method)s
@@ -8,10 +8,18 @@ WHERE key = %(key)s
   AND created_at >= clock_timestamp() - interval '24 hours';
 
 -- name: upsert_answer
--- Keeps an answer, if the key is still its holder's; answers nothing otherwise. Removes some of the
--- answers that are older than a day.
+-- Keeps an answer, if the key is still its holder's; answers nothing otherwise. Until it is final, the
+-- act may still be undone. Removes some of the answers that are older than a day.
 -- (Chosen first and once: inside the DELETE the choice may be made again for every row.)
-WITH expired AS MATERIALIZED (
+WITH lease AS (
+  SELECT
+  FROM instantly_leases
+  WHERE name = %(name)s
+    AND holder = %(holder)s
+  -- Whoever would take it over waits for this answer.
+  FOR UPDATE
+),
+expired AS MATERIALIZED (
   SELECT key, method, path
   FROM instantly_idempotency_keys
   WHERE created_at < clock_timestamp() - interval '24 hours'
@@ -27,13 +35,16 @@ removed AS (
     AND old.method = expired.method
     AND old.path = expired.path
 )
-INSERT INTO instantly_idempotency_keys AS answer (key, method, path, request_hash, status, body)
-SELECT %(key)s, %(method)s, %(path)s, %(request_hash)s, %(status)s, %(body)s
-FROM instantly_leases
-WHERE name = %(name)s
-  AND holder = %(holder)s
+INSERT INTO instantly_idempotency_keys AS answer (
+  key, method, path, holder, request_hash, status, body, is_final
+)
+SELECT
+  %(key)s, %(method)s, %(path)s, %(holder)s, %(request_hash)s, %(status)s, %(body)s, %(is_final)s
+FROM lease
 ON CONFLICT (key, method, path) DO UPDATE
 SET
+  holder = excluded.holder,
+  is_final = excluded.is_final,
   request_hash = excluded.request_hash,
   status = excluded.status,
   body = excluded.body,
@@ -41,14 +52,9 @@ SET
 RETURNING key;
 
 -- name: delete_answer
--- Forgets an answer whose act is taken back, if the key is still its holder's.
+-- Forgets the answer that the holder kept of an act which is taken back.
 DELETE FROM instantly_idempotency_keys
 WHERE key = %(key)s
   AND method = %(method)s
   AND path = %(path)s
-  AND EXISTS (
-    SELECT
-    FROM instantly_leases
-    WHERE name = %(name)s
-      AND holder = %(holder)s
-  );
+  AND holder = %(holder)s;

@@ -17,17 +17,19 @@ WITH run AS (
     AND outcome IS NULL
   FOR UPDATE
 ),
+lease AS (
+  SELECT
+  FROM instantly_leases
+  WHERE name = %(name)s
+    AND holder = %(holder)s
+  FOR UPDATE
+),
 campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
     AND EXISTS (SELECT FROM run)
-    AND EXISTS (
-      SELECT
-      FROM instantly_leases
-      WHERE name = %(name)s
-        AND holder = %(holder)s
-    )
+    AND EXISTS (SELECT FROM lease)
   FOR NO KEY UPDATE
 ),
 added AS (

@@ -25,11 +25,20 @@ WITH lease AS (
 DELETE FROM instantly_open_runs
 WHERE run_id = %(run_id)s;
 
--- name: select_dead_runs
--- The runs whose processes have fallen silent.
+-- name: update_dead_runs
+-- Ends the runs whose processes have fallen silent, as failed where nothing else is known: should such
+-- a process live after all, it stores nothing any more.
+WITH dead AS (
+  UPDATE instantly_open_runs AS run
+  SET outcome = coalesce(outcome, 'failed')
+  WHERE NOT EXISTS (
+    SELECT
+    FROM instantly_leases
+    WHERE name = 'run:' || run.run_id
+      AND alive_until >= clock_timestamp()
+  )
+  RETURNING *
+)
 SELECT run_id::text, task_name, subject, outcome, api_time(started_at) AS started_at
-FROM instantly_open_runs
-LEFT JOIN instantly_leases ON name = 'run:' || run_id
-WHERE alive_until IS NULL
-  OR alive_until < clock_timestamp()
-ORDER BY started_at;
+FROM dead
+ORDER BY dead.started_at;

@@ -4,17 +4,20 @@ Waiting between tries is exponential with jitter, or what `Retry-After` says, an
 30 s in all; a longer `Retry-After` gives up at once.
 """
 
+import math
+import time
 from collections.abc import Mapping
+from copy import copy
 from http import HTTPStatus
 from random import random
 from time import sleep
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connectionpool import ConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, InvalidHeader, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError
 from urllib3.response import BaseHTTPResponse
 from urllib3.util.retry import Retry
 
@@ -47,13 +50,13 @@ class UpstreamError(Exception):
         status: int | None = None,
         retry_after: float | None = None,
         *,
-        in_doubt: bool = False,
+        may_have_acted: bool = True,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.status = status
         self.retry_after = retry_after
-        self.may_have_acted = in_doubt or status is None or status >= 500
+        self.may_have_acted = may_have_acted
 
 
 class Answer(NamedTuple):
@@ -104,6 +107,13 @@ class ServiceClient:
         }
         self._timeout = (CONNECT_TIMEOUT_SECONDS, read_timeout_seconds)
         self._adapter = Adapter(pool_maxsize=MAX_KEPT_CONNECTIONS)
+        self._deadline = math.inf
+
+    def until(self, deadline: float) -> Self:
+        """The same client, whose calls wait and try no longer than until then (time.monotonic)."""
+        client = copy(self)
+        client._deadline = deadline
+        return client
 
     def _request(
         self,
@@ -129,7 +139,7 @@ class ServiceClient:
                 message[:MAX_MESSAGE_CHARACTERS],
                 response.status_code,
                 retry_after_seconds(response.headers),
-                in_doubt=in_doubt,
+                may_have_acted=in_doubt or response.status_code >= 500,
             )
         try:
             return Answer(parse_json(response.content), in_doubt)
@@ -146,13 +156,14 @@ class ServiceClient:
         """
         waited, in_doubt = 0.0, False
         for number in range(1, MAX_TRIES + 1):
-            failed: requests.RequestException | None = None
+            failed: Exception | None = None
             pause = backoff_seconds(number)
             tries = MAX_TRIES
             try:
-                response = self._adapter.send(request, timeout=self._timeout)
+                response = self._adapter.send(request, timeout=self._timeout_until_deadline())
                 _ = response.content
-            except requests.RequestException as error:
+            # Some malformed answers make the libraries raise what they document nowhere.
+            except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 failed, tries = error, MAX_TRIES_WITHOUT_ANSWER
                 acted = was_sent(error)
             else:
@@ -162,17 +173,27 @@ class ServiceClient:
                 asked = retry_after_seconds(response.headers)
                 pause = pause if asked is None else asked
             waited += pause
-            if number == tries or (acted and not repeatable) or waited > MAX_WAIT_SECONDS:
+            if (
+                number >= tries
+                or (acted and not repeatable)
+                or waited > MAX_WAIT_SECONDS
+                or time.monotonic() + pause > self._deadline
+            ):
                 break
             in_doubt |= acted
             sleep(pause)
         if failed:
             # Not its text, which repeats the path: there may be an address in it.
-            raise self.error(type(failed).__name__) from failed
+            raise self.error(type(failed).__name__, may_have_acted=acted or in_doubt) from failed
         return response, in_doubt
 
+    def _timeout_until_deadline(self) -> tuple[float, float]:
+        connect, read = self._timeout
+        left = max(0.1, self._deadline - time.monotonic())
+        return min(connect, left), min(read, left)
 
-def was_sent(error: requests.RequestException) -> bool:
+
+def was_sent(error: Exception) -> bool:
     """Whether the service may have received the request that failed."""
     reason = getattr(error.args[0], "reason", None) if error.args else None
     return not isinstance(reason, ConnectTimeoutError | NewConnectionError)

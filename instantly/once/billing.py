@@ -83,7 +83,7 @@ class BilledRun:
                     raise Busy
                 response = current_app.make_response(answer(row))
                 if key:
-                    key.keep(session, response)
+                    key.keep(session, response, is_final=False)
         except NotConnected:
             is_stored = False
             raise

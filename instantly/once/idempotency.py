@@ -45,9 +45,8 @@ class ClaimedKey:
     """key, method, path"""
     request_hash: bytes
     lease: Lease
-    is_answered: bool = False
 
-    def keep(self, session: Session, response: Response) -> None:
+    def keep(self, session: Session, response: Response, *, is_final: bool) -> None:
         """Raises KeyInUse when the lease was lost: then nothing of the session may be stored."""
         if not session.fetch_one(
             "upsert_answer",
@@ -56,14 +55,13 @@ class ClaimedKey:
             request_hash=self.request_hash,
             status=response.status_code,
             body=response.get_data(as_text=True),
+            is_final=is_final,
         ):
             raise KeyInUse
-        self.is_answered = True
 
     def forget(self) -> None:
         """What the answer stands for is taken back."""
         database().execute("delete_answer", **self.values, **self.lease.values)
-        self.is_answered = False
 
 
 def idempotent(view: View) -> View:
@@ -83,8 +81,10 @@ def idempotent(view: View) -> View:
         name = f"key:{sha256(canonical_json(values)).hex()}"
         lease = services().leases.take(name, LEASE_SECONDS)
         if lease is None:
-            refuse_other_request(values, request_hash)
-            raise KeyInUse
+            answer = refuse_other_request(values, request_hash)
+            if answer is None or not answer["is_final"]:
+                raise KeyInUse
+            return replayed(answer)
         with services().leases.holding(lease):
             if answer := refuse_other_request(values, request_hash):
                 return replayed(answer)
@@ -129,10 +129,10 @@ def answer_of(view: View, *args: Any, **kwargs: Any) -> Response:
 
 
 def settle(key: ClaimedKey, response: Response) -> None:
-    """Keeps a final answer that was not stored with its act; after any other nothing was done."""
-    if response.status_code in FINAL_STATUSES and not key.is_answered:
+    """Keeps a final answer; after any other nothing was done."""
+    if response.status_code in FINAL_STATUSES:
         try:
-            key.keep(database(), response)
+            key.keep(database(), response, is_final=True)
         except Exception:
-            # A repeat asks again, and is refused again.
+            # One that was stored with its act is there for a repeat, any other is given again.
             logger.exception("the answer to an Idempotency-Key was not kept")

@@ -1,5 +1,6 @@
 """Sends leads to Instantly in chunks, and knows what became of each."""
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -18,6 +19,8 @@ from instantly.translation.events import moment_or_none
 from instantly.web.services import services
 
 CHUNKS_AT_ONCE = 4
+# Between the end of a call and that of the lock.
+MARGIN_SECONDS = 1.0
 # How far Instantly's clock may be behind ours.
 CLOCK_TOLERANCE = timedelta(seconds=60)
 
@@ -74,8 +77,8 @@ class Upload:
         emails = [lead["email"] for lead in chunk]
         try:
             answer = self._workspace.add_leads(self._instantly_campaign_id, chunk)
-        except InstantlyError as error:
-            if error.may_have_acted:
+        except Exception as error:
+            if not isinstance(error, InstantlyError) or error.may_have_acted:
                 self._doubtful.extend(emails)
             raise
         self._created.extend(answer.created.values())
@@ -110,16 +113,21 @@ class Upload:
 
     def _take_back(self) -> None:
         """Not without the lock: whoever has it now may have adopted the leads. Then they stay."""
-        self._need_lock()
-        found = self._workspace.find_leads(self._instantly_campaign_id, self._doubtful)
-        new = [lead["id"] for lead in found if self._is_new(lead)]
-        for lead_ids in chunks(list(dict.fromkeys(self._created + new)), MAX_LEADS_A_CALL):
-            self._need_lock()
-            self._workspace.delete_leads(self._instantly_campaign_id, lead_ids)
+        self._delete(list(dict.fromkeys(self._created)))
+        workspace = self._workspace_while_locked()
+        found = workspace.find_leads(self._instantly_campaign_id, self._doubtful)
+        self._delete([lead["id"] for lead in found if self._is_new(lead)])
 
-    def _need_lock(self) -> None:
-        if not self._leases.is_held(self._lock):
+    def _delete(self, lead_ids: list[str]) -> None:
+        for chunk in chunks(lead_ids, MAX_LEADS_A_CALL):
+            self._workspace_while_locked().delete_leads(self._instantly_campaign_id, chunk)
+
+    def _workspace_while_locked(self) -> InstantlyClient:
+        """For one call, which ends before the lock can be somebody else's."""
+        until = self._leases.held_until(self._lock) - MARGIN_SECONDS
+        if time.monotonic() > until:
             raise RuntimeError("the lock was lost")
+        return self._workspace.until(until)
 
 
 def refusal_reason(answer: AddedLeads, refused: int) -> str:

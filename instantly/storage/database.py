@@ -101,9 +101,11 @@ class Database(Session):
 
     def ping(self) -> bool:
         """Whether Postgres answers, within PING_TIMEOUT_SECONDS in all, whatever keeps it."""
+        answer = self._pinger.submit(self._answer)
         try:
-            self._pinger.submit(self._answer).result(PING_TIMEOUT_SECONDS)
+            answer.result(PING_TIMEOUT_SECONDS)
         except (OperationalError, TimeoutError):
+            answer.cancel()  # if its turn has not come
             return False
         return True
 

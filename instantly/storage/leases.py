@@ -5,6 +5,7 @@ meanwhile; when the process dies, its leases run out and others may go on.
 """
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Iterator
@@ -15,13 +16,12 @@ from uuid import uuid4
 from psycopg import OperationalError
 
 from instantly.storage.database import Database
+from instantly.storage.pool import NotConnected
 
 HEARTBEAT_SECONDS = 5.0
 WAIT_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
-# What a step may take that relies on a lease which the database cannot be asked about.
-MARGIN_SECONDS = 5.0
 
 logger = logging.getLogger(__name__)
 
@@ -62,7 +62,13 @@ class Leases:
     def take(self, name: str, seconds: int) -> Lease | None:
         """The lease, or None while somebody else holds it."""
         lease = Lease(name, seconds)
-        is_taken = self._database.fetch_one("upsert_lease", **lease.values, seconds=seconds)
+        try:
+            is_taken = self._database.fetch_one("upsert_lease", **lease.values, seconds=seconds)
+        except NotConnected:
+            raise
+        except OperationalError:
+            self.give_back(lease)  # it may have been taken all the same
+            raise
         return lease if is_taken else None
 
     @contextmanager
@@ -108,11 +114,17 @@ class Leases:
             logger.warning("lease %s: it was not given back", lease.name, exc_info=True)
 
     def is_held(self, lease: Lease) -> bool:
-        """Whether it is still ours. While the database cannot be asked: whether it must be."""
+        """Whether it is still ours."""
+        return self._database.fetch_one("select_lease", **lease.values) is not None
+
+    def held_until(self, lease: Lease) -> float:
+        """Until when nobody else can have it, as long as the database cannot be asked; it never
+        ends while that can, and has ended when the lease is lost (time.monotonic).
+        """
         try:
-            return self._database.fetch_one("select_lease", **lease.values) is not None
+            return math.inf if self.is_held(lease) else -math.inf
         except OperationalError:
-            return time.monotonic() + MARGIN_SECONDS < lease.sure_until
+            return lease.sure_until
 
     def close(self) -> None:
         self._closed.set()

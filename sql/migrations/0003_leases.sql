@@ -17,8 +17,6 @@ ALTER TABLE instantly_open_runs DROP COLUMN alive_until;
 DELETE FROM instantly_idempotency_keys WHERE status IS NULL;
 
 ALTER TABLE instantly_idempotency_keys
-  DROP COLUMN holder,
   DROP COLUMN alive_until,
-  DROP COLUMN is_final,
   ALTER COLUMN status SET NOT NULL,
   ALTER COLUMN body SET NOT NULL;

@@ -577,6 +577,25 @@ def test_a_caller_without_the_key_is_refused_before_its_body_is_sent(service: Se
     assert (answer.status, json.loads(answer.body)) == (401, {"error": "Unauthorized"})
 
 
+@pytest.mark.parametrize("length", ["Content-Length: 1000000000000", "Transfer-Encoding: chunked"])
+def test_a_body_that_nobody_reads_keeps_nobody_waiting_however_fast_it_comes(
+    service: Service, length: str
+) -> None:
+    with raw(service) as connection, ThreadPoolExecutor(1) as sender:
+        connection.sendall(f"POST /campaigns HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
+
+        def send_on() -> None:
+            with suppress(ConnectionError):
+                while True:
+                    connection.sendall(b"10000\r\n" + b"a" * 0x10000 + b"\r\n")
+
+        sending = sender.submit(send_on)
+        begin = time.monotonic()
+        while not sending.done():
+            assert service.call("GET", "/health").status_code == 200
+        assert time.monotonic() - begin < QUICK_SECONDS
+
+
 NONSENSE = [
     b"NONSENSE\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",

@@ -275,21 +275,42 @@ def test_four_chunks_are_under_way_at_once_and_keep_their_order(upload_act: Act)
     assert upload_act.world.rows() == ["old@example.com", *addresses(11)]
 
 
-def test_chunks_under_way_when_another_fails_are_taken_out_and_the_rest_is_not_sent(
+def test_chunks_under_way_when_another_fails_are_taken_out_and_no_other_begins(
     upload_act: Act,
 ) -> None:
-    upload_act.body["leads"] = leads_of(addresses(2 * 20))
-    instantly_http = upload_act.fail("instantly", status=400)
-    upload_act.fail("instantly", times=3, how="hang_after")
+    upload_act.body["leads"] = leads_of(addresses(20))
+    instantly_http = upload_act.fail("instantly", times=3, how="hang_after")
+    upload_act.fail("instantly", status=400)
     with ThreadPoolExecutor(1) as caller:
-        failing = caller.submit(upload_act.fails, *INSTANTLY_REFUSES)
+        answer = caller.submit(upload_act.send)
         instantly_http.wait_until_hanging(3)
-        assert len(upload_act.world.in_instantly()) >= 1 + 3 * 2
         time.sleep(0.2)
         instantly_http.release()
-        failing.result()
-    # The thread whose chunk failed may have taken another before the rest was cancelled.
-    assert 4 <= len(instantly_http.calls(*upload_act.calls["instantly"])) < 8
+        assert answer.result().status_code == 422
+    assert len(instantly_http.calls(*upload_act.calls["instantly"])) == 4
+    assert upload_act.world.state() == upload_act.before
+
+
+def test_an_answer_that_no_library_expects_is_undone_like_a_lost_one(upload_act: Act) -> None:
+    upload_act.fail(
+        "instantly",
+        how="after",
+        status=200,
+        headers={"Transfer-Encoding": "chunked"},
+        body="-5\r\n",
+        times=None,
+    )
+    upload_act.fails(502, "Instantly unavailable")
+
+
+def test_leads_that_were_certainly_created_go_even_when_others_cannot_be_looked_up(
+    upload_act: Act,
+) -> None:
+    upload_act.body["leads"] = leads_of(addresses(4))
+    upload_act.fail("instantly", after=1, status=500, times=None)
+    upload_act.world.upstreams.instantly_http.fail("POST", "/api/v2/leads/list", times=None)
+    assert upload_act.send().status_code == 502
+    assert upload_act.world.state()["Instantly's leads"] == upload_act.before["Instantly's leads"]
 
 
 # What was in Instantly before
