@@ -87,11 +87,11 @@ class Connection(GeventSocket):  # type: ignore[misc]
             # What gunicorn takes for a client that is gone, which is nothing to log.
             raise ConnectionResetError(errno.ECONNRESET, "the client takes no answer") from error
 
-    def send(self, data: bytes, flags: int = 0) -> int:
+    def send(self, data: bytes, flags: int = 0, **more: Any) -> int:
         """gunicorn's "100 Continue" must not overtake an answer that has no body."""
         if self.head:
             self.sendall(b"")
-        sent: int = super().send(data, flags)
+        sent: int = super().send(data, flags, **more)
         return sent
 
     def close(self) -> None:

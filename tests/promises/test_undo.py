@@ -361,6 +361,17 @@ def test_an_insert_that_fails_leaves_nothing_behind(
     act.fails(*answer, key=key)
 
 
+def test_a_run_that_was_ended_meanwhile_stores_nothing(act: Act, statements: Statements) -> None:
+    """As by the cleanup, for a process that was cut off from the database."""
+
+    def end_runs(_: object) -> bool:
+        act.world.db.connection.execute("UPDATE instantly_open_runs SET outcome = 'failed'")
+        return False
+
+    statements.fail(act.insert, when=end_runs)
+    act.fails(503, "Another change of this campaign is in progress")
+
+
 @contextmanager
 def slow_inserts(act: Act) -> Iterator[None]:
     """While Postgres takes a second for each insert; at the end all of them are over."""
