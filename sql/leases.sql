@@ -11,10 +11,18 @@ WHERE lease.alive_until < clock_timestamp()
 RETURNING name;
 
 -- name: update_leases
--- Says that the holders live; answers which of them still hold their lease.
-UPDATE instantly_leases
+-- Says that the holders live; answers which leases were renewed. One that a statement of its holder
+-- has locked waits for the next time: to wait for it here could be a deadlock.
+WITH free AS MATERIALIZED (
+  SELECT name
+  FROM instantly_leases
+  WHERE holder = ANY (%(holders)s::uuid[])
+  FOR NO KEY UPDATE SKIP LOCKED
+)
+UPDATE instantly_leases AS lease
 SET alive_until = clock_timestamp() + make_interval(secs => seconds)
-WHERE holder = ANY (%(holders)s::uuid[])
+FROM free
+WHERE lease.name = free.name
 RETURNING holder::text;
 
 -- name: select_lease

@@ -148,4 +148,6 @@ class Leases:
             return
         renewed = {row["holder"] for row in rows}
         for lease in leases:
-            lease.sure_until = asked + lease.seconds if lease.holder in renewed else 0.0
+            # One that was lost was not renewed before that either: its time is over by itself.
+            if lease.holder in renewed:
+                lease.sure_until = asked + lease.seconds

@@ -16,6 +16,8 @@ ALTER TABLE instantly_open_runs DROP COLUMN alive_until;
 -- A row is an answer now. What was claimed without one is free again.
 DELETE FROM instantly_idempotency_keys WHERE status IS NULL;
 
+DROP INDEX instantly_idempotency_keys_by_holder;
+
 ALTER TABLE instantly_idempotency_keys
   DROP COLUMN alive_until,
   ALTER COLUMN status SET NOT NULL,

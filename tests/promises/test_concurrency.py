@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 from uuid import uuid4
 
+import psycopg
 import pytest
 from flask import Flask
 from harness import HANGING_SECONDS, wait_until
@@ -248,6 +249,26 @@ def test_who_works_for_long_keeps_what_is_his(
     closed(app)
     assert world.db.count("instantly_leases") == 0
     assert world.db.count("instantly_open_runs") == 0
+
+
+def test_a_lease_that_a_statement_has_locked_does_not_keep_the_others_from_being_renewed(
+    app: Flask, world: World, database_url: str
+) -> None:
+    """A keyed upload locks the lease of its campaign, then that of its key: no deadlock."""
+    leases = app.extensions[EXTENSION].leases
+    locked, free = leases.take("leads:locked", 20), leases.take("key:free", 20)
+    world.db.live_for(1, "")
+    with psycopg.connect(database_url) as upload:
+        upload.execute("SELECT FROM instantly_leases WHERE name = 'leads:locked' FOR UPDATE")
+        leases._renew([locked, free])
+        (renewed,) = world.db.all(
+            "SELECT name FROM instantly_leases WHERE alive_until > now() + interval '10 seconds'"
+        )
+        assert renewed["name"] == "key:free"
+        assert upload.execute(
+            "SELECT FROM instantly_leases WHERE name = 'key:free' FOR UPDATE NOWAIT"
+        ).rowcount
+    assert leases.is_held(locked)
 
 
 # Who lost his lock
