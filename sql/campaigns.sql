@@ -40,21 +40,20 @@ WITH page AS (
       AND position < coalesce(%(cursor)s::bigint, 9223372036854775807)
     ORDER BY position DESC
     OFFSET %(skip)s::bigint
-    -- One more than the page holds tells whether another page follows.
     LIMIT %(limit)s::bigint + 1
   ) AS numbered
 )
-SELECT json_build_object(
-  'campaigns', (
-    SELECT coalesce(json_agg(campaign_json(campaign) ORDER BY position DESC), '[]')
+SELECT page_json(
+  'campaigns',
+  (
+    SELECT json_agg(campaign_json(campaign) ORDER BY position DESC)
     FROM instantly_campaigns AS campaign
     WHERE org_id = %(org_id)s
-      AND position <= positions[1]
-      AND position >= positions[least(%(limit)s, cardinality(positions))]
+      AND position BETWEEN positions[least(%(limit)s, cardinality(positions))] AND positions[1]
   ),
-  'count', least(%(limit)s, coalesce(cardinality(positions), 0)),
-  'total', (SELECT count(*) FROM instantly_campaigns WHERE org_id = %(org_id)s),
-  'nextCursor', CASE WHEN cardinality(positions) > %(limit)s THEN positions[%(limit)s]::text END
+  positions,
+  %(limit)s,
+  (SELECT count(*) FROM instantly_campaigns WHERE org_id = %(org_id)s)
 ) AS body
 FROM page;
 

@@ -41,3 +41,17 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     'updatedAt', api_time(account.updated_at)
   )
 $$;
+
+-- A page of a list: at most `size` items. Lists are paged by positions; a statement reads one more
+-- than the page holds, which tells whether another page follows.
+CREATE OR REPLACE FUNCTION page_json(
+  name text, items json, positions bigint[], size bigint, total bigint
+) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT json_build_object(
+    name, coalesce(items, '[]'),
+    'count', least(size, coalesce(cardinality(positions), 0)),
+    'total', total,
+    'nextCursor', CASE WHEN cardinality(positions) > size THEN positions[size]::text END
+  )
+$$;

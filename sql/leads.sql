@@ -82,13 +82,13 @@ WITH page AS (
       AND position > coalesce(%(cursor)s::bigint, 0)
     ORDER BY position
     OFFSET %(skip)s::bigint
-    -- One more than the page holds tells whether another page follows.
     LIMIT %(limit)s::bigint + 1
   ) AS numbered
 )
-SELECT json_build_object(
-  'leads', (
-    SELECT coalesce(json_agg(lead), '[]')
+SELECT page_json(
+  'leads',
+  (
+    SELECT json_agg(lead)
     FROM (
       SELECT
         id,
@@ -106,14 +106,13 @@ SELECT json_build_object(
         api_time(updated_at) AS "updatedAt"
       FROM instantly_leads
       WHERE campaign_id = %(campaign_id)s
-        AND position >= positions[1]
-        AND position <= positions[least(%(limit)s, cardinality(positions))]
+        AND position BETWEEN positions[1] AND positions[least(%(limit)s, cardinality(positions))]
       ORDER BY position
     ) AS lead
   ),
-  'count', least(%(limit)s, coalesce(cardinality(positions), 0)),
-  'total', (SELECT count(*) FROM instantly_leads WHERE campaign_id = %(campaign_id)s),
-  'nextCursor', CASE WHEN cardinality(positions) > %(limit)s THEN positions[%(limit)s]::text END
+  positions,
+  %(limit)s,
+  (SELECT count(*) FROM instantly_leads WHERE campaign_id = %(campaign_id)s)
 ) AS body
 FROM instantly_campaigns AS campaign
 CROSS JOIN page

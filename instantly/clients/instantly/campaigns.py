@@ -1,0 +1,67 @@
+"""Campaigns and their figures."""
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+from uuid import UUID
+
+from instantly.clients.instantly.workspace import (
+    InstantlyError,
+    Workspace,
+    expect,
+    is_number,
+    is_text,
+)
+
+# The negative values of a campaign's status, in our words.
+CAMPAIGN_TROUBLES = {-1: "accounts_unhealthy", -2: "bounce_protect", -99: "account_suspended"}
+
+
+class Campaigns(Workspace):
+    def create_campaign(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """POST /campaigns → the campaign, a draft. Never repeated: it would make a second one."""
+        campaign = self._call("POST", "/campaigns", body=body, repeatable=False, id=is_text)
+        try:
+            campaign["id"] = str(UUID(campaign["id"]))
+        except ValueError as error:
+            raise InstantlyError("the answer holds no campaign id") from error
+        if not isinstance(campaign.get("email_list"), list):
+            campaign["email_list"] = []
+        return campaign
+
+    def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> None:
+        """PATCH /campaigns/{id}. Arrays are replaced, not merged."""
+        self._call("PATCH", f"/campaigns/{quote(campaign_id, safe='')}", body=changes)
+
+    def delete_campaign(self, campaign_id: str) -> None:
+        """DELETE /campaigns/{id}; one that is gone already is as good as deleted."""
+        try:
+            self._call("DELETE", f"/campaigns/{quote(campaign_id, safe='')}")
+        except InstantlyError as error:
+            if error.status != 404:
+                raise
+
+    def activate_campaign(self, campaign_id: str) -> str | None:
+        """POST /campaigns/{id}/activate → None, or what keeps it from sending, in our words."""
+        return self._switch_campaign(campaign_id, "activate")
+
+    def pause_campaign(self, campaign_id: str) -> str | None:
+        """POST /campaigns/{id}/pause → None, or what keeps it from sending, in our words."""
+        return self._switch_campaign(campaign_id, "pause")
+
+    def _switch_campaign(self, campaign_id: str, verb: str) -> str | None:
+        path = f"/campaigns/{quote(campaign_id, safe='')}/{verb}"
+        campaign = self._call("POST", path, status=lambda value: value is None or is_number(value))
+        return CAMPAIGN_TROUBLES.get(campaign.get("status", 0))
+
+    def get_campaign_analytics(self, campaign_id: str) -> dict[str, Any] | None:
+        """GET /campaigns/analytics → the campaign's figures, None before the first send.
+
+        The filter is named `id`: unknown names are ignored and would report every campaign.
+        """
+        path, params = "/campaigns/analytics", {"id": campaign_id}
+        answer = self._request("GET", path, params=params, repeatable=True)
+        if not isinstance(answer.body, list):
+            raise InstantlyError("the answer is no list")
+        campaigns = [expect(figures, campaign_id=is_text) for figures in answer.body]
+        return next((each for each in campaigns if each["campaign_id"] == campaign_id), None)

@@ -1,0 +1,106 @@
+"""What every operation goes through: the key, the shape of an answer, the pages of a list."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from copy import copy
+from typing import Any, Self, TypeVar
+
+from instantly.clients.http import Json, ServiceClient, UpstreamError
+
+READ_TIMEOUT_SECONDS = 30
+MAX_PAGE_SIZE = 100
+MAX_EMAIL_CHARACTERS = 320
+
+Item = TypeVar("Item")
+
+
+def chunks(values: Sequence[Item], size: int) -> Iterator[Sequence[Item]]:
+    for start in range(0, len(values), size):
+        yield values[start : start + size]
+
+
+class InstantlyError(UpstreamError):
+    """Instantly refused, failed, or answered something that cannot be used."""
+
+
+def is_path_segment(value: object) -> bool:
+    """Whether an id can stand in a path: dots alone would lead elsewhere."""
+    return isinstance(value, str) and re.fullmatch(r"[\w-]{1,100}", value) is not None
+
+
+def is_email(value: object) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= MAX_EMAIL_CHARACTERS
+
+
+def is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def expect(value: Any, **fields: Callable[[object], bool]) -> dict[str, Any]:
+    """An object with these fields as Instantly's document describes them; else InstantlyError."""
+    if not isinstance(value, dict):
+        raise InstantlyError("the answer holds something else than an object")
+    for name, is_right in fields.items():
+        if not is_right(value.get(name)):
+            raise InstantlyError(f"the answer has no right {name}")
+    return value
+
+
+class Workspace(ServiceClient):
+    error = InstantlyError
+
+    def __init__(self, base_url: str) -> None:
+        super().__init__(base_url + "/api/v2", {}, READ_TIMEOUT_SECONDS)
+
+    def with_key(self, key: str) -> Self:
+        """The workspace that the key opens, on the same connections."""
+        workspace = copy(self)
+        workspace._headers = {**self._headers, "Authorization": f"Bearer {key}"}
+        return workspace
+
+    def _call(
+        self,
+        method: str,
+        path: str,
+        *,
+        repeatable: bool = True,
+        body: Json = None,
+        params: Mapping[str, str | int] | None = None,
+        **fields: Callable[[object], bool],
+    ) -> dict[str, Any]:
+        """The object that is answered, with the fields that it must have."""
+        answer = self._request(method, path, repeatable=repeatable, body=body, params=params)
+        return expect(answer.body, **fields)
+
+    def _pages(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        **fields: Callable[[object], bool],
+    ) -> Iterator[dict[str, Any]]:
+        """Every item of a paged list, with the fields that it must have.
+
+        The cursor goes where the limit is, in body or query. The last page may still carry one, the
+        next page is then empty [Instantly's starter kit]; one that repeats would never end.
+        """
+        seen: set[str] = set()
+        cursor_holder: dict[str, Any] = dict(body or params or {})
+        place: dict[str, Any] = {"body" if body else "params": cursor_holder}
+        while True:
+            answer = self._call(method, path, **place)
+            items, cursor = answer.get("items"), answer.get("next_starting_after")
+            if not isinstance(items, list) or not isinstance(cursor, str | None):
+                raise InstantlyError("the answer is no page of a list")
+            for item in items:
+                yield expect(item, **fields)
+            if not items or not cursor or cursor in seen:
+                return
+            seen.add(cursor)
+            cursor_holder["starting_after"] = cursor
