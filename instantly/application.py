@@ -8,15 +8,7 @@ from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
-from instantly.routes import (
-    accounts,
-    analytics,
-    campaigns,
-    documentation,
-    health,
-    leads,
-    webhooks,
-)
+from instantly.routes import accounts, analytics, campaigns, documentation, health, leads, webhooks
 from instantly.storage.database import Database
 from instantly.storage.leases import Leases
 from instantly.web.auth import require_api_key

@@ -47,10 +47,7 @@ def record(*optional: str, **properties: Shape) -> Shape:
 
 
 ERROR = record(
-    *("details", "allowed"),
-    error=TEXT,
-    details={"type": ["string", "object"]},
-    allowed=array(TEXT),
+    *("details", "allowed"), error=TEXT, details={"type": ["string", "object"]}, allowed=array(TEXT)
 )
 
 INDEX = record(**each(TEXT, "service", "version"))
@@ -89,9 +86,7 @@ LEAD = record(
 LEADS = record(leads=array(LEAD), **PAGE)
 REJECTED_LEAD = record(email=TEXT, reason=one_of("invalid", "blocklisted", "skipped", "unknown"))
 ADDED_LEADS = record(
-    success=SUCCESS,
-    **each(COUNT, "added", "total", "duplicates"),
-    rejected=array(REJECTED_LEAD),
+    success=SUCCESS, **each(COUNT, "added", "total", "duplicates"), rejected=array(REJECTED_LEAD)
 )
 DELETED_LEADS = record(success=SUCCESS, deleted=COUNT, notFound=array(TEXT))
 
