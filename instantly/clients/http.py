@@ -12,6 +12,7 @@ from http import HTTPStatus
 from random import random
 from time import sleep
 from typing import Any, NamedTuple, Self
+from urllib.parse import quote
 
 import requests
 from requests.adapters import HTTPAdapter
@@ -119,16 +120,21 @@ class ServiceClient:
         self,
         method: str,
         path: str,
+        resource_id: str = "",
         *,
         repeatable: bool,
         params: Mapping[str, str | int] | None = None,
         body: Json = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
-        """The JSON of a 2xx answer; everything else raises this client's `error`."""
+        """The JSON of a 2xx answer; everything else raises this client's `error`.
+
+        The resource's id takes the place of {id} in the path.
+        """
         request = requests.PreparedRequest()
         all_headers = {**self._headers, **(headers or {})}
-        request.prepare(method, self._base_url + path, all_headers, params=params, json=body)
+        url = self._base_url + path.replace("{id}", quote(resource_id, safe=""))
+        request.prepare(method, url, all_headers, params=params, json=body)
         response, in_doubt = self._send(request, repeatable=repeatable)
         if not 200 <= response.status_code < 300:
             message = message_of(response)

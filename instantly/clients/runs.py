@@ -49,9 +49,10 @@ class RunsServiceClient(ServiceClient):
     def add_costs(self, run_id: str, cost_name: str, quantity: int) -> None:
         """Bills `quantity` times the cost to the run. Never repeated: it would bill twice."""
         items = [{"costName": cost_name, "quantity": quantity}]
-        self._request("POST", f"/v1/runs/{run_id}/costs", body={"items": items}, repeatable=False)
+        body = {"items": items}
+        self._request("POST", "/v1/runs/{id}/costs", run_id, body=body, repeatable=False)
 
     def end_run(self, run_id: str, status: str, error: str | None = None) -> None:
         """Ends the run as `completed` or `failed`."""
         body = {"status": status} if error is None else {"status": status, "error": error}
-        self._request("PATCH", f"/v1/runs/{run_id}", body=body, repeatable=True)
+        self._request("PATCH", "/v1/runs/{id}", run_id, body=body, repeatable=True)

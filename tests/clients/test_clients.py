@@ -16,11 +16,11 @@ from instantly_check import check_request
 from stand_in import RecordedRequest, StandIn
 
 import instantly.clients.http
-from instantly.clients import instantly as instantly_module
 from instantly.clients import keys as keys_module
 from instantly.clients import runs as runs_module
 from instantly.clients.http import UpstreamError
 from instantly.clients.instantly import InstantlyClient, InstantlyError
+from instantly.clients.instantly import workspace as instantly_module
 from instantly.clients.keys import (
     AppKeyMissing,
     KeyServiceClient,

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from typing import Any
-from urllib.parse import quote
 
 from instantly.clients.instantly.workspace import (
     MAX_PAGE_SIZE,
@@ -25,7 +24,7 @@ class Accounts(Workspace):
 
     def get_account(self, email: str) -> dict[str, Any]:
         """GET /accounts/{email} → the account; an unknown one raises with status 404."""
-        account = self._call("GET", f"/accounts/{quote(email, safe='')}", email=is_email)
+        account = self._call("GET", "/accounts/{id}", email, email=is_email)
         if account["email"].lower() != email.lower():
             raise InstantlyError("the answer is another account")
         return account
@@ -38,8 +37,8 @@ class Accounts(Workspace):
 
     def get_background_job(self, job_id: str) -> dict[str, Any]:
         """GET /background-jobs/{id} → the job; its id is no UUID."""
-        path = f"/background-jobs/{quote(job_id, safe='')}"
-        return self._call("GET", path, id=is_path_segment, status=is_text)
+        path = "/background-jobs/{id}"
+        return self._call("GET", path, job_id, id=is_path_segment, status=is_text)
 
     def get_warmup_analytics(self, emails: Sequence[str]) -> dict[str, Any]:
         """POST /accounts/warmup-analytics, 100 addresses a call → both of its parts, merged."""

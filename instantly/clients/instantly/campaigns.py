@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from instantly.clients.instantly.workspace import (
@@ -31,12 +30,12 @@ class Campaigns(Workspace):
 
     def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> None:
         """PATCH /campaigns/{id}. Arrays are replaced, not merged."""
-        self._call("PATCH", f"/campaigns/{quote(campaign_id, safe='')}", body=changes)
+        self._call("PATCH", "/campaigns/{id}", campaign_id, body=changes)
 
     def delete_campaign(self, campaign_id: str) -> None:
         """DELETE /campaigns/{id}; one that is gone already is as good as deleted."""
         try:
-            self._call("DELETE", f"/campaigns/{quote(campaign_id, safe='')}")
+            self._call("DELETE", "/campaigns/{id}", campaign_id)
         except InstantlyError as error:
             if error.status != 404:
                 raise
@@ -50,8 +49,10 @@ class Campaigns(Workspace):
         return self._switch_campaign(campaign_id, "pause")
 
     def _switch_campaign(self, campaign_id: str, verb: str) -> str | None:
-        path = f"/campaigns/{quote(campaign_id, safe='')}/{verb}"
-        campaign = self._call("POST", path, status=lambda value: value is None or is_number(value))
+        campaign = self._call(
+            *("POST", f"/campaigns/{{id}}/{verb}", campaign_id),
+            status=lambda value: value is None or is_number(value),
+        )
         return CAMPAIGN_TROUBLES.get(campaign.get("status", 0))
 
     def get_campaign_analytics(self, campaign_id: str) -> dict[str, Any] | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import quote
 
 from instantly.clients.instantly.workspace import MAX_PAGE_SIZE, Workspace, is_path_segment
 
@@ -23,4 +22,4 @@ class Webhooks(Workspace):
 
     def resume_webhook(self, webhook_id: str) -> None:
         """POST /webhooks/{id}/resume."""
-        self._call("POST", f"/webhooks/{quote(webhook_id, safe='')}/resume")
+        self._call("POST", "/webhooks/{id}/resume", webhook_id)

@@ -66,6 +66,7 @@ class Workspace(ServiceClient):
         self,
         method: str,
         path: str,
+        resource_id: str = "",
         *,
         repeatable: bool = True,
         body: Json = None,
@@ -73,7 +74,9 @@ class Workspace(ServiceClient):
         **fields: Callable[[object], bool],
     ) -> dict[str, Any]:
         """The object that is answered, with the fields that it must have."""
-        answer = self._request(method, path, repeatable=repeatable, body=body, params=params)
+        answer = self._request(
+            method, path, resource_id, repeatable=repeatable, body=body, params=params
+        )
         return expect(answer.body, **fields)
 
     def _pages(
