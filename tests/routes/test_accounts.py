@@ -104,9 +104,7 @@ class Accounts:
 
 
 @pytest.fixture
-def accounts(
-    client: FlaskClient, upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
-) -> Accounts:
+def accounts(client, upstreams, monkeypatch):
     monkeypatch.setattr(accounts_routes, "POLL_JOB_SECONDS", 0.01)
     accounts = Accounts(client, upstreams)
     accounts.workspace.seed_accounts(3)
@@ -114,7 +112,7 @@ def accounts(
 
 
 @pytest.fixture
-def synced(accounts: Accounts) -> Accounts:
+def synced(accounts):
     accounts.sync()
     accounts.upstreams.instantly_http.clear()
     return accounts
@@ -136,12 +134,12 @@ def account(**changes: Any) -> dict[str, Any]:
 # The list
 
 
-def test_no_account_is_an_empty_list(client: FlaskClient) -> None:
+def test_no_account_is_an_empty_list(client):
     answer = client.get("/accounts")
     assert (answer.status_code, answer.get_json()) == (200, {"accounts": []})
 
 
-def test_an_account_is_shown_with_its_fields(synced: Accounts) -> None:
+def test_an_account_is_shown_with_its_fields(synced):
     account = synced.listed()[MARC]
     assert account.keys() >= ACCOUNT_FIELDS
     assert (account["status"], account["warmupStatus"]) == ("active", "active")
@@ -153,7 +151,7 @@ def test_an_account_is_shown_with_its_fields(synced: Accounts) -> None:
         datetime.fromisoformat(account[name])
 
 
-def test_accounts_are_ordered_by_address_whatever_its_case(accounts: Accounts) -> None:
+def test_accounts_are_ordered_by_address_whatever_its_case(accounts):
     accounts.at_instantly("b@x.example", "C@x.example", "a@x.example", "Bb@x.example")
     accounts.sync()
     assert list(accounts.listed()) == ["a@x.example", "b@x.example", "Bb@x.example", "C@x.example"]
@@ -163,18 +161,18 @@ def test_accounts_are_ordered_by_address_whatever_its_case(accounts: Accounts) -
 
 
 @pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
-def test_a_sync_reads_every_page(accounts: Accounts, count: int) -> None:
+def test_a_sync_reads_every_page(accounts, count):
     accounts.workspace.seed_accounts(count)
     assert accounts.sync() == (count, 0)
     assert set(accounts.listed()) == set(accounts.workspace.accounts)
 
 
-def test_an_address_that_is_listed_twice_is_one_account(accounts: Accounts) -> None:
+def test_an_address_that_is_listed_twice_is_one_account(accounts):
     assert accounts.synced_from(account(), account(email=LENA.upper())) == 200
     assert len(accounts.listed()) == 1
 
 
-def test_a_sync_repeated_changes_nothing_but_what_changed(synced: Accounts) -> None:
+def test_a_sync_repeated_changes_nothing_but_what_changed(synced):
     before = synced.listed()
     synced.workspace.accounts[MARC].update(daily_limit=50, status=-1)
     assert synced.sync() == (3, 0)
@@ -186,14 +184,14 @@ def test_a_sync_repeated_changes_nothing_but_what_changed(synced: Accounts) -> N
         assert account["createdAt"] == before[email]["createdAt"]
 
 
-def test_an_account_that_changes_the_case_of_its_address_stays_itself(accounts: Accounts) -> None:
+def test_an_account_that_changes_the_case_of_its_address_stays_itself(accounts):
     for email in ("lena@x.example", "Lena@X.example"):
         accounts.at_instantly(email)
         assert accounts.sync() == (1, 0)
         assert len(accounts.listed()) == 1
 
 
-def test_only_the_newly_missing_accounts_count_as_removed(accounts: Accounts) -> None:
+def test_only_the_newly_missing_accounts_count_as_removed(accounts):
     accounts.at_instantly("a@x.example", "b@x.example", "c@x.example")
     accounts.sync()
     accounts.at_instantly("a@x.example", "c@x.example")
@@ -207,7 +205,7 @@ def test_only_the_newly_missing_accounts_count_as_removed(accounts: Accounts) ->
 
 
 @pytest.mark.parametrize("returns", ["to a sync", "to warmup"])
-def test_an_account_that_returns_is_active_again(accounts: Accounts, returns: str) -> None:
+def test_an_account_that_returns_is_active_again(accounts, returns):
     accounts.at_instantly("a@x.example")
     accounts.sync()
     first_id = accounts.listed()["a@x.example"]["id"]
@@ -230,9 +228,7 @@ def test_an_account_that_returns_is_active_again(accounts: Accounts, returns: st
         ({"status": 200, "body": {"items": ["a@x.example"]}}, 502, "Instantly unavailable"),
     ],
 )
-def test_a_failure_on_a_later_page_changes_nothing(
-    synced: Accounts, fault: dict[str, Any], status: int, error: str
-) -> None:
+def test_a_failure_on_a_later_page_changes_nothing(synced, fault, status, error):
     before = synced.listed()
     synced.workspace.seed_accounts(250)
     for account in synced.workspace.accounts.values():
@@ -243,7 +239,7 @@ def test_a_failure_on_a_later_page_changes_nothing(
     assert synced.listed() == before
 
 
-def test_the_status_is_told_in_our_words(accounts: Accounts) -> None:
+def test_the_status_is_told_in_our_words(accounts):
     words = {1: "active", 2: "paused", 3: "maintenance", -1: "connection_error"}
     words |= {-2: "soft_bounce_error", -3: "sending_error"}
     for number, status in words.items():
@@ -255,9 +251,7 @@ def test_the_status_is_told_in_our_words(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize("number", [1, 0, -1, -2, -3, MISSING, None])
-def test_warmup_is_enabled_when_instantly_says_that_it_is_active(
-    accounts: Accounts, number: object
-) -> None:
+def test_warmup_is_enabled_when_instantly_says_that_it_is_active(accounts, number):
     assert accounts.synced_from(account(warmup_status=number)) == 200
     shown = accounts.listed()[LENA]
     assert shown["warmupEnabled"] is (number == 1)
@@ -269,15 +263,13 @@ def test_warmup_is_enabled_when_instantly_says_that_it_is_active(
     ("value", "shown"),
     [(0, 0), (30, 30), (99.0, 99), (None, None), (MISSING, None), ("30", None), (True, None)],
 )
-def test_figures_are_taken_over_where_they_are_numbers(
-    accounts: Accounts, value: object, shown: float | None
-) -> None:
+def test_figures_are_taken_over_where_they_are_numbers(accounts, value, shown):
     assert accounts.synced_from(account(stat_warmup_score=value, daily_limit=value)) == 200
     listed = accounts.listed()[LENA]
     assert (listed["warmupScore"], listed["dailySendLimit"]) == (shown, shown)
 
 
-def test_a_score_keeps_its_fraction(accounts: Accounts) -> None:
+def test_a_score_keeps_its_fraction(accounts):
     assert accounts.synced_from(account(stat_warmup_score=97.25)) == 200
     assert accounts.listed()[LENA]["warmupScore"] == 97.25
 
@@ -291,7 +283,7 @@ ODD_VALUES = [
 @pytest.mark.parametrize(
     "name", ["status", "warmup_status", "stat_warmup_score", "daily_limit", "provider_code"]
 )
-def test_no_odd_value_makes_the_list_of_accounts_unusable(accounts: Accounts, name: str) -> None:
+def test_no_odd_value_makes_the_list_of_accounts_unusable(accounts, name):
     for value in ODD_VALUES:
         assert accounts.synced_from(account(**{name: value})) in (200, 502)
         for shown in accounts.listed().values():
@@ -301,7 +293,7 @@ def test_no_odd_value_makes_the_list_of_accounts_unusable(accounts: Accounts, na
                 assert shown[figure] is None or isinstance(shown[figure], int | float)
 
 
-def test_no_odd_address_is_an_error_of_ours(accounts: Accounts) -> None:
+def test_no_odd_address_is_an_error_of_ours(accounts):
     # One that Postgres cannot compress into an index.
     long = "".join(map(chr, random.Random(1).sample(range(0x4E00, 0x9FFF), 5000))) + "@x.example"
     for email in (MISSING, None, 5, "", "a\x00@x.example", "a\ud800@x.example", long):
@@ -313,7 +305,7 @@ def test_no_odd_address_is_an_error_of_ours(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize(("enabled", "path"), [(True, ENABLE), (False, DISABLE)])
-def test_warmup_is_switched_by_instantlys_job(accounts: Accounts, enabled: bool, path: str) -> None:
+def test_warmup_is_switched_by_instantlys_job(accounts, enabled, path):
     at_instantly = accounts.workspace.accounts[LENA]
     at_instantly["warmup_status"] = int(not enabled)
     accounts.sync()
@@ -331,7 +323,7 @@ def test_warmup_is_switched_by_instantlys_job(accounts: Accounts, enabled: bool,
     assert account["warmupStatus"] == ("active" if enabled else "paused")
 
 
-def test_a_job_that_is_done_at_once_is_not_followed(synced: Accounts) -> None:
+def test_a_job_that_is_done_at_once_is_not_followed(synced):
     job = {"id": "65f0", "status": "success"}
     synced.fail("POST", ENABLE, status=200, body=job)
     answer = synced.switch(LENA)
@@ -340,9 +332,7 @@ def test_a_job_that_is_done_at_once_is_not_followed(synced: Accounts) -> None:
 
 
 @pytest.mark.parametrize("status", ["pending", "in-progress", "paused", "new to us"])
-def test_a_job_that_is_still_running_is_202(
-    synced: Accounts, monkeypatch: pytest.MonkeyPatch, status: str
-) -> None:
+def test_a_job_that_is_still_running_is_202(synced, monkeypatch, status):
     monkeypatch.setattr(accounts_routes, "FOLLOW_JOB_SECONDS", 0.05)
     job = {"id": "65f0", "status": status}
     synced.fail("POST", ENABLE, status=200, body=job)
@@ -356,7 +346,7 @@ def test_a_job_that_is_still_running_is_202(
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled"])
-def test_a_job_that_fails_is_502_and_leaves_our_row(synced: Accounts, outcome: str) -> None:
+def test_a_job_that_fails_is_502_and_leaves_our_row(synced, outcome):
     before = synced.listed()
     synced.upstreams.instantly.job_outcome = outcome
     answer = synced.switch(LENA)
@@ -375,9 +365,7 @@ def test_a_job_that_fails_is_502_and_leaves_our_row(synced: Accounts, outcome: s
         ("GET", JOBS, {"status": 503, "times": None}, (502, "Instantly unavailable")),
     ],
 )
-def test_a_refused_switch_leaves_our_row(
-    synced: Accounts, method: str, path: str, fault: dict[str, Any], error: tuple[int, str]
-) -> None:
+def test_a_refused_switch_leaves_our_row(synced, method, path, fault, error):
     before = synced.listed()
     synced.fail(method, path, **fault)
     answer = synced.switch(LENA)
@@ -385,7 +373,7 @@ def test_a_refused_switch_leaves_our_row(
     assert synced.listed() == before
 
 
-def test_an_account_that_only_instantly_knows_becomes_a_row(accounts: Accounts) -> None:
+def test_an_account_that_only_instantly_knows_becomes_a_row(accounts):
     accounts.workspace.accounts[LENA].update(warmup_status=0, daily_limit=44)
     assert accounts.listed() == {}
     assert accounts.switch(LENA).status_code == 200
@@ -395,7 +383,7 @@ def test_an_account_that_only_instantly_knows_becomes_a_row(accounts: Accounts) 
     assert account["warmupEnabled"] is True
 
 
-def test_learning_of_one_account_removes_no_other(synced: Accounts) -> None:
+def test_learning_of_one_account_removes_no_other(synced):
     synced.at_instantly("b@x.example")
     assert synced.switch("b@x.example").status_code == 200
     assert synced.statuses()[LENA] == "active"
@@ -405,14 +393,14 @@ def test_learning_of_one_account_removes_no_other(synced: Accounts) -> None:
     "email",
     ["nobody/at@x.example", "../nobody@x.example", "no+body%2Bat@x.example", "%ED%A0%80@x.example"],
 )
-def test_an_account_that_nobody_knows_is_404(accounts: Accounts, email: str) -> None:
+def test_an_account_that_nobody_knows_is_404(accounts, email):
     answer = accounts.switch(email)
     assert (answer.status_code, answer.get_json()) == (404, {"error": "Account not found"})
     assert accounts.listed() == {}
 
 
 @pytest.mark.parametrize("status", [400, 404])
-def test_an_address_that_instantly_refuses_is_nobodys(accounts: Accounts, status: int) -> None:
+def test_an_address_that_instantly_refuses_is_nobodys(accounts, status):
     accounts.fail("GET", f"{LIST}/.*", status=status)
     answer = accounts.switch("nobody@x.example")
     assert (answer.status_code, answer.get_json()) == (404, {"error": "Account not found"})
@@ -426,16 +414,14 @@ NO_ADDRESSES = [
 
 
 @pytest.mark.parametrize("text", NO_ADDRESSES, ids=lambda text: text[:20])
-def test_what_is_no_address_is_nobodys_and_not_sent_to_instantly(
-    accounts: Accounts, text: str
-) -> None:
+def test_what_is_no_address_is_nobodys_and_not_sent_to_instantly(accounts, text):
     answer = accounts.switch(text)
     assert (answer.status_code, answer.get_json()) == (404, {"error": "Account not found"})
     assert accounts.upstreams.instantly_http.requests == []
     assert accounts.listed() == {}
 
 
-def test_an_account_answer_without_an_address_is_502(accounts: Accounts) -> None:
+def test_an_account_answer_without_an_address_is_502(accounts):
     accounts.fail("GET", f"{LIST}/a@x.example", status=200, body={"status": 1})
     answer = accounts.switch("a@x.example")
     assert (answer.status_code, answer.get_json()["error"]) == (502, "Instantly unavailable")
@@ -452,9 +438,7 @@ ADDRESSES = [
 
 @pytest.mark.parametrize("is_quoted", [True, False])
 @pytest.mark.parametrize("email", ADDRESSES)
-def test_an_address_reaches_instantly_letter_by_letter(
-    accounts: Accounts, email: str, is_quoted: bool
-) -> None:
+def test_an_address_reaches_instantly_letter_by_letter(accounts, email, is_quoted):
     accounts.at_instantly(email)
     # First an account that only Instantly knows, then one of ours.
     for _ in range(2):
@@ -465,7 +449,7 @@ def test_an_address_reaches_instantly_letter_by_letter(
     assert list(accounts.listed()) == [email]
 
 
-def test_the_case_of_a_known_address_does_not_matter(accounts: Accounts) -> None:
+def test_the_case_of_a_known_address_does_not_matter(accounts):
     accounts.at_instantly("Lena@X.example")
     accounts.sync()
     assert accounts.switch("lENA@x.EXAMPLE").status_code == 200
@@ -477,9 +461,7 @@ def test_the_case_of_a_known_address_does_not_matter(accounts: Accounts) -> None
 # Warmup figures
 
 
-def test_figures_of_all_accounts_are_merged_from_calls_of_at_most_a_hundred(
-    accounts: Accounts,
-) -> None:
+def test_figures_of_all_accounts_are_merged_from_calls_of_at_most_a_hundred(accounts):
     accounts.workspace.seed_accounts(250)
     for account in accounts.workspace.accounts.values():
         account["warmup_status"] = 1
@@ -495,7 +477,7 @@ def test_figures_of_all_accounts_are_merged_from_calls_of_at_most_a_hundred(
     assert sorted(chain.from_iterable(calls)) == sorted(accounts.workspace.accounts)
 
 
-def test_removed_accounts_are_not_asked_for(accounts: Accounts) -> None:
+def test_removed_accounts_are_not_asked_for(accounts):
     accounts.at_instantly("a@x.example", "b@x.example", "c@x.example")
     accounts.sync()
     accounts.at_instantly("a@x.example", "c@x.example")
@@ -505,7 +487,7 @@ def test_removed_accounts_are_not_asked_for(accounts: Accounts) -> None:
 
 
 @pytest.mark.parametrize("had_accounts", [True, False])
-def test_without_accounts_nobody_is_called(accounts: Accounts, had_accounts: bool) -> None:
+def test_without_accounts_nobody_is_called(accounts, had_accounts):
     if had_accounts:
         accounts.sync()
         accounts.at_instantly()
@@ -527,9 +509,7 @@ def test_without_accounts_nobody_is_called(accounts: Accounts, had_accounts: boo
         ("a%2Bnews@x.example,sales%2Femea@x.example", ["a+news@x.example", "sales/emea@x.example"]),
     ],
 )
-def test_figures_of_the_addresses_that_are_asked_for(
-    accounts: Accounts, query: str, emails: list[str]
-) -> None:
+def test_figures_of_the_addresses_that_are_asked_for(accounts, query, emails):
     answer = accounts.figures(query)
     assert (answer.status_code, answer.get_json().keys()) == (200, {"analytics"})
     assert accounts.asked_for() == [emails]
@@ -539,7 +519,7 @@ def test_figures_of_the_addresses_that_are_asked_for(
     "query",
     ["", ",", "a@x.example,", ",a@x.example", "a@x.example,,b@x.example", "lena", "a@x.example;b"],
 )
-def test_bad_addresses_are_400(accounts: Accounts, query: str) -> None:
+def test_bad_addresses_are_400(accounts, query):
     answer = accounts.figures(query)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
     assert list(answer.get_json()["details"]) == ["emails"]
@@ -549,9 +529,7 @@ def test_bad_addresses_are_400(accounts: Accounts, query: str) -> None:
 @pytest.mark.parametrize(
     "body", [{}, {"email_date_data": None}, {"aggregate_data": {LENA: {"health_score": 97}}}]
 )
-def test_parts_that_instantly_leaves_out_are_empty(
-    accounts: Accounts, body: dict[str, Any]
-) -> None:
+def test_parts_that_instantly_leaves_out_are_empty(accounts, body):
     accounts.fail("POST", FIGURES, status=200, body=body)
     answer = accounts.figures(LENA)
     assert answer.status_code == 200
@@ -559,13 +537,13 @@ def test_parts_that_instantly_leaves_out_are_empty(
     assert answer.get_json()["analytics"] == expected
 
 
-def test_nonsense_instead_of_figures_is_502(accounts: Accounts) -> None:
+def test_nonsense_instead_of_figures_is_502(accounts):
     accounts.fail("POST", FIGURES, status=200, body=[])
     answer = accounts.figures(LENA)
     assert (answer.status_code, answer.get_json()["error"]) == (502, "Instantly unavailable")
 
 
-def test_a_failure_in_a_later_part_is_an_error(accounts: Accounts) -> None:
+def test_a_failure_in_a_later_part_is_an_error(accounts):
     accounts.workspace.seed_accounts(101)
     accounts.sync()
     accounts.fail("POST", FIGURES, after=1, status=400, body={"message": "no"})
@@ -589,9 +567,7 @@ def keys_used(upstreams: Upstreams) -> set[str]:
         (ANALYTICS, "/accounts/warmup-analytics"),
     ],
 )
-def test_account_routes_use_the_app_key_and_no_other(
-    accounts: Accounts, route: tuple[str, str, object], pattern: str
-) -> None:
+def test_account_routes_use_the_app_key_and_no_other(accounts, route, pattern):
     method, path, body = route
     assert accounts.client.open(path, method=method, json=body).status_code == 200
     assert keys_used(accounts.upstreams) == {"Bearer app-key"}
@@ -607,8 +583,8 @@ def test_account_routes_use_the_app_key_and_no_other(
 
 @pytest.mark.parametrize(("method", "path", "body"), [SYNC, WARMUP, ANALYTICS])
 def test_account_routes_without_an_app_key_are_refused_whatever_keys_organizations_have(
-    client: FlaskClient, upstreams: Upstreams, method: str, path: str, body: object
-) -> None:
+    client, upstreams, method, path, body
+):
     upstreams.keys.app_key = None
     answer = client.open(path, method=method, json=body)
     assert answer.status_code == 503
@@ -637,8 +613,8 @@ def test_account_routes_without_an_app_key_are_refused_whatever_keys_organizatio
     ],
 )
 def test_campaign_routes_use_the_organizations_key_and_never_the_app_key(
-    accounts: Accounts, campaign: dict[str, Any], request_line: str, body: object
-) -> None:
+    accounts, campaign, request_line, body
+):
     method, path = request_line.replace("{id}", campaign["id"]).split()
     client, upstreams = accounts.client, accounts.upstreams
     for http in (upstreams.instantly_http, upstreams.keys_http):

@@ -10,7 +10,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import Rows, Upstreams
-from flask import Flask
 from flask.testing import FlaskClient
 from helpers import STATS, OurCampaign, configure, recorded, stats
 from werkzeug.test import TestResponse
@@ -89,16 +88,14 @@ class Analytics:
 
 
 @pytest.fixture
-def analytics(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams, db: Rows
-) -> Analytics:
+def analytics(client, campaign, upstreams, db):
     return Analytics(client, campaign, upstreams, db)
 
 
 # Analytics
 
 
-def test_instantlys_figures_are_shown_and_kept(analytics: Analytics) -> None:
+def test_instantlys_figures_are_shown_and_kept(analytics):
     theirs = analytics.figures(unknown={"to": ["us", 1.5, None]})
     analytics.answers([theirs])
     shown, snapshot = analytics.get()
@@ -118,9 +115,7 @@ def test_instantlys_figures_are_shown_and_kept(analytics: Analytics) -> None:
     assert [row[name] for name in columns] == [100, 90, 30, 9, 3, 2]
 
 
-def test_exactly_this_campaign_is_asked_for_with_its_organizations_key(
-    analytics: Analytics,
-) -> None:
+def test_exactly_this_campaign_is_asked_for_with_its_organizations_key(analytics):
     workspace = analytics.upstreams.instantly.workspace("clerk-1")
     counts = workspace.analytics[analytics.campaign["instantlyCampaignId"]]
     counts.update(emails_sent_count=7, contacted_count=5, open_count=4, open_count_unique=3)
@@ -134,9 +129,7 @@ def test_exactly_this_campaign_is_asked_for_with_its_organizations_key(
 @pytest.mark.parametrize(
     ("unique", "opened_and_replied"), [("missing", (40, 12)), (None, (40, 12)), (0, (0, 0))]
 )
-def test_plain_counts_stand_in_for_missing_unique_ones(
-    analytics: Analytics, unique: object, opened_and_replied: tuple[int, int]
-) -> None:
+def test_plain_counts_stand_in_for_missing_unique_ones(analytics, unique, opened_and_replied):
     theirs = analytics.figures(open_count_unique=unique, reply_count_unique=unique)
     if unique == "missing":
         del theirs["open_count_unique"], theirs["reply_count_unique"]
@@ -145,9 +138,7 @@ def test_plain_counts_stand_in_for_missing_unique_ones(
     assert (snapshot["opened"], snapshot["replied"]) == opened_and_replied
 
 
-def test_a_campaign_that_sent_nothing_has_no_figures_but_a_snapshot_of_zeros(
-    analytics: Analytics,
-) -> None:
+def test_a_campaign_that_sent_nothing_has_no_figures_but_a_snapshot_of_zeros(analytics):
     shown, snapshot = analytics.get()
     assert shown is None
     zeros = dict.fromkeys(SNAPSHOT, 0)
@@ -156,7 +147,7 @@ def test_a_campaign_that_sent_nothing_has_no_figures_but_a_snapshot_of_zeros(
     assert statistics.of(campaignId=analytics.campaign["id"])["snapshots"]["campaigns"] == 1
 
 
-def test_another_campaigns_figures_are_not_ours(analytics: Analytics) -> None:
+def test_another_campaigns_figures_are_not_ours(analytics):
     other = figures(str(uuid4()), leads_count=999)
     analytics.answers([other])
     shown, snapshot = analytics.get()
@@ -167,12 +158,12 @@ def test_another_campaigns_figures_are_not_ours(analytics: Analytics) -> None:
     assert (shown, snapshot["totalLeads"]) == (analytics.figures(), 100)
 
 
-def test_each_call_keeps_another_snapshot(analytics: Analytics) -> None:
+def test_each_call_keeps_another_snapshot(analytics):
     ids = {analytics.get()[1]["id"] for _ in range(3)}
     assert len(ids) == analytics.db.count("instantly_analytics_snapshots") == 3
 
 
-def test_the_largest_count_is_kept(analytics: Analytics) -> None:
+def test_the_largest_count_is_kept(analytics):
     analytics.answers([analytics.figures(leads_count=2**63 - 1)])
     assert analytics.get()[1]["totalLeads"] == 2**63 - 1
 
@@ -188,15 +179,13 @@ def test_the_largest_count_is_kept(analytics: Analytics) -> None:
     ],
     ids=str,
 )
-def test_a_figure_that_is_no_count_is_nonsense_and_not_kept(
-    analytics: Analytics, changes: dict[str, Any]
-) -> None:
+def test_a_figure_that_is_no_count_is_nonsense_and_not_kept(analytics, changes):
     analytics.answers([analytics.figures(**changes)])
     assert analytics.is_refused(502, "Instantly unavailable")
 
 
 @pytest.mark.parametrize("body", [{}, [5], [{"leads_count": 1}], "<html>"])
-def test_nonsense_instead_of_figures_is_not_kept(analytics: Analytics, body: object) -> None:
+def test_nonsense_instead_of_figures_is_not_kept(analytics, body):
     analytics.answers(body)
     assert analytics.is_refused(502, "Instantly unavailable")
 
@@ -206,7 +195,7 @@ def test_nonsense_instead_of_figures_is_not_kept(analytics: Analytics, body: obj
     [("Ümlaut 🚚 優希 a\\u0000b", "Ümlaut 🚚 優希 a\\u0000b"), ("\x00\ud800", "\\u0000\\ud800")],
     ids=ascii,
 )
-def test_odd_texts_do_not_lose_the_snapshot(analytics: Analytics, sent: str, kept: str) -> None:
+def test_odd_texts_do_not_lose_the_snapshot(analytics, sent, kept):
     analytics.answers([analytics.figures(campaign_name=sent, **{sent: [sent]})])
     shown, _ = analytics.get()
     assert shown["campaign_name"] == sent
@@ -215,21 +204,19 @@ def test_odd_texts_do_not_lose_the_snapshot(analytics: Analytics, sent: str, kep
 
 
 @pytest.mark.parametrize("campaign_id", [str(uuid4()), "none", "a" * 300, "%00", "%F0"])
-def test_figures_of_an_unknown_campaign_are_404(
-    client: FlaskClient, upstreams: Upstreams, campaign_id: str
-) -> None:
+def test_figures_of_an_unknown_campaign_are_404(client, upstreams, campaign_id):
     answer = client.get(f"/campaigns/{campaign_id}/analytics")
     assert (answer.status_code, answer.get_json()) == (404, {"error": "Campaign not found"})
     assert upstreams.instantly_http.requests == []
 
 
-def test_a_refusal_of_instantly_keeps_nothing(analytics: Analytics) -> None:
+def test_a_refusal_of_instantly_keeps_nothing(analytics):
     analytics.fails(status=402, body={"message": "no plan"})
     details = {"status": 402, "message": "no plan"}
     assert analytics.is_refused(422, "Instantly rejected the request", details)
 
 
-def test_an_answer_of_instantly_that_breaks_off_keeps_nothing(analytics: Analytics) -> None:
+def test_an_answer_of_instantly_that_breaks_off_keeps_nothing(analytics):
     analytics.fails(how="cut")
     assert analytics.is_refused(502, "Instantly unavailable")
 
@@ -275,7 +262,7 @@ class Statistics:
 
 
 @pytest.fixture
-def statistics(client: FlaskClient, db: Rows) -> Statistics:
+def statistics(client, db):
     return Statistics(client, db)
 
 
@@ -302,18 +289,16 @@ def step_row(step: int, *counts: int) -> dict[str, int]:
     ],
     ids=lambda conditions: next(iter(conditions)),
 )
-def test_all_is_zero_when_nothing_matches(
-    statistics: Statistics, conditions: dict[str, Any]
-) -> None:
+def test_all_is_zero_when_nothing_matches(statistics, conditions):
     statistics.snapshot(statistics.with_event(), 1, 1, 1, 1, 1, 1, 1)
     assert statistics.of(**conditions) == NOTHING
 
 
-def test_a_campaign_without_events_is_all_zero(statistics: Statistics) -> None:
+def test_a_campaign_without_events_is_all_zero(statistics):
     assert statistics.of(campaignId=statistics.campaign().id) == NOTHING
 
 
-def test_conditions_must_all_hold(statistics: Statistics) -> None:
+def test_conditions_must_all_hold(statistics):
     campaign = statistics.with_event()
     conditions: dict[str, Any] = {
         "clerkOrgId": "clerk-1",
@@ -328,7 +313,7 @@ def test_conditions_must_all_hold(statistics: Statistics) -> None:
         assert statistics.of(**{**conditions, name: wrong}) == NOTHING, name
 
 
-def test_a_campaign_that_matches_twice_counts_once(statistics: Statistics) -> None:
+def test_a_campaign_that_matches_twice_counts_once(statistics):
     campaign = statistics.with_event(parent_run_id=str(uuid4()))
     statistics.snapshot(campaign, 1, 9, 8, 7, 6, 5, 4)
     answer = statistics.of(runIds=[campaign.run_id, campaign.parent_run_id, campaign.run_id])
@@ -336,14 +321,12 @@ def test_a_campaign_that_matches_twice_counts_once(statistics: Statistics) -> No
     assert answer["snapshots"]["campaigns"] == 1
 
 
-def test_ids_in_upper_case_are_the_same_ids(statistics: Statistics) -> None:
+def test_ids_in_upper_case_are_the_same_ids(statistics):
     campaign = statistics.with_event()
     assert statistics.sent(campaignId=campaign.id.upper(), runIds=[campaign.run_id.upper()]) == 1
 
 
-def test_a_campaign_made_through_the_api_is_found_by_its_runs(
-    statistics: Statistics, campaign: dict[str, Any]
-) -> None:
+def test_a_campaign_made_through_the_api_is_found_by_its_runs(statistics, campaign):
     path = f"/campaigns/{campaign['id']}"
     run_id = statistics.client.get(path).get_json()["campaign"]["runId"]
     payload = {"event_type": "email_sent", "campaign_id": campaign["instantlyCampaignId"]}
@@ -357,9 +340,7 @@ def test_a_campaign_made_through_the_api_is_found_by_its_runs(
 EVENTS_OF_A_STEP = ("email_sent", "email_opened", "reply_received", "email_bounced")
 
 
-def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(
-    statistics: Statistics,
-) -> None:
+def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(statistics):
     campaign = statistics.campaign()
     others = ("link_clicked", "auto_reply_received", "lead_not_interested", "lead_out_of_office")
     for lead in ("a@x.example", "A@X.example", "b@x.example"):
@@ -370,7 +351,7 @@ def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(
     assert answer["stepStats"] == [step_row(1, 3, 2, 3, 3)]
 
 
-def test_a_lead_is_one_lead_across_campaigns(statistics: Statistics) -> None:
+def test_a_lead_is_one_lead_across_campaigns(statistics):
     for _ in range(2):
         event(statistics.campaign(), "email_sent", "email_opened", step=1)
     answer = statistics.all()
@@ -379,7 +360,7 @@ def test_a_lead_is_one_lead_across_campaigns(statistics: Statistics) -> None:
     assert answer["stepStats"] == [step_row(1, 2, 1, 0, 0)]
 
 
-def test_delivered_is_never_below_zero(statistics: Statistics) -> None:
+def test_delivered_is_never_below_zero(statistics):
     event(statistics.campaign(), "email_sent", "email_bounced", "email_bounced")
     counted = statistics.all()["stats"]
     assert (counted["emailsSent"], counted["emailsBounced"], counted["emailsDelivered"]) == (
@@ -390,9 +371,7 @@ def test_delivered_is_never_below_zero(statistics: Statistics) -> None:
 
 
 @pytest.mark.parametrize("lead", [None, "  ", 5, "a" * 321])
-def test_an_event_without_a_lead_counts_where_leads_are_not_counted(
-    statistics: Statistics, lead: object
-) -> None:
+def test_an_event_without_a_lead_counts_where_leads_are_not_counted(statistics, lead):
     event(statistics.campaign(), *EVENTS_OF_A_STEP, lead=lead, step=1)
     answer = statistics.all()
     assert answer["stats"]["emailsSent"] == answer["stats"]["emailsReplied"] == 1
@@ -400,7 +379,7 @@ def test_an_event_without_a_lead_counts_where_leads_are_not_counted(
     assert answer["stepStats"] == [step_row(1, 1, 0, 1, 1)]
 
 
-def test_the_sending_account_is_no_lead(statistics: Statistics) -> None:
+def test_the_sending_account_is_no_lead(statistics):
     account = {"lead": "Marc@Sender.example", "email_account": " marc@sender.example"}
     event(statistics.campaign(), *EVENTS_OF_A_STEP, step=1, **account)
     assert statistics.db.count("instantly_events") == 4
@@ -411,21 +390,19 @@ def test_the_sending_account_is_no_lead(statistics: Statistics) -> None:
 
 
 @pytest.fixture
-def two_excluded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_excluded(app, monkeypatch):
     configure(app, monkeypatch, stats_excluded_domains=("ours.example", "my_test.example"))
 
 
 @pytest.mark.parametrize(
     "lead", ["A@OURS.Example", "a@b.c.ours.example", "a@my_test.example", "a@sub.my_test.example"]
 )
-def test_excluded_domains_and_their_subdomains_do_not_count(
-    statistics: Statistics, two_excluded: None, lead: str
-) -> None:
+def test_excluded_domains_and_their_subdomains_do_not_count(statistics, two_excluded, lead):
     event(statistics.campaign(), "email_sent", lead=lead, step=1)
     assert statistics.all() == NOTHING
 
 
-def test_domains_that_only_look_excluded_count(statistics: Statistics, two_excluded: None) -> None:
+def test_domains_that_only_look_excluded_count(statistics, two_excluded):
     campaign = statistics.campaign()
     alike = ["notours.example", "ours.example.org", "ours-example", "oursxexample", "example"]
     for domain in (*alike, "myxtest.example"):
@@ -434,16 +411,14 @@ def test_domains_that_only_look_excluded_count(statistics: Statistics, two_exclu
     assert statistics.all()["stats"]["emailsSent"] == len(alike) + 2
 
 
-def test_excluding_a_domain_later_applies_to_what_was_recorded_before(
-    statistics: Statistics, app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_excluding_a_domain_later_applies_to_what_was_recorded_before(statistics, app, monkeypatch):
     statistics.with_event()
     assert statistics.all()["recipients"] == 1
     configure(app, monkeypatch, stats_excluded_domains=("x.example",))
     assert statistics.all() == NOTHING
 
 
-def test_without_excluded_domains_nothing_is_excluded(app: Flask) -> None:
+def test_without_excluded_domains_nothing_is_excluded(app):
     with app.app_context():
         assert excluded_addresses() == []
 
@@ -451,7 +426,7 @@ def test_without_excluded_domains_nothing_is_excluded(app: Flask) -> None:
 # Snapshots in the statistics
 
 
-def test_only_the_latest_snapshot_of_each_campaign_is_summed(statistics: Statistics) -> None:
+def test_only_the_latest_snapshot_of_each_campaign_is_summed(statistics):
     one, two, _ = (statistics.campaign() for _ in range(3))
     statistics.snapshot(one, 2, 1000, 1000, 1000, 1000, 1000, 1000)
     statistics.snapshot(one, 1, 10, 9, 8, 7, 6, 5)
@@ -464,7 +439,7 @@ def test_only_the_latest_snapshot_of_each_campaign_is_summed(statistics: Statist
     assert answer["stats"] == NOTHING["stats"]
 
 
-def test_snapshots_add_up_beyond_64_bits(statistics: Statistics) -> None:
+def test_snapshots_add_up_beyond_64_bits(statistics):
     for _ in range(2):
         statistics.snapshot(statistics.campaign(), 1, 2**63 - 1, 0, 0, 0, 0, 0)
     assert statistics.all()["snapshots"]["totalLeads"] == 2**64 - 2
@@ -602,8 +577,8 @@ def random_conditions(chance: random.Random, campaigns: list[OurCampaign]) -> di
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
-    statistics: Statistics, app: Flask, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+    statistics, app, monkeypatch, seed
+):
     configure(app, monkeypatch, stats_excluded_domains=EXCLUDED)
     chance = random.Random(seed)
     parents = [str(uuid4()), str(uuid4()), None]

@@ -53,7 +53,7 @@ def in_instantly(world: World, campaign: Campaign) -> dict[str, Any]:
 # Creating: what happens when all goes well
 
 
-def test_a_campaign_is_created_as_a_draft(world: World) -> None:
+def test_a_campaign_is_created_as_a_draft(world):
     answer = world.create()
     assert answer.status_code == 201
     campaign = answer.get_json()["campaign"]
@@ -68,7 +68,7 @@ def test_a_campaign_is_created_as_a_draft(world: World) -> None:
     )
 
 
-def test_the_row_holds_what_was_asked_for(world: World) -> None:
+def test_the_row_holds_what_was_asked_for(world):
     parent = str(uuid4())
     world.upstreams.runs.known_parents.add(parent)
     campaign = world.created(runId=parent, metadata={"a": 1})
@@ -81,13 +81,13 @@ def test_the_row_holds_what_was_asked_for(world: World) -> None:
     assert shown["parentRunId"] == parent
 
 
-def test_without_a_run_of_the_caller_the_run_has_no_parent(world: World) -> None:
+def test_without_a_run_of_the_caller_the_run_has_no_parent(world):
     campaign = world.created(runId=None)
     assert "parentRunId" not in only(world.upstreams.runs_http.calls("POST", "/v1/runs")).json
     assert world.shown(campaign)["parentRunId"] is None
 
 
-def test_the_request_to_key_service_says_who_asks_and_why(world: World) -> None:
+def test_the_request_to_key_service_says_who_asks_and_why(world):
     world.created()
     request = only(world.upstreams.keys_http.requests)
     assert (request.method, request.path) == ("GET", "/internal/keys/instantly/decrypt")
@@ -99,7 +99,7 @@ def test_the_request_to_key_service_says_who_asks_and_why(world: World) -> None:
     assert request.headers["User-Agent"] == USER_AGENT
 
 
-def test_the_smallest_request_to_instantly(world: World) -> None:
+def test_the_smallest_request_to_instantly(world):
     world.created()
     request = only(world.upstreams.instantly_http.requests)
     assert (request.method, request.path, request.query) == (*CREATE, {})
@@ -124,14 +124,14 @@ def test_the_smallest_request_to_instantly(world: World) -> None:
 
 
 @pytest.mark.parametrize("org", ["a b", "ö/ü", "a&b=c", "100%", "x" * 255, "org_😀", "+"])
-def test_ids_are_taken_as_they_are(world: World, org: str) -> None:
+def test_ids_are_taken_as_they_are(world, org):
     world.upstreams.keys.organizations[org] = "key-1"
     shown = world.shown(world.created(**dict.fromkeys(ORG, org)))
     assert {shown[name] for name in ORG} == {org}
     assert only(world.upstreams.keys_http.requests).query == {"clerkOrgId": [org]}
 
 
-def test_the_same_request_twice_makes_two_campaigns(world: World) -> None:
+def test_the_same_request_twice_makes_two_campaigns(world):
     assert world.created()["id"] != world.created()["id"]
     assert (len(world.campaigns()), world.billed()) == (2, 2)
 
@@ -139,7 +139,7 @@ def test_the_same_request_twice_makes_two_campaigns(world: World) -> None:
 # Creating: what each field becomes
 
 
-def test_waits_before_steps_become_waits_after_steps(world: World) -> None:
+def test_waits_before_steps_become_waits_after_steps(world):
     days = [0, 3, 0, 5, 2**31 - 1]
     world.created(sequence=[{**STEP, "daysSinceLastStep": wait} for wait in days])
     steps = sent_steps(world)
@@ -148,23 +148,23 @@ def test_waits_before_steps_become_waits_after_steps(world: World) -> None:
     assert all(step.get("delay_unit", "days") == "days" for step in steps)
 
 
-def test_the_first_wait_may_be_absent(world: World) -> None:
+def test_the_first_wait_may_be_absent(world):
     world.created(sequence=[STEP, {**STEP, "daysSinceLastStep": 4}])
     assert [step["delay"] for step in sent_steps(world)] == [4, 0]
 
 
-def test_a_single_step_waits_for_nothing(world: World) -> None:
+def test_a_single_step_waits_for_nothing(world):
     world.created(sequence=[STEP])
     variant = {"subject": "Hello", "body": "<p>Hi</p>"}
     assert sent_steps(world) == [{"type": "email", "delay": 0, "variants": [variant]}]
 
 
-def test_fifty_steps_are_taken(world: World) -> None:
+def test_fifty_steps_are_taken(world):
     world.created(sequence=[STEP, *[NEXT] * 49])
     assert len(sent_steps(world)) == 50
 
 
-def test_variants_of_a_step_are_sent_in_their_order(world: World) -> None:
+def test_variants_of_a_step_are_sent_in_their_order(world):
     variants = [{"subject": f"S{n}", "bodyHtml": f"Text {n}"} for n in range(3)]
     world.created(sequence=[STEP, {"variants": variants, "daysSinceLastStep": 2}])
     first, second = sent_steps(world)
@@ -182,19 +182,19 @@ def test_variants_of_a_step_are_sent_in_their_order(world: World) -> None:
         ("Before<div>inside</div>after", "<p>Before</p><div>inside</div><p>after</p>"),
     ],
 )
-def test_no_word_of_a_body_is_lost_in_instantly(world: World, body: str, sent_body: str) -> None:
+def test_no_word_of_a_body_is_lost_in_instantly(world, body, sent_body):
     campaign = world.created(sequence=[{"subject": "S", "bodyHtml": body}])
     assert sent_steps(world)[0]["variants"][0]["body"] == sent_body
     kept = in_instantly(world, campaign)["sequences"][0]["steps"][0]
     assert kept["variants"][0]["body"] == sent_body
 
 
-def test_an_empty_subject_continues_the_thread(world: World) -> None:
+def test_an_empty_subject_continues_the_thread(world):
     world.created(sequence=[STEP, {**NEXT, "subject": ""}])
     assert sent_steps(world)[1]["variants"][0]["subject"] == ""
 
 
-def test_days_become_their_numbers(world: World) -> None:
+def test_days_become_their_numbers(world):
     for number, day in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat")):
         world.upstreams.forget_requests()
         world.created(schedule={"days": [day]})
@@ -202,7 +202,7 @@ def test_days_become_their_numbers(world: World) -> None:
         assert [n for n, sends in days.items() if sends] == [str(number)]
 
 
-def test_a_whole_schedule(world: World) -> None:
+def test_a_whole_schedule(world):
     schedule = {
         "timezone": "Europe/Isle_of_Man",
         "from": "00:00",
@@ -221,7 +221,7 @@ def test_a_whole_schedule(world: World) -> None:
 
 
 @pytest.mark.parametrize("schedule", [{}, {"from": "07:30"}, {"to": "18:00"}, {"days": ["mon"]}])
-def test_what_a_schedule_leaves_out_has_a_default(world: World, schedule: dict[str, Any]) -> None:
+def test_what_a_schedule_leaves_out_has_a_default(world, schedule):
     world.created(schedule=schedule)
     body = sent_schedule(world)
     assert body["timing"] == {"from": "08:00", "to": "17:00"} | {
@@ -232,12 +232,12 @@ def test_what_a_schedule_leaves_out_has_a_default(world: World, schedule: dict[s
     assert body["timezone"] == "America/Chicago"
 
 
-def test_a_timezone_is_sent_by_a_name_that_instantly_knows(world: World) -> None:
+def test_a_timezone_is_sent_by_a_name_that_instantly_knows(world):
     world.created(schedule={"timezone": "Europe/Berlin"})
     assert sent_schedule(world)["timezone"] == "Europe/Belgrade"
 
 
-def test_a_timezone_without_an_equal_is_refused_with_the_closest(world: World) -> None:
+def test_a_timezone_without_an_equal_is_refused_with_the_closest(world):
     answer = world.create(schedule={"timezone": "America/Los_Angeles"})
     assert answer.status_code == 400
     (message,) = answer.get_json()["details"]["schedule.timezone"]
@@ -273,12 +273,12 @@ VALUES: dict[str, list[Any]] = {
 }
 
 
-def test_the_settings_are_seventeen() -> None:
+def test_the_settings_are_seventeen():
     assert len(VALUES) == 17
 
 
 @pytest.mark.parametrize(("name", "option"), [*NUMBERS.items(), *SWITCHES.items(), *LISTS.items()])
-def test_a_setting_becomes_an_option_of_instantly(world: World, name: str, option: str) -> None:
+def test_a_setting_becomes_an_option_of_instantly(world, name, option):
     for value in VALUES[name]:
         world.upstreams.forget_requests()
         world.created(settings={name: value})
@@ -292,14 +292,14 @@ def test_a_setting_becomes_an_option_of_instantly(world: World, name: str, optio
 SENDERS = ["lena@try-northbeam.example", "Marc@Try-Northbeam.example"]
 
 
-def test_senders_become_the_email_list(world: World) -> None:
+def test_senders_become_the_email_list(world):
     campaign = world.created(accountIds=[SENDERS[0], f"  {SENDERS[1]} "])
     assert sent(world)["email_list"] == SENDERS
     assert world.upstreams.instantly_http.calls("PATCH", ".*") == []
     assert in_instantly(world, campaign)["email_list"] == SENDERS
 
 
-def test_senders_that_instantly_lost_are_set_again(world: World) -> None:
+def test_senders_that_instantly_lost_are_set_again(world):
     world.upstreams.instantly.loses_email_list = True
     campaign = world.created(accountIds=SENDERS)
     repair = only(world.upstreams.instantly_http.calls("PATCH", ".*"))
@@ -309,13 +309,13 @@ def test_senders_that_instantly_lost_are_set_again(world: World) -> None:
 
 
 @pytest.mark.parametrize("senders", [{}, {"accountIds": []}])
-def test_without_senders_there_is_nothing_to_lose(world: World, senders: dict[str, Any]) -> None:
+def test_without_senders_there_is_nothing_to_lose(world, senders):
     world.upstreams.instantly.loses_email_list = True
     world.created(**senders)
     assert world.upstreams.instantly_http.calls("PATCH", ".*") == []
 
 
-def test_senders_that_cannot_be_set_again_undo_the_campaign(world: World) -> None:
+def test_senders_that_cannot_be_set_again_undo_the_campaign(world):
     world.upstreams.instantly.loses_email_list = True
     instantly_http, before = world.upstreams.instantly_http, world.state()
     instantly_http.fail("PATCH", ".*", status=400, body={"message": "no such sender"})
@@ -343,7 +343,7 @@ def test_senders_that_cannot_be_set_again_undo_the_campaign(world: World) -> Non
     ],
     ids=range(11),
 )
-def test_metadata_is_kept_exactly(world: World, metadata: dict[str, Any] | None) -> None:
+def test_metadata_is_kept_exactly(world, metadata):
     shown = world.shown(world.created(metadata=metadata))
     # As text, since to Python 1 is 1.0 and true.
     kept, given = (json.dumps(value, sort_keys=True) for value in (shown["metadata"], metadata))
@@ -351,7 +351,7 @@ def test_metadata_is_kept_exactly(world: World, metadata: dict[str, Any] | None)
     assert world.listed("/campaigns/by-org/org-1")["campaigns"] == [shown]
 
 
-def test_no_metadata_is_null(world: World) -> None:
+def test_no_metadata_is_null(world):
     assert world.shown(world.created())["metadata"] is None
 
 
@@ -429,9 +429,7 @@ INVALID: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("path", dict.fromkeys(path for _, path in INVALID))
-def test_an_invalid_campaign_is_refused_by_field_and_nothing_is_called(
-    world: World, path: str
-) -> None:
+def test_an_invalid_campaign_is_refused_by_field_and_nothing_is_called(world, path):
     for changes in (changes for changes, refused in INVALID if refused == path):
         body = {**campaign_request(), **changes}
         body = {name: value for name, value in body.items() if value is not ABSENT}
@@ -445,7 +443,7 @@ def test_an_invalid_campaign_is_refused_by_field_and_nothing_is_called(
 # Reading
 
 
-def test_times_are_utc_with_milliseconds(world: World, campaign: Campaign) -> None:
+def test_times_are_utc_with_milliseconds(world, campaign):
     world.db.connection.execute(
         "UPDATE instantly_campaigns SET created_at = '2026-02-25 14:00:00+02',"
         " updated_at = '2026-12-31 23:59:59.9994+00'"
@@ -481,9 +479,7 @@ ON_A_CAMPAIGN: list[tuple[str, str, dict[str, Any] | None]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), ON_A_CAMPAIGN)
-def test_what_is_no_id_of_a_campaign_is_not_found(
-    world: World, campaign: Campaign, method: str, path: str, body: Any
-) -> None:
+def test_what_is_no_id_of_a_campaign_is_not_found(world, campaign, method, path, body):
     ids = [odd(campaign["id"]) for odd in ODD_IDS]
     for odd_id in (*ids, campaign["instantlyCampaignId"]):
         answer = world.send(method, f"/campaigns/{odd_id}{path}", body)
@@ -492,12 +488,12 @@ def test_what_is_no_id_of_a_campaign_is_not_found(
     assert world.upstreams.calls() == 0
 
 
-def test_by_org_alone_is_no_campaign(world: World) -> None:
+def test_by_org_alone_is_no_campaign(world):
     answer = world.send("GET", "/campaigns/by-org")
     assert answer.get_json() == {"error": "Campaign not found"}
 
 
-def test_an_organisations_campaigns_are_listed_newest_first_as_they_are_shown(world: World) -> None:
+def test_an_organisations_campaigns_are_listed_newest_first_as_they_are_shown(world):
     world.created(orgId="org-2")
     campaigns = [world.created() for _ in range(3)]
     assert world.listed("/campaigns/by-org/org-1") == {
@@ -508,13 +504,13 @@ def test_an_organisations_campaigns_are_listed_newest_first_as_they_are_shown(wo
     }
 
 
-def test_an_unknown_organisation_has_no_campaigns(world: World, campaign: Campaign) -> None:
+def test_an_unknown_organisation_has_no_campaigns(world, campaign):
     empty = {"campaigns": [], "count": 0, "total": 0, "nextCursor": None}
     for org_id in ("nobody", "org-", "ORG-1", "org-1%20", "clerk-1", "%25", "org%5F1", "ö"):
         assert world.listed(f"/campaigns/by-org/{org_id}") == empty
 
 
-def test_an_organisation_with_nul_in_its_name_is_a_bad_request(world: World) -> None:
+def test_an_organisation_with_nul_in_its_name_is_a_bad_request(world):
     answer = world.send("GET", "/campaigns/by-org/org-1%00")
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
     assert list(answer.get_json()["details"]) == ["orgId"]
@@ -527,9 +523,7 @@ def test_an_organisation_with_nul_in_its_name_is_a_bad_request(world: World) -> 
     ("status", "verb", "number"),
     [("active", "activate", 1), ("paused", "pause", 2), ("completed", "pause", 2)],
 )
-def test_a_campaign_is_switched_in_instantly_and_in_our_row(
-    world: World, campaign: Campaign, status: str, verb: str, number: int
-) -> None:
+def test_a_campaign_is_switched_in_instantly_and_in_our_row(world, campaign, status, verb, number):
     answer = world.switch(status)
     assert answer.status_code == 200
     assert answer.get_json() == {"campaign": world.shown()}
@@ -542,9 +536,7 @@ def test_a_campaign_is_switched_in_instantly_and_in_our_row(
     assert in_instantly(world, campaign)["status"] == number
 
 
-def test_a_switch_uses_its_organisations_key_and_is_not_billed(
-    world: World, campaign: Campaign
-) -> None:
+def test_a_switch_uses_its_organisations_key_and_is_not_billed(world, campaign):
     assert world.switch("active").status_code == 200
     request = only(world.upstreams.keys_http.requests)
     assert request.query == {"clerkOrgId": ["clerk-1"]}
@@ -553,13 +545,13 @@ def test_a_switch_uses_its_organisations_key_and_is_not_billed(
     assert world.upstreams.runs_http.requests == []
 
 
-def test_a_campaign_can_be_switched_to_and_fro(world: World, campaign: Campaign) -> None:
+def test_a_campaign_can_be_switched_to_and_fro(world, campaign):
     for status in ("active", "active", "paused", "active", "completed", "active"):
         assert world.switch(status).status_code == 200
         assert world.shown()["status"] == status
 
 
-def test_a_switch_moves_the_time_of_update_only(world: World, campaign: Campaign) -> None:
+def test_a_switch_moves_the_time_of_update_only(world, campaign):
     world.db.connection.execute(
         "UPDATE instantly_campaigns SET created_at = '2020-01-01Z', updated_at = '2020-01-01Z'"
     )
@@ -569,9 +561,7 @@ def test_a_switch_moves_the_time_of_update_only(world: World, campaign: Campaign
 
 
 @pytest.mark.parametrize("status", ["", "draft", "Active", "active ", "pause", "bounce_protect"])
-def test_a_wrong_status_is_told_the_right_ones(
-    world: World, campaign: Campaign, status: str
-) -> None:
+def test_a_wrong_status_is_told_the_right_ones(world, campaign, status):
     answer = world.switch(status)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid status")
     assert answer.get_json()["allowed"] == ["active", "paused", "completed"]
@@ -580,16 +570,14 @@ def test_a_wrong_status_is_told_the_right_ones(
 
 
 @pytest.mark.parametrize("body", [{}, {"status": None}, {"status": 1}, {"status": ["active"]}])
-def test_a_status_that_is_no_text_is_a_bad_request(
-    world: World, campaign: Campaign, body: dict[str, Any]
-) -> None:
+def test_a_status_that_is_no_text_is_a_bad_request(world, campaign, body):
     assert world.send("PATCH", world.path("/status"), body).status_code == 400
     assert world.upstreams.instantly_http.requests == []
     assert world.shown()["status"] == "draft"
 
 
 @pytest.mark.parametrize("status", ["active", "paused", "completed"])
-def test_trouble_that_instantly_reports_wins(world: World, campaign: Campaign, status: str) -> None:
+def test_trouble_that_instantly_reports_wins(world, campaign, status):
     body = {**in_instantly(world, campaign), "status": -99}
     world.upstreams.instantly_http.fail("POST", ".*/(activate|pause)", status=200, body=body)
     assert world.switch(status).get_json()["campaign"]["status"] == "account_suspended"
@@ -613,9 +601,7 @@ REFUSED = {"error": "Instantly rejected the request", "details": {"status": 402,
         ({"status": 200, "body": []}, 502, DOWN),
     ],
 )
-def test_a_failed_switch_leaves_our_row_as_it_was(
-    world: World, campaign: Campaign, fault: dict[str, Any], status: int, told: Any
-) -> None:
+def test_a_failed_switch_leaves_our_row_as_it_was(world, campaign, fault, status, told):
     assert world.switch("paused").status_code == 200
     before = world.shown()
     world.upstreams.instantly_http.fail("POST", ".*/(activate|pause)", **fault)
@@ -625,12 +611,12 @@ def test_a_failed_switch_leaves_our_row_as_it_was(
 
 
 @pytest.mark.parametrize("fault", [{"status": 503, "times": 2}, {"how": "drop_after"}], ids=str)
-def test_a_switch_is_tried_again(world: World, campaign: Campaign, fault: dict[str, Any]) -> None:
+def test_a_switch_is_tried_again(world, campaign, fault):
     world.upstreams.instantly_http.fail("POST", ".*/activate", **fault)
     assert world.switch("active").status_code == 200
 
 
-def test_without_a_key_a_campaign_is_not_switched(world: World, campaign: Campaign) -> None:
+def test_without_a_key_a_campaign_is_not_switched(world, campaign):
     world.upstreams.keys.organizations.clear()
     answer = world.switch("active")
     assert answer.status_code == 422

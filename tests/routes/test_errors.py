@@ -7,8 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from conftest import API_KEY, ORG, Upstreams, campaign_request
-from flask import Flask
+from conftest import API_KEY, ORG, campaign_request
 from flask.testing import FlaskClient
 from psycopg import OperationalError, errors
 from werkzeug.test import TestResponse
@@ -70,7 +69,7 @@ def post_bytes(client: FlaskClient, data: bytes, path: str = "/campaigns") -> Te
         *(f"/campaigns/{SOME_ID}/nothing", "/%00", "/%ff%fe", "/<b>html</b>"),
     ],
 )
-def test_an_unknown_route_is_not_found(client: FlaskClient, path: str) -> None:
+def test_an_unknown_route_is_not_found(client, path):
     for method in ("GET", "POST", "DELETE"):
         assert error(client.open(path, method=method), 404, "Not found") == {"error": "Not found"}
 
@@ -87,9 +86,7 @@ def test_an_unknown_route_is_not_found(client: FlaskClient, path: str) -> None:
         ("GET", DELIVERIES, {"POST"}),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(
-    client: FlaskClient, method: str, path: str, allowed: set[str]
-) -> None:
+def test_a_wrong_method_is_told_the_right_ones(client, method, path, allowed):
     answer = client.open(path, method=method)
     assert error(answer, 405, "Method not allowed") == {"error": "Method not allowed"}
     named = {name.strip() for name in answer.headers["Allow"].split(",")}
@@ -100,16 +97,14 @@ def test_a_wrong_method_is_told_the_right_ones(
     "path",
     ["/", "/health", "/campaigns/by-org/nobody", f"/campaigns/{SOME_ID}", "/accounts", "/nowhere"],
 )
-def test_head_is_answered_like_get(client: FlaskClient, path: str) -> None:
+def test_head_is_answered_like_get(client, path):
     head, get = client.head(path), client.get(path)
     assert (head.status_code, head.data) == (get.status_code, b"")
     assert (head.content_type, head.content_length) == (get.content_type, get.content_length)
 
 
 @pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
-def test_a_body_that_declares_more_than_the_limit_is_too_large(
-    client: FlaskClient, method: str, path: str
-) -> None:
+def test_a_body_that_declares_more_than_the_limit_is_too_large(client, method, path):
     answer = client.open(
         path,
         method=method,
@@ -134,15 +129,15 @@ def chunked(client: FlaskClient, body: bytes) -> TestResponse:
     )
 
 
-def test_a_chunked_body_is_too_large_from_the_limit_on(client: FlaskClient) -> None:
+def test_a_chunked_body_is_too_large_from_the_limit_on(client):
     error(chunked(client, b" " * (LIMIT + 1)), 413, "Request body too large")
 
 
-def test_a_chunked_body_within_the_limit_is_read(client: FlaskClient, upstreams: Upstreams) -> None:
+def test_a_chunked_body_within_the_limit_is_read(client, upstreams):
     assert chunked(client, json.dumps(campaign_request()).encode()).status_code == 201
 
 
-def test_a_body_of_just_the_limit_is_read(client: FlaskClient) -> None:
+def test_a_body_of_just_the_limit_is_read(client):
     head, tail = b'{"ignored": "', b'"}'
     body = head + b"x" * (LIMIT - len(head) - len(tail)) + tail
     assert "orgId" in details(post_bytes(client, body))
@@ -152,7 +147,7 @@ def test_a_body_of_just_the_limit_is_read(client: FlaskClient) -> None:
     "content_type",
     [None, "text/json", "multipart/form-data; boundary=x", "application/vnd.api+json", "nonsense"],
 )
-def test_another_content_type_is_refused(client: FlaskClient, content_type: str | None) -> None:
+def test_another_content_type_is_refused(client, content_type):
     for method, path in JSON_ROUTES:
         answer = client.open(path, method=method, data=b"{}", content_type=content_type)
         error(answer, 415, "Content-Type must be application/json")
@@ -162,9 +157,7 @@ def test_another_content_type_is_refused(client: FlaskClient, content_type: str 
     "content_type",
     ["application/json; charset=utf-8", "Application/JSON", "application/json;"],
 )
-def test_json_may_say_more_of_its_type(
-    client: FlaskClient, upstreams: Upstreams, content_type: str
-) -> None:
+def test_json_may_say_more_of_its_type(client, upstreams, content_type):
     body = json.dumps(campaign_request()).encode()
     assert client.post("/campaigns", data=body, content_type=content_type).status_code == 201
 
@@ -202,26 +195,24 @@ INVALID_JSON = {
 
 @pytest.mark.parametrize("path", ["/campaigns", DELIVERIES])
 @pytest.mark.parametrize("body", INVALID_JSON.values(), ids=INVALID_JSON)
-def test_what_is_no_json_object_is_invalid_json(
-    client: FlaskClient, path: str, body: bytes
-) -> None:
+def test_what_is_no_json_object_is_invalid_json(client, path, body):
     assert error(post_bytes(client, body, path), 400, "Invalid JSON") == {"error": "Invalid JSON"}
 
 
 @pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
-def test_what_json_has_no_number_for_is_invalid_json(client: FlaskClient, number: str) -> None:
+def test_what_json_has_no_number_for_is_invalid_json(client, number):
     body = f'{{"metadata": {{"a": {number}}}}}'.encode()
     error(post_bytes(client, body), 400, "Invalid JSON")
 
 
 @pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
-def test_every_route_wants_a_json_object(client: FlaskClient, method: str, path: str) -> None:
+def test_every_route_wants_a_json_object(client, method, path):
     for body in (b"", b"[]", b"\xff", b"[" * 100_000, b'{"a": NaN}'):
         answer = client.open(path, method=method, data=body, content_type="application/json")
         error(answer, 400, "Invalid JSON")
 
 
-def test_a_number_of_too_many_digits_is_a_bad_request(client: FlaskClient) -> None:
+def test_a_number_of_too_many_digits_is_a_bad_request(client):
     body = b'{"settings": {"dailyLimit": ' + b"9" * 5000 + b"}}"
     assert post_bytes(client, body).status_code == 400
 
@@ -253,8 +244,8 @@ BAD_VALUES: list[tuple[str, str, list[Any]]] = [
 
 @pytest.mark.parametrize(("route", "field", "values"), BAD_VALUES)
 def test_a_bad_value_is_refused_by_its_name_before_anything_is_done(
-    client: FlaskClient, upstreams: Upstreams, route: str, field: str, values: list[Any]
-) -> None:
+    client, upstreams, route, field, values
+):
     method, path, good = ROUTES[route]
     for value in values:
         body = {**good, field: value}
@@ -267,11 +258,11 @@ def test_a_bad_value_is_refused_by_its_name_before_anything_is_done(
 
 
 @pytest.mark.parametrize("body", [{}, {"orgId": "org-1"}, {"unknown": 1}])
-def test_statistics_want_at_least_one_condition(client: FlaskClient, body: dict[str, Any]) -> None:
+def test_statistics_want_at_least_one_condition(client, body):
     assert details(client.post("/stats", json=body))
 
 
-def test_every_bad_field_is_named_at_once(client: FlaskClient) -> None:
+def test_every_bad_field_is_named_at_once(client):
     body = {"orgId": "", "name": 5, "settings": {"dailyLimit": "x", "surprise": 1}}
     assert details(client.post("/campaigns", json=body)).keys() == {
         "orgId",
@@ -284,7 +275,7 @@ def test_every_bad_field_is_named_at_once(client: FlaskClient) -> None:
     }
 
 
-def test_a_field_in_a_list_is_named_by_its_index(client: FlaskClient) -> None:
+def test_a_field_in_a_list_is_named_by_its_index(client):
     leads = [{"email": f"lead{n}@x.example"} for n in range(5)]
     leads[3]["email"] = "nobody"
     body = {"orgId": "org-1", "leads": leads}
@@ -292,7 +283,7 @@ def test_a_field_in_a_list_is_named_by_its_index(client: FlaskClient) -> None:
     assert list(details(answer)) == ["leads.3.email"]
 
 
-def test_an_integer_out_of_range_is_invalid(client: FlaskClient) -> None:
+def test_an_integer_out_of_range_is_invalid(client):
     for number in (2**31, 2**63, 10**300, -(2**63) - 1):
         for name in ("dailyLimit", "dailyMaxLeads", "emailGap", "randomWaitMax"):
             answer = client.post("/campaigns", json=campaign_request(settings={name: number}))
@@ -342,8 +333,8 @@ TEXTS: list[tuple[str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("field", "route", "changes"), TEXTS)
 def test_text_that_postgres_cannot_keep_is_refused_by_its_path(
-    client: FlaskClient, upstreams: Upstreams, field: str, route: str, changes: dict[str, Any]
-) -> None:
+    client, upstreams, field, route, changes
+):
     _, path, good = ROUTES[route]
     for bad in UNSTORABLE:
         body = json.dumps({**good, **changes}).replace(BAD, json.dumps(bad)[1:-1])
@@ -352,16 +343,14 @@ def test_text_that_postgres_cannot_keep_is_refused_by_its_path(
 
 
 @pytest.mark.parametrize("bad", UNSTORABLE, ids=ascii)
-def test_a_metadata_key_that_postgres_cannot_keep_is_refused(client: FlaskClient, bad: str) -> None:
+def test_a_metadata_key_that_postgres_cannot_keep_is_refused(client, bad):
     metadata = {"fine": 1, "outer": {f"k{bad}": 1}}
     (field,) = details(client.post("/campaigns", json=campaign_request(metadata=metadata)))
     assert field.startswith("metadata.outer.k")
 
 
 @pytest.mark.parametrize("text", ["😀", "\\u0000", "\\ud800", "\ufffd", "\u2028", "é"])
-def test_what_only_looks_unstorable_is_kept(
-    client: FlaskClient, upstreams: Upstreams, text: str
-) -> None:
+def test_what_only_looks_unstorable_is_kept(client, upstreams, text):
     for ensure_ascii in (True, False):
         body = campaign_request(name=text, metadata={text: text})
         data = json.dumps(body, ensure_ascii=ensure_ascii).encode()
@@ -371,12 +360,12 @@ def test_what_only_looks_unstorable_is_kept(
 
 
 @pytest.mark.parametrize("query", ["limit=", "limit=x", "limit=1.0", "skip=-1", "cursor=a"])
-def test_a_bad_query_value_is_an_invalid_request(client: FlaskClient, query: str) -> None:
+def test_a_bad_query_value_is_an_invalid_request(client, query):
     answer = client.get(f"/campaigns/by-org/org-1?{query}")
     assert list(details(answer)) == [query.split("=")[0]]
 
 
-def test_unknown_fields_are_ignored(client: FlaskClient, upstreams: Upstreams) -> None:
+def test_unknown_fields_are_ignored(client, upstreams):
     body = campaign_request(surprise=1, sequence=[{**STEP, "surprise": [1]}], schedule={"x": None})
     assert client.post("/campaigns", json=body).status_code == 201
 
@@ -401,8 +390,8 @@ def test_unknown_fields_are_ignored(client: FlaskClient, upstreams: Upstreams) -
     ],
 )
 def test_of_several_errors_the_first_in_the_contract_is_told(
-    client: FlaskClient, status: int, key: str, request_line: str, size: int, content_type: str
-) -> None:
+    client, status, key, request_line, size, content_type
+):
     method, path = request_line.split()
     answer = client.open(
         path,
@@ -421,13 +410,13 @@ def test_of_several_errors_the_first_in_the_contract_is_told(
 
 @pytest.mark.parametrize("path", ["/", "/nowhere", "/campaigns/nobody"])
 @pytest.mark.parametrize("asked", ["x", "a-b_c.d:e/f", "with blanks inside", "~" * 128])
-def test_a_sane_request_id_is_echoed(client: FlaskClient, asked: str, path: str) -> None:
+def test_a_sane_request_id_is_echoed(client, asked, path):
     answer = client.get(path, headers={"X-Request-Id": asked})
     assert answer.headers.getlist("X-Request-Id") == [asked]
 
 
 @pytest.mark.parametrize("asked", [None, "", "x" * 129, "tab\tinside", "grüße", "\x7f", "\x00"])
-def test_any_other_request_id_is_replaced(client: FlaskClient, asked: str | None) -> None:
+def test_any_other_request_id_is_replaced(client, asked):
     headers = {} if asked is None else {"X-Request-Id": asked}
     first, second = (client.get("/", headers=headers).headers["X-Request-Id"] for _ in range(2))
     assert str(UUID(first)) == first
@@ -435,7 +424,7 @@ def test_any_other_request_id_is_replaced(client: FlaskClient, asked: str | None
 
 
 @pytest.mark.parametrize("key", [API_KEY, "wrong"])
-def test_every_error_carries_a_request_id(client: FlaskClient, key: str) -> None:
+def test_every_error_carries_a_request_id(client, key):
     for method, path in (*JSON_ROUTES, ("GET", "/nowhere"), ("PUT", "/campaigns")):
         answer = client.open(path, method=method, headers={"X-API-Key": key, "X-Request-Id": "r1"})
         assert answer.status_code >= 400
@@ -467,9 +456,7 @@ UNREACHABLE = [
 
 
 @pytest.mark.parametrize("failure", UNEXPECTED)
-def test_an_unexpected_error_says_nothing_of_itself(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
-) -> None:
+def test_an_unexpected_error_says_nothing_of_itself(client, monkeypatch, failure):
     break_database(monkeypatch, failure(SECRET_TEXT))
     for path in READS:
         body = error(client.get(path), 500, "Internal server error")
@@ -477,9 +464,7 @@ def test_an_unexpected_error_says_nothing_of_itself(
 
 
 @pytest.mark.parametrize("failure", UNREACHABLE)
-def test_an_unreachable_database_is_a_503_that_says_when_to_come_back(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
-) -> None:
+def test_an_unreachable_database_is_a_503_that_says_when_to_come_back(client, monkeypatch, failure):
     break_database(monkeypatch, failure(SECRET_TEXT))
     for path in READS:
         answer = client.get(path)
@@ -487,9 +472,7 @@ def test_an_unreachable_database_is_a_503_that_says_when_to_come_back(
         assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_an_answer_that_takes_its_last_breath_is_still_json(
-    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_takes_its_last_breath_is_still_json(app, client, monkeypatch):
     # With these two set, Flask would hand the error on to the server.
     for name in ("DEBUG", "TESTING"):
         monkeypatch.setitem(app.config, name, True)
@@ -500,7 +483,7 @@ def test_an_answer_that_takes_its_last_breath_is_still_json(
 # Keys
 
 
-def test_no_answer_ever_holds_a_key(client: FlaskClient, upstreams: Upstreams) -> None:
+def test_no_answer_ever_holds_a_key(client, upstreams):
     answers = [client.get("/"), client.get("/nowhere"), client.get(f"/campaigns/{API_KEY}x")]
     answers.append(client.get("/", headers={"X-API-Key": "wrong"}))
     answers.append(client.post("/campaigns", json=campaign_request()))
@@ -523,9 +506,7 @@ def test_no_answer_ever_holds_a_key(client: FlaskClient, upstreams: Upstreams) -
     ("service", "path", "key"),
     [("runs", "/v1/runs", "runs-key"), ("instantly", "/api/v2/campaigns", "key-1")],
 )
-def test_a_key_that_another_service_repeats_is_not_passed_on(
-    client: FlaskClient, upstreams: Upstreams, service: str, path: str, key: str
-) -> None:
+def test_a_key_that_another_service_repeats_is_not_passed_on(client, upstreams, service, path, key):
     http = getattr(upstreams, f"{service}_http")
     for status in (400, 402, 403, 404, 422):
         http.fail("POST", path, status=status, body={"message": f"Refused 'Bearer {key}' today"})
@@ -537,7 +518,7 @@ def test_a_key_that_another_service_repeats_is_not_passed_on(
         assert key.encode() not in request.body
 
 
-def test_an_organisation_may_be_named_like_anything(client: FlaskClient) -> None:
+def test_an_organisation_may_be_named_like_anything(client):
     body = {**campaign_request(), **dict.fromkeys(ORG, "'; DROP TABLE x; --")}
     answer = client.post("/campaigns", json=body)
     error(answer, 422, "BYOK key not configured for this organization")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from stand_in import RecordedRequest
-from world import Campaign, Statements, World, addresses, leads_of
+from world import Campaign, World, addresses, leads_of
 
 from instantly.config import USER_AGENT
 
@@ -45,7 +45,7 @@ def sent_to_instantly(world: World) -> RecordedRequest:
 # Adding: what happens when all goes well
 
 
-def test_leads_are_added(world: World) -> None:
+def test_leads_are_added(world):
     answer = world.upload(leads_of(addresses(3)))
     assert (answer.status_code, answer.get_json()) == (201, answer_to(3, added=3))
     assert world.rows() == addresses(3)
@@ -55,7 +55,7 @@ def test_leads_are_added(world: World) -> None:
     assert [campaign["status"] for campaign in world.campaigns().values()] == [0]
 
 
-def test_every_field_of_a_lead_is_sent_by_instantlys_name(world: World) -> None:
+def test_every_field_of_a_lead_is_sent_by_instantlys_name(world):
     variables = {"city_name": "Köln", "n": 5, "f": 1.5, "yes": True, "no": False, "none": None}
     texts = {
         "firstName": "Ada",
@@ -79,7 +79,7 @@ def test_every_field_of_a_lead_is_sent_by_instantlys_name(world: World) -> None:
     assert request.headers["User-Agent"] == USER_AGENT
 
 
-def test_key_service_learns_the_route(world: World) -> None:
+def test_key_service_learns_the_route(world):
     world.add(addresses(1))
     world.delete(addresses(1))
     told = [request.headers for request in world.upstreams.keys_http.requests]
@@ -90,12 +90,12 @@ def test_key_service_learns_the_route(world: World) -> None:
 
 
 @pytest.mark.parametrize("org_id", ["org-1", "clerk-1"])
-def test_the_organisation_may_be_named_by_either_id(world: World, org_id: str) -> None:
+def test_the_organisation_may_be_named_by_either_id(world, org_id):
     assert world.upload(leads_of(addresses(1)), orgId=org_id).status_code == 201
 
 
 @pytest.mark.parametrize("org_id", ["org-2", "brand-1", "app-1", "ORG-1", " org-1", "org"])
-def test_another_organisation_is_refused(world: World, org_id: str) -> None:
+def test_another_organisation_is_refused(world, org_id):
     answer = world.upload(leads_of(addresses(1)), orgId=org_id)
     assert answer.status_code == 403
     assert answer.get_json() == {"error": "Campaign belongs to another organization"}
@@ -103,9 +103,7 @@ def test_another_organisation_is_refused(world: World, org_id: str) -> None:
     assert world.rows() == []
 
 
-def test_2500_leads_are_three_calls_and_a_handful_of_statements(
-    world: World, statements: Statements
-) -> None:
+def test_2500_leads_are_three_calls_and_a_handful_of_statements(world, statements):
     world.add(["single@x.example"])
     for_one_lead = Counter(statements.names)
     statements.names.clear()
@@ -120,7 +118,7 @@ def test_2500_leads_are_three_calls_and_a_handful_of_statements(
     assert world.billed() == 2501
 
 
-def test_ten_thousand_leads_are_taken(world: World) -> None:
+def test_ten_thousand_leads_are_taken(world):
     assert world.add(addresses(10_000))["added"] == 10_000
     assert world.billed() == 10_000
 
@@ -128,7 +126,7 @@ def test_ten_thousand_leads_are_taken(world: World) -> None:
 # Adding: duplicates
 
 
-def test_an_address_that_stands_twice_is_one_lead(world: World) -> None:
+def test_an_address_that_stands_twice_is_one_lead(world):
     answer = world.add(["Ada@x.example", "bob@x.example", " ada@X.example\n", "ADA@X.EXAMPLE"])
     assert answer == answer_to(4, added=2, duplicates=2)
     sent = sent_to_instantly(world).json["leads"]
@@ -137,7 +135,7 @@ def test_an_address_that_stands_twice_is_one_lead(world: World) -> None:
     assert world.billed() == 2
 
 
-def test_leads_that_we_hold_are_neither_sent_nor_billed_again(world: World) -> None:
+def test_leads_that_we_hold_are_neither_sent_nor_billed_again(world):
     world.add(["a@x.example", "B@x.example"])
     world.upstreams.forget_requests()
     answer = world.add(["A@X.example", " b@x.example", "c@x.example"])
@@ -147,7 +145,7 @@ def test_leads_that_we_hold_are_neither_sent_nor_billed_again(world: World) -> N
     assert world.billed() == 3
 
 
-def test_nothing_new_is_a_completed_run_without_a_cost(world: World) -> None:
+def test_nothing_new_is_a_completed_run_without_a_cost(world):
     world.add(addresses(2))
     world.upstreams.forget_requests()
     assert world.add(addresses(2)) == answer_to(2, added=0, duplicates=2)
@@ -156,14 +154,14 @@ def test_nothing_new_is_a_completed_run_without_a_cost(world: World) -> None:
     assert (world.runs(), world.billed()) == (["completed"] * 2, 2)
 
 
-def test_addresses_beyond_ascii_are_compared_without_case_too(world: World) -> None:
+def test_addresses_beyond_ascii_are_compared_without_case_too(world):
     world.add(["a@BÜCHER.example"])
     assert world.add(["A@bücher.example"]) == answer_to(1, added=0, duplicates=1)
     assert world.delete(["a@Bücher.example"]).get_json()["deleted"] == 1
     assert world.rows() == []
 
 
-def test_the_same_lead_may_be_in_two_campaigns(world: World) -> None:
+def test_the_same_lead_may_be_in_two_campaigns(world):
     other = world.created()
     assert world.add(addresses(2))["added"] == 2
     assert world.add(addresses(3), other)["added"] == 3
@@ -174,14 +172,14 @@ def test_the_same_lead_may_be_in_two_campaigns(world: World) -> None:
 # Adding: leads that Instantly holds already, or refuses
 
 
-def test_a_lead_that_only_instantly_holds_is_adopted(world: World) -> None:
+def test_a_lead_that_only_instantly_holds_is_adopted(world):
     lead_id = world.put_into_instantly("Known@x.example")
     assert world.add(["known@X.example", "new@x.example"]) == answer_to(2, added=2)
     assert world.billed() == 2
     assert world.lead_rows()["known@x.example"] == lead_id
 
 
-def test_a_lead_of_another_campaign_is_not_adopted(world: World) -> None:
+def test_a_lead_of_another_campaign_is_not_adopted(world):
     world.put_into_instantly("skip+a@x.example", campaign=world.created())
     answer = world.add(["skip+a@x.example"])
     assert (answer["added"], len(answer["rejected"])) == (0, 1)
@@ -197,9 +195,7 @@ def test_a_lead_of_another_campaign_is_not_adopted(world: World) -> None:
         (["blocked@x.example", "a@x.invalid"], "unknown"),
     ],
 )
-def test_a_refused_lead_is_named_with_the_reason(
-    world: World, refused: list[str], reason: str
-) -> None:
+def test_a_refused_lead_is_named_with_the_reason(world, refused, reason):
     workspace = world.upstreams.instantly.workspace("clerk-1")
     workspace.blocklist |= {"blocked@x.example", "blocked.example"}
     known = addresses(3)
@@ -211,7 +207,7 @@ def test_a_refused_lead_is_named_with_the_reason(
     assert world.billed() == 3
 
 
-def test_when_all_are_refused_nothing_is_billed(world: World) -> None:
+def test_when_all_are_refused_nothing_is_billed(world):
     rejected = [{"email": "a@x.invalid", "reason": "invalid"}]
     answer = world.add(["a@x.invalid", "A@X.INVALID"])
     assert answer == answer_to(2, added=0, duplicates=1, rejected=rejected)
@@ -221,7 +217,7 @@ def test_when_all_are_refused_nothing_is_billed(world: World) -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_added_duplicates_and_rejected_are_the_total(world: World, seed: int) -> None:
+def test_added_duplicates_and_rejected_are_the_total(world, seed):
     chance = random.Random(seed)
     world.upstreams.instantly.workspace("clerk-1").blocklist.add("blocked.example")
     kinds = ("lead{}@x.example", "skip+{}@x.example", "{}@x.invalid", "{}@blocked.example")
@@ -278,9 +274,7 @@ INVALID: list[tuple[Any, str]] = [
 
 
 @pytest.mark.parametrize("path", dict.fromkeys(path for _, path in INVALID))
-def test_an_invalid_lead_is_refused_by_its_index_and_nothing_is_called(
-    world: World, path: str
-) -> None:
+def test_an_invalid_lead_is_refused_by_its_index_and_nothing_is_called(world, path):
     for leads in (leads for leads, refused in INVALID if refused == path):
         answer = world.upload(leads)
         assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request"), leads
@@ -293,13 +287,13 @@ def test_an_invalid_lead_is_refused_by_its_index_and_nothing_is_called(
     ("name", "bad"),
     [*(("orgId", bad) for bad in (None, "", 5)), *(("runId", bad) for bad in ("", "run-1", 5))],
 )
-def test_an_invalid_upload_is_refused(world: World, name: str, bad: Any) -> None:
+def test_an_invalid_upload_is_refused(world, name, bad):
     answer = world.upload(leads_of(addresses(1)), **{name: bad})
     assert (answer.status_code, list(answer.get_json()["details"])) == (400, [name])
     assert world.upstreams.calls() == 0
 
 
-def test_every_bad_lead_is_named(world: World) -> None:
+def test_every_bad_lead_is_named(world):
     leads = leads_of(addresses(20))
     leads[4], leads[17] = {"email": "nobody"}, {}
     answer = world.upload(leads)
@@ -309,7 +303,7 @@ def test_every_bad_lead_is_named(world: World) -> None:
 @pytest.mark.parametrize(
     "email", ["o'brien+tag@x.example", "a_b-c.d@sub.x.example", "1@2.example", "UPPER@X.EXAMPLE"]
 )
-def test_unusual_addresses_are_taken(world: World, email: str) -> None:
+def test_unusual_addresses_are_taken(world, email):
     assert world.add([email])["added"] == 1
     assert [lead["email"] for lead in world.listed_leads()] == [email]
     assert world.delete([email]).get_json()["deleted"] == 1
@@ -318,7 +312,7 @@ def test_unusual_addresses_are_taken(world: World, email: str) -> None:
 # Listing
 
 
-def test_a_lead_is_shown_with_all_its_fields(world: World) -> None:
+def test_a_lead_is_shown_with_all_its_fields(world):
     variables = {"city_name": "Köln", "n": 5, "f": 1.5, "yes": True, "none": None, "": "😀"}
     lead = {
         "email": "Ada@X.example",
@@ -340,7 +334,7 @@ def test_a_lead_is_shown_with_all_its_fields(world: World) -> None:
 
 
 @pytest.mark.parametrize("texts", [{}, dict.fromkeys(TEXTS)], ids=["absent", "null"])
-def test_what_a_lead_leaves_out_is_null(world: World, texts: dict[str, None]) -> None:
+def test_what_a_lead_leaves_out_is_null(world, texts):
     assert world.upload([{"email": "a@x.example", **texts}], runId=None).status_code == 201
     (shown,) = world.listed_leads()
     assert (shown["firstName"], shown["lastName"], shown["companyName"]) == (None, None, None)
@@ -350,7 +344,7 @@ def test_what_a_lead_leaves_out_is_null(world: World, texts: dict[str, None]) ->
 # Deleting
 
 
-def test_leads_are_deleted_in_instantly_and_from_our_rows(world: World) -> None:
+def test_leads_are_deleted_in_instantly_and_from_our_rows(world):
     world.add(addresses(5))
     answer = world.delete(["lead1@x.example", " LEAD3@X.example "])
     assert answer.status_code == 200
@@ -359,7 +353,7 @@ def test_leads_are_deleted_in_instantly_and_from_our_rows(world: World) -> None:
     assert world.agrees()
 
 
-def test_a_bulk_delete_names_its_leads_and_how_many_they_are(world: World) -> None:
+def test_a_bulk_delete_names_its_leads_and_how_many_they_are(world):
     world.add(addresses(5))
     lead_ids = [world.lead_rows()[email] for email in addresses(2)]
     world.delete(addresses(2))
@@ -370,7 +364,7 @@ def test_a_bulk_delete_names_its_leads_and_how_many_they_are(world: World) -> No
     assert call.headers["Content-Type"].startswith("application/json")
 
 
-def test_unknown_addresses_are_named_as_they_were_written(world: World) -> None:
+def test_unknown_addresses_are_named_as_they_were_written(world):
     world.add(addresses(2))
     answer = world.delete(["No-One@X.example", "lead0@x.example", "b@x.example"]).get_json()
     unknown = ["No-One@X.example", "b@x.example"]
@@ -378,7 +372,7 @@ def test_unknown_addresses_are_named_as_they_were_written(world: World) -> None:
     assert world.rows() == ["lead1@x.example"]
 
 
-def test_when_no_address_is_known_nothing_is_deleted_at_all(world: World) -> None:
+def test_when_no_address_is_known_nothing_is_deleted_at_all(world):
     world.add(addresses(3))
     unknown = ["a@x.example", "b@x.example"]
     answer = world.delete(unknown).get_json()
@@ -387,7 +381,7 @@ def test_when_no_address_is_known_nothing_is_deleted_at_all(world: World) -> Non
     assert len(world.in_instantly()) == len(world.rows()) == 3
 
 
-def test_a_lead_that_only_instantly_holds_is_deleted_there(world: World) -> None:
+def test_a_lead_that_only_instantly_holds_is_deleted_there(world):
     world.put_into_instantly("only@x.example")
     world.put_into_instantly("other@x.example")
     answer = world.delete(["ONLY@x.example"])
@@ -395,7 +389,7 @@ def test_a_lead_that_only_instantly_holds_is_deleted_there(world: World) -> None
     assert set(world.in_instantly()) == {"other@x.example"}
 
 
-def test_a_lead_that_instantly_lost_is_deleted_from_our_rows(world: World) -> None:
+def test_a_lead_that_instantly_lost_is_deleted_from_our_rows(world):
     world.add(addresses(2))
     workspace = world.upstreams.instantly.workspace("clerk-1")
     workspace.remove_leads(workspace.leads_of(world.campaign["instantlyCampaignId"])[:1])
@@ -403,7 +397,7 @@ def test_a_lead_that_instantly_lost_is_deleted_from_our_rows(world: World) -> No
     assert world.rows() == ["lead1@x.example"]
 
 
-def test_leads_of_another_campaign_stay(world: World) -> None:
+def test_leads_of_another_campaign_stay(world):
     other: Campaign = world.created()
     world.add(addresses(2))
     world.add(addresses(3), other)
@@ -414,13 +408,13 @@ def test_leads_of_another_campaign_stay(world: World) -> None:
     assert world.rows() == addresses(3)
 
 
-def test_an_address_that_stands_twice_is_deleted_once(world: World) -> None:
+def test_an_address_that_stands_twice_is_deleted_once(world):
     world.add(addresses(1))
     answer = world.delete(["lead0@x.example", "LEAD0@x.example", "no@x.example", "NO@X.example"])
     assert answer.get_json() == {"success": True, "deleted": 1, "notFound": ["no@x.example"]}
 
 
-def test_deleting_is_safe_to_repeat(world: World) -> None:
+def test_deleting_is_safe_to_repeat(world):
     world.add(addresses(4))
     assert world.delete(addresses(2)).get_json()["deleted"] == 2
     world.upstreams.forget_requests()
@@ -431,7 +425,7 @@ def test_deleting_is_safe_to_repeat(world: World) -> None:
     assert world.rows() == addresses(2, start=2)
 
 
-def test_a_deleted_lead_may_come_back_and_only_adding_is_billed(world: World) -> None:
+def test_a_deleted_lead_may_come_back_and_only_adding_is_billed(world):
     world.add(addresses(1))
     world.upstreams.forget_requests()
     world.delete(addresses(1))
@@ -440,7 +434,7 @@ def test_a_deleted_lead_may_come_back_and_only_adding_is_billed(world: World) ->
     assert world.billed() == 2
 
 
-def test_2500_addresses_are_deleted_and_no_others(world: World, statements: Statements) -> None:
+def test_2500_addresses_are_deleted_and_no_others(world, statements):
     world.add(addresses(2510))
     statements.names.clear()
     answer = world.delete(addresses(2500))
@@ -464,9 +458,7 @@ def test_2500_addresses_are_deleted_and_no_others(world: World, statements: Stat
     ],
 )
 @pytest.mark.parametrize("call", [LIST, DELETE], ids=["listing", "deleting"])
-def test_a_failed_delete_leaves_our_rows(
-    world: World, call: tuple[str, str], fault: dict[str, Any], status: int, message: str
-) -> None:
+def test_a_failed_delete_leaves_our_rows(world, call, fault, status, message):
     world.add(addresses(3))
     world.upstreams.instantly_http.fail(*call, **fault)
     answer = world.delete([*addresses(2), "unknown@x.example"])
@@ -479,7 +471,7 @@ def test_a_failed_delete_leaves_our_rows(
     assert world.rows() == ["lead2@x.example"]
 
 
-def test_without_a_key_nothing_is_deleted(world: World) -> None:
+def test_without_a_key_nothing_is_deleted(world):
     world.add(addresses(1))
     world.upstreams.instantly_http.clear()
     world.upstreams.keys.organizations.clear()
@@ -495,9 +487,7 @@ def test_without_a_key_nothing_is_deleted(world: World) -> None:
     [{"status": 503, "times": 2}, {"how": "drop_after"}, {"how": "after", "status": 404}],
     ids=str,
 )
-def test_a_delete_is_tried_again_and_what_is_gone_already_is_deleted(
-    world: World, fault: dict[str, Any]
-) -> None:
+def test_a_delete_is_tried_again_and_what_is_gone_already_is_deleted(world, fault):
     world.add(addresses(3))
     world.upstreams.instantly_http.fail(*DELETE, **fault)
     assert world.delete(addresses(2)).get_json()["deleted"] == 2
@@ -511,7 +501,7 @@ INVALID_EMAILS: list[tuple[Any, str]] = [
 ]
 
 
-def test_an_invalid_delete_deletes_nothing(world: World) -> None:
+def test_an_invalid_delete_deletes_nothing(world):
     world.add(addresses(2))
     world.upstreams.forget_requests()
     for emails, path in INVALID_EMAILS:
@@ -522,7 +512,7 @@ def test_an_invalid_delete_deletes_nothing(world: World) -> None:
     assert world.rows() == addresses(2)
 
 
-def test_rows_and_instantly_agree_after_any_mixture_of_failures(world: World) -> None:
+def test_rows_and_instantly_agree_after_any_mixture_of_failures(world):
     chance = random.Random(7)
     outcomes: Counter[int] = Counter()
     upstreams = world.upstreams

@@ -91,13 +91,13 @@ def insert_campaigns(db: Rows, org_id: str, first: int, last: int) -> None:
 
 
 @pytest.fixture(params=["campaigns", "leads"])
-def listing(request: pytest.FixtureRequest, world: World) -> Listing:
+def listing(request, world):
     if request.param == "campaigns":
         return Listing(world, "campaigns", "select_campaigns_page", "org_id")
     return Listing(world, "leads", "select_leads_page", "campaign_id")
 
 
-def test_a_page_holds_a_hundred_unless_told(listing: Listing) -> None:
+def test_a_page_holds_a_hundred_unless_told(listing):
     listing.insert(101)
     page = listing.page()
     assert listing.numbers(page) == listing.in_order(101)[:100]
@@ -105,7 +105,7 @@ def test_a_page_holds_a_hundred_unless_told(listing: Listing) -> None:
     assert page["nextCursor"] is not None
 
 
-def test_an_empty_list_is_one_page(listing: Listing) -> None:
+def test_an_empty_list_is_one_page(listing):
     listing.insert(0)
     empty = {listing.name: [], "count": 0, "total": 0, "nextCursor": None}
     assert listing.page() == empty
@@ -113,7 +113,7 @@ def test_an_empty_list_is_one_page(listing: Listing) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 2, 7, 20, 21, 1000])
-def test_pages_by_cursor_hold_every_item_once(listing: Listing, limit: int) -> None:
+def test_pages_by_cursor_hold_every_item_once(listing, limit):
     for _ in range(4):
         listing.insert(5, owner=2)
         listing.insert(5)
@@ -134,9 +134,7 @@ def test_pages_by_cursor_hold_every_item_once(listing: Listing, limit: int) -> N
         ("skip=9223372036854775807", 5, 5),
     ],
 )
-def test_a_page_may_be_reached_by_skipping(
-    listing: Listing, query: str, first: int, end: int
-) -> None:
+def test_a_page_may_be_reached_by_skipping(listing, query, first, end):
     listing.insert(5)
     page = listing.page(query)
     assert listing.numbers(page) == listing.in_order(5)[first:end]
@@ -144,14 +142,14 @@ def test_a_page_may_be_reached_by_skipping(
     assert (page["nextCursor"] is None) is (end == 5)
 
 
-def test_one_can_go_on_by_cursor_after_skipping(listing: Listing) -> None:
+def test_one_can_go_on_by_cursor_after_skipping(listing):
     listing.insert(5)
     page = listing.page("skip=1&limit=2")
     following = listing.page(f"limit=2&cursor={page['nextCursor']}")
     assert listing.numbers(following) == listing.in_order(5)[3:]
 
 
-def test_a_cursor_of_another_list_shows_nothing_of_it(listing: Listing) -> None:
+def test_a_cursor_of_another_list_shows_nothing_of_it(listing):
     listing.insert(5, owner=2)
     listing.insert(5)
     cursor = listing.page("limit=2", owner=2)["nextCursor"]
@@ -169,9 +167,7 @@ def test_a_cursor_of_another_list_shows_nothing_of_it(listing: Listing) -> None:
         ("skip=0&cursor=1", "cursor"),
     ],
 )
-def test_a_page_that_makes_no_sense_is_a_bad_request(
-    listing: Listing, query: str, name: str
-) -> None:
+def test_a_page_that_makes_no_sense_is_a_bad_request(listing, query, name):
     listing.insert(1)
     answer = listing.world.send("GET", f"{listing.path()}?{query}")
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
@@ -179,9 +175,7 @@ def test_a_page_that_makes_no_sense_is_a_bad_request(
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_paging_while_items_arrive_and_go_loses_and_doubles_none(
-    listing: Listing, seed: int
-) -> None:
+def test_paging_while_items_arrive_and_go_loses_and_doubles_none(listing, seed):
     chance = random.Random(seed)
     listing.insert(50)
     column = "name" if listing.name == "campaigns" else "split_part(email, '@', 1)"
@@ -200,9 +194,7 @@ def test_paging_while_items_arrive_and_go_loses_and_doubles_none(
     assert set(seen) <= set(range(1, 51)) or listing.name == "leads"
 
 
-def test_paging_while_leads_are_uploaded_loses_and_doubles_none(
-    world: World, campaign: dict[str, Any]
-) -> None:
+def test_paging_while_leads_are_uploaded_loses_and_doubles_none(world, campaign):
     world.add(addresses(100))
     problems: list[BaseException] = []
 
@@ -261,7 +253,7 @@ def rows_read(node: dict[str, Any]) -> int:
     return rows * int(node["Actual Loops"])
 
 
-def test_page_n_reads_no_more_rows_than_page_one(listing: Listing) -> None:
+def test_page_n_reads_no_more_rows_than_page_one(listing):
     for owner in range(1, 5):
         listing.insert(1500, owner)
     table, connection = f"instantly_{listing.name}", listing.world.db.connection

@@ -15,7 +15,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import API_KEY, Rows, Upstreams
-from flask import Flask
 from flask.testing import FlaskClient
 from helpers import (
     UNKNOWN_ID,
@@ -27,8 +26,6 @@ from helpers import (
     stats,
 )
 from werkzeug.test import TestResponse
-
-from instantly.config import Settings
 
 SAMPLES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "webhook_samples.json").read_text()
@@ -53,7 +50,7 @@ WITHOUT_REPLY = "campaign_completed_for_lead_without_reply"
 
 
 @pytest.fixture
-def ours(db: Rows, app: Flask) -> OurCampaign:
+def ours(db, app):
     """A campaign of ours; Instantly delivers without a key."""
     return OurCampaign(db, app.test_client())
 
@@ -101,7 +98,7 @@ LEAD_STATUSES = [
 ]
 
 
-def test_every_sample_is_answered_and_recorded_as_expected(ours: OurCampaign) -> None:
+def test_every_sample_is_answered_and_recorded_as_expected(ours):
     campaigns = {}
     for instantly_id, emails in SAMPLE_LEADS.items():
         campaigns[instantly_id] = ours.another(instantly_id=instantly_id)
@@ -160,9 +157,7 @@ def test_every_sample_is_answered_and_recorded_as_expected(ours: OurCampaign) ->
         ("email_bounced lead_unsubscribed lead_closed reply_received", "unsubscribed"),
     ],
 )
-def test_a_leads_events_end_in_one_status_whatever_order_they_arrive_in(
-    ours: OurCampaign, events: str, status: str
-) -> None:
+def test_a_leads_events_end_in_one_status_whatever_order_they_arrive_in(ours, events, status):
     orders = list(permutations(enumerate(events.split())))
     leads = [f"lead{number}@x.example" for number in range(len(orders))]
     ours.hold(*leads)
@@ -185,9 +180,7 @@ def test_a_leads_events_end_in_one_status_whatever_order_they_arrive_in(
         ([("lead_lost", 1), ("lead_neutral", None), ("lead_interested", 2)], "neutral"),
     ],
 )
-def test_labels_follow_the_time_of_the_event_and_on_a_tie_the_later_arrival(
-    ours: OurCampaign, arrivals: list[tuple[str, int | None]], status: str
-) -> None:
+def test_labels_follow_the_time_of_the_event_and_on_a_tie_the_later_arrival(ours, arrivals, status):
     ours.hold(LEAD)
     for event_type, day in arrivals:
         time = {} if day is None else {"timestamp": f"2024-08-0{day}T00:00:00.000Z"}
@@ -195,7 +188,7 @@ def test_labels_follow_the_time_of_the_event_and_on_a_tie_the_later_arrival(
     assert ours.statuses() == {LEAD: status}
 
 
-def test_times_of_labels_are_compared_as_moments(ours: OurCampaign) -> None:
+def test_times_of_labels_are_compared_as_moments(ours):
     ours.hold(LEAD)
     ours.records("lead_lost", lead_email=LEAD, timestamp="2026-08-18T10:00:00-05:00")
     ours.records("lead_neutral", lead_email=LEAD, timestamp="2026-08-18T14:59:59Z")
@@ -203,7 +196,7 @@ def test_times_of_labels_are_compared_as_moments(ours: OurCampaign) -> None:
     assert ours.statuses() == {LEAD: "lost"}
 
 
-def test_a_repeated_event_does_not_bring_its_status_back(ours: OurCampaign) -> None:
+def test_a_repeated_event_does_not_bring_its_status_back(ours):
     ours.hold(LEAD)
     assert ours.records("lead_interested", lead_email=LEAD, timestamp=at(1))
     assert ours.records("lead_lost", lead_email=LEAD, timestamp=at(1))
@@ -215,15 +208,13 @@ def test_a_repeated_event_does_not_bring_its_status_back(ours: OurCampaign) -> N
     ("held", "delivered"),
     [("Jonas@X.example", "jonas@x.EXAMPLE"), ("PETRA@GRÜN.example", "petra@grün.example")],
 )
-def test_a_lead_is_known_by_its_address_whatever_its_case(
-    ours: OurCampaign, held: str, delivered: str
-) -> None:
+def test_a_lead_is_known_by_its_address_whatever_its_case(ours, held, delivered):
     ours.hold(held)
     ours.records(lead_email=delivered)
     assert ours.statuses() == {held: "opened"}
 
 
-def test_an_event_touches_its_lead_alone(ours: OurCampaign) -> None:
+def test_an_event_touches_its_lead_alone(ours):
     other = ours.another()
     for campaign in (ours, other):
         campaign.hold("a@x.example", "b@x.example")
@@ -232,13 +223,13 @@ def test_an_event_touches_its_lead_alone(ours: OurCampaign) -> None:
     assert other.statuses() == {"a@x.example": "active", "b@x.example": "active"}
 
 
-def test_the_event_of_a_lead_that_we_do_not_hold_is_recorded(ours: OurCampaign) -> None:
+def test_the_event_of_a_lead_that_we_do_not_hold_is_recorded(ours):
     assert ours.records("reply_received", lead_email="new@x.example")
     assert [event["lead_email"] for event in ours.events()] == ["new@x.example"]
     assert ours.statuses() == {}
 
 
-def test_a_completed_campaign_is_completed_once(ours: OurCampaign) -> None:
+def test_a_completed_campaign_is_completed_once(ours):
     bystander = ours.another()
     ours.records(WITHOUT_REPLY, lead_email=LEAD)
     assert ours.status() == "draft"
@@ -252,7 +243,7 @@ def test_a_completed_campaign_is_completed_once(ours: OurCampaign) -> None:
 # Duplicates
 
 
-def test_the_same_payload_is_recorded_once_however_it_is_written(ours: OurCampaign) -> None:
+def test_the_same_payload_is_recorded_once_however_it_is_written(ours):
     payload = ours.payload("link_clicked", nested={"a": [1, {"b": None, "c": "é\u2028"}], "d": 1.5})
     backwards = {name: payload[name] for name in reversed(payload)}
     backwards["nested"] = {"d": 1.5, "a": [1, {"c": "é\u2028", "b": None}]}
@@ -275,7 +266,7 @@ def test_the_same_payload_is_recorded_once_however_it_is_written(ours: OurCampai
     [{"timestamp": at(2)}, {"lead_email": "A@x.example"}, {"text": "\\u0000"}, {"text": "\ud801"}],
     ids=ascii,
 )
-def test_another_payload_is_another_event(ours: OurCampaign, changes: dict[str, Any]) -> None:
+def test_another_payload_is_another_event(ours, changes):
     payload = {"lead_email": LEAD, "timestamp": at(1), "text": "\x00"}
     assert ours.records(**payload)
     assert ours.records(**payload | changes)
@@ -285,12 +276,12 @@ def test_another_payload_is_another_event(ours: OurCampaign, changes: dict[str, 
 # Whose delivery it is
 
 
-def test_a_campaign_is_found_whatever_the_case_of_its_id(ours: OurCampaign) -> None:
+def test_a_campaign_is_found_whatever_the_case_of_its_id(ours):
     assert ours.records(campaign_id=ours.instantly_id.upper())
     assert len(ours.events()) == 1
 
 
-def test_a_delivery_of_no_campaign_of_ours_is_welcome_and_not_kept(ours: OurCampaign) -> None:
+def test_a_delivery_of_no_campaign_of_ours_is_welcome_and_not_kept(ours):
     # Our own id of a campaign is not Instantly's.
     for campaign_id in (None, "", 7, [LOGISTICS], "campaign", "\ud800", UNKNOWN_ID, ours.id):
         answer = ours.deliver({"event_type": "email_sent", "campaign_id": campaign_id})
@@ -298,7 +289,7 @@ def test_a_delivery_of_no_campaign_of_ours_is_welcome_and_not_kept(ours: OurCamp
     assert ours.db.count("instantly_events") == 0
 
 
-def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours: OurCampaign) -> None:
+def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours):
     payload = {"event_type": "email_sent", "campaign_id": str(uuid4())}
     assert not recorded(ours.client, payload)
     ours.another(instantly_id=payload["campaign_id"])
@@ -309,9 +300,7 @@ def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours: OurCampaign)
 
 
 @pytest.mark.parametrize("event_type", [{}, {"event_type": ""}, {"event_type": ["email_sent"]}])
-def test_a_delivery_that_names_no_event_is_400(
-    ours: OurCampaign, event_type: dict[str, object]
-) -> None:
+def test_a_delivery_that_names_no_event_is_400(ours, event_type):
     answer = ours.deliver({"campaign_id": ours.instantly_id, **event_type})
     assert answer.status_code == 400
     assert answer.get_json()["error"] == "Invalid request"
@@ -324,7 +313,7 @@ def padded(ours: OurCampaign, size: int) -> bytes:
     return start + b"x" * (size - len(start) - 2) + b'"}'
 
 
-def test_a_delivery_of_four_mebibytes_is_recorded(ours: OurCampaign) -> None:
+def test_a_delivery_of_four_mebibytes_is_recorded(ours):
     body = padded(ours, FOUR_MIB)
     assert len(body) == FOUR_MIB
     assert ours.deliver(body).get_json()["recorded"] is True
@@ -332,7 +321,7 @@ def test_a_delivery_of_four_mebibytes_is_recorded(ours: OurCampaign) -> None:
 
 
 @pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_larger_delivery_is_413(ours: OurCampaign, is_chunked: bool) -> None:
+def test_a_larger_delivery_is_413(ours, is_chunked):
     body = padded(ours, FOUR_MIB + 1)
     if is_chunked:
         answer = ours.client.post(
@@ -351,7 +340,7 @@ def test_a_larger_delivery_is_413(ours: OurCampaign, is_chunked: bool) -> None:
     "content_type",
     [None, "text/html; charset=utf-16", "multipart/form-data; boundary=x", ";;;="],
 )
-def test_any_content_type_will_do(ours: OurCampaign, content_type: str | None) -> None:
+def test_any_content_type_will_do(ours, content_type):
     answer = ours.deliver(ours.payload(lead_email="ü@x.example"), content_type=content_type)
     assert (answer.status_code, answer.get_json()["recorded"]) == (200, True)
     assert ours.events()[0]["lead_email"] == "ü@x.example"
@@ -370,9 +359,7 @@ def test_any_content_type_will_do(ours: OurCampaign, content_type: str | None) -
     ],
     ids=ascii,
 )
-def test_no_text_loses_an_event_and_what_can_be_kept_is_kept(
-    ours: OurCampaign, sent: str, kept: str
-) -> None:
+def test_no_text_loses_an_event_and_what_can_be_kept_is_kept(ours, sent, kept):
     def payload(text: str) -> dict[str, Any]:
         nested = [{"deeper": [[{f"key {text}": [text, None]}]]}]
         return ours.payload(lead_email=LEAD, nested=nested, **{f"key {text}": text})
@@ -391,16 +378,14 @@ READ_FIELDS = ["event_type", "lead_email", "email_account", "timestamp", "step",
 @pytest.mark.parametrize(
     "text", ["\x00", "a\ud800b", "x" * 200_000, "🚚" * 200_000], ids=lambda text: ascii(text)[:20]
 )
-def test_no_text_in_a_field_that_is_read_loses_the_event(
-    client: FlaskClient, ours: OurCampaign, text: str
-) -> None:
+def test_no_text_in_a_field_that_is_read_loses_the_event(client, ours, text):
     for field in READ_FIELDS:
         assert recorded(ours.client, ours.payload() | {field: text}), field
     assert len(ours.events()) == len(READ_FIELDS)
     assert client.post("/stats", json={"campaignId": ours.id}).status_code == 200
 
 
-def test_the_payload_is_kept_as_it_came(ours: OurCampaign) -> None:
+def test_the_payload_is_kept_as_it_came(ours):
     numbers = [0, -1, 10**30, -(10**30), 10**300, 2**53 + 1, 0.1, -1.5e-7, 1e22]
     others = [None, True, "", [], {}, [[], {}, None], {"": {"": None}}]
     # A lead's own data may be called like anything.
@@ -417,7 +402,7 @@ ODD_NUMBERS = [
 
 
 @pytest.mark.parametrize("number", ODD_NUMBERS, ids=lambda number: number[:12] + str(len(number)))
-def test_no_number_is_an_error_of_ours(ours: OurCampaign, number: str) -> None:
+def test_no_number_is_an_error_of_ours(ours, number):
     for field in ("price", "step", "timestamp", "lead_email"):
         body = raw(ours, f'"{field}": {number}')
         answer = ours.deliver(body)
@@ -431,9 +416,7 @@ def test_no_number_is_an_error_of_ours(ours: OurCampaign, number: str) -> None:
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("depth", [100, 500, *range(900, 1001, 10), 5000, 20_000])
-def test_no_depth_is_an_error_of_ours(
-    ours: OurCampaign, depth: int, opening: str, closing: str
-) -> None:
+def test_no_depth_is_an_error_of_ours(ours, depth, opening, closing):
     answer = ours.deliver(raw(ours, f'"nested": {opening * depth}1{closing * depth}'))
     # How deep is too deep depends on Python.
     assert answer.status_code in ((200,) if depth <= 500 else (200, 400))
@@ -444,9 +427,7 @@ def test_no_depth_is_an_error_of_ours(
 @pytest.mark.parametrize(
     ("step", "kept"), [(2**63 - 1, 2**63 - 1), (2**63, None), (0, None), ("1", None)]
 )
-def test_a_step_or_variant_that_is_no_positive_integer_is_null(
-    ours: OurCampaign, step: object, kept: int | None
-) -> None:
+def test_a_step_or_variant_that_is_no_positive_integer_is_null(ours, step, kept):
     for field, other in (("step", "variant"), ("variant", "step")):
         assert ours.records(**{field: step})
         event = ours.events()[-1]
@@ -461,9 +442,7 @@ def test_a_step_or_variant_that_is_no_positive_integer_is_null(
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59+00:00"),
     ],
 )
-def test_a_timestamp_is_the_time_of_the_event(
-    ours: OurCampaign, timestamp: str, moment: str
-) -> None:
+def test_a_timestamp_is_the_time_of_the_event(ours, timestamp, moment):
     assert ours.records(timestamp=timestamp)
     assert ours.events()[0]["occurred_at"] == datetime.fromisoformat(moment)
 
@@ -471,9 +450,7 @@ def test_a_timestamp_is_the_time_of_the_event(
 @pytest.mark.parametrize(
     "time", [{}, {"timestamp": "yesterday"}, {"timestamp": "9999-12-31T23:59:59-14:00"}]
 )
-def test_an_event_without_a_readable_time_happened_when_it_arrived(
-    ours: OurCampaign, time: dict[str, str]
-) -> None:
+def test_an_event_without_a_readable_time_happened_when_it_arrived(ours, time):
     before = datetime.now(UTC) - timedelta(minutes=1)
     assert ours.records(**time)
     assert not ours.records(**time)
@@ -482,7 +459,7 @@ def test_an_event_without_a_readable_time_happened_when_it_arrived(
 
 
 @pytest.mark.parametrize("letter", ["x", "🚚", "İ", "\x00", "\ud800"], ids=ascii)
-def test_no_address_is_too_long_for_its_event(ours: OurCampaign, letter: str) -> None:
+def test_no_address_is_too_long_for_its_event(ours, letter):
     chance = random.Random(320)
     for length in (319, 320, 321):
         assert ours.records("email_sent", step=1, lead_email=letter * length)
@@ -492,7 +469,7 @@ def test_no_address_is_too_long_for_its_event(ours: OurCampaign, letter: str) ->
 
 
 @pytest.mark.parametrize("value", [5, None, ["a@x.example"]])
-def test_an_address_that_is_no_text_is_none(ours: OurCampaign, value: object) -> None:
+def test_an_address_that_is_no_text_is_none(ours, value):
     assert ours.records(lead_email=value, email_account=value)
     (event,) = ours.events()
     assert (event["lead_email"], event["account_email"]) == (None, None)
@@ -501,7 +478,7 @@ def test_an_address_that_is_no_text_is_none(ours: OurCampaign, value: object) ->
 # Postgres down
 
 
-def test_while_postgres_is_down_instantly_is_told_to_come_again(settings: Settings) -> None:
+def test_while_postgres_is_down_instantly_is_told_to_come_again(settings):
     with client_without_postgres(settings) as client:
         answer = deliver(client, SAMPLES[0]["payload"])
         assert answer.status_code == 503
@@ -513,14 +490,12 @@ def test_while_postgres_is_down_instantly_is_told_to_come_again(settings: Settin
 # Where webhooks must point
 
 
-def test_the_config_route_says_where_webhooks_must_point(ours: OurCampaign) -> None:
+def test_the_config_route_says_where_webhooks_must_point(ours):
     answer = ours.client.get("/webhooks/instantly/config")
     assert (answer.status_code, answer.get_json()) == (200, {"webhookUrl": URL})
 
 
-def test_without_a_base_url_only_the_config_route_fails(
-    app: Flask, ours: OurCampaign, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_a_base_url_only_the_config_route_fails(app, ours, monkeypatch):
     configure(app, monkeypatch, webhook_base_url=None)
     answer = ours.client.get("/webhooks/instantly/config")
     assert answer.status_code == 500
@@ -586,8 +561,8 @@ def everything(db: Rows, client: FlaskClient) -> list[object]:
 
 
 def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pass_leaves(
-    client: FlaskClient, app: Flask, db: Rows
-) -> None:
+    client, app, db
+):
     chance = random.Random(7)
     campaign_ids = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(3)]
     history = random_history(chance, 2000, campaign_ids)
@@ -614,9 +589,7 @@ def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pas
     assert everything(db, client) == orderly
 
 
-def test_one_payload_from_everywhere_at_once_is_recorded_once(
-    client: FlaskClient, app: Flask, ours: OurCampaign
-) -> None:
+def test_one_payload_from_everywhere_at_once_is_recorded_once(client, app, ours):
     ours.hold(LEAD)
     payload = ours.payload("email_sent", lead_email=LEAD, step=1)
     assert at_once(16, lambda _: recorded(app.test_client(), payload)).count(True) == 1
@@ -683,7 +656,7 @@ class Outage:
 
 
 @pytest.fixture
-def outage(client: FlaskClient, ours: OurCampaign, upstreams: Upstreams) -> Outage:
+def outage(client, ours, upstreams):
     return Outage(client, ours, upstreams)
 
 
@@ -692,11 +665,11 @@ def outcome(**changes: Any) -> dict[str, Any]:
     return {"success": True, **counts, "resumedWebhooks": [], **changes}
 
 
-def test_nothing_missed_is_nothing_found(outage: Outage) -> None:
+def test_nothing_missed_is_nothing_found(outage):
     assert outage.recovered() == outcome()
 
 
-def test_missed_deliveries_are_recorded_as_if_they_had_arrived(outage: Outage) -> None:
+def test_missed_deliveries_are_recorded_as_if_they_had_arrived(outage):
     ours = outage.ours
     ours.hold("a@x.example", "b@x.example")
     missed = [
@@ -715,20 +688,20 @@ def test_missed_deliveries_are_recorded_as_if_they_had_arrived(outage: Outage) -
     assert ours.status() == "completed"
 
 
-def test_recovery_is_safe_to_repeat(outage: Outage) -> None:
+def test_recovery_is_safe_to_repeat(outage):
     outage.miss_several(3)
     assert outage.recovered() == outcome(found=3, recorded=3)
     assert outage.recovered() == outcome(found=3, duplicates=3)
     assert len(outage.ours.events()) == 3
 
 
-def test_each_attempt_at_one_delivery_is_found_and_one_is_recorded(outage: Outage) -> None:
+def test_each_attempt_at_one_delivery_is_found_and_one_is_recorded(outage):
     for retry in range(4):
         outage.miss(outage.ours.payload(), retry_count=retry)
     assert outage.recovered() == outcome(found=4, recorded=1, duplicates=3)
 
 
-def test_what_arrived_after_all_is_a_duplicate(outage: Outage) -> None:
+def test_what_arrived_after_all_is_a_duplicate(outage):
     odd = {
         "text": "優希 🚚 a\x00b\ud800c\\u0000",
         "\x00": ["\udfff"],
@@ -743,13 +716,13 @@ def test_what_arrived_after_all_is_a_duplicate(outage: Outage) -> None:
     assert outage.recovered() == outcome(found=1, duplicates=1)
 
 
-def test_every_page_is_read(outage: Outage) -> None:
+def test_every_page_is_read(outage):
     outage.miss_several(201)
     assert outage.recovered() == outcome(found=201, recorded=201)
     assert len(outage.ours.events()) == 201
 
 
-def test_exactly_the_failed_deliveries_of_these_days_are_asked_for(outage: Outage) -> None:
+def test_exactly_the_failed_deliveries_of_these_days_are_asked_for(outage):
     for day in ("2026-08-16", "2026-08-17", "2026-08-19", "2026-08-20"):
         outage.miss(outage.ours.payload(day=day), timestamp_created_date=day)
     outage.miss(outage.ours.payload(day="delivered"), success=True)
@@ -762,7 +735,7 @@ def test_exactly_the_failed_deliveries_of_these_days_are_asked_for(outage: Outag
         assert request.query["to"] == ["2026-08-19"]
 
 
-def test_one_day_is_a_range(outage: Outage) -> None:
+def test_one_day_is_a_range(outage):
     outage.miss(outage.ours.payload())
     body = outage.recovered(**{"from": "2026-08-18", "to": "2026-08-18"})
     assert body == outcome(found=1, recorded=1)
@@ -788,7 +761,7 @@ MISSING = object()
     ],
     ids=lambda changes: ascii(changes)[:60],
 )
-def test_what_is_not_ours_is_ignored(outage: Outage, changes: dict[str, Any]) -> None:
+def test_what_is_not_ours_is_ignored(outage, changes):
     delivery = outage.miss(outage.ours.payload(number=1), **changes)
     for name in [name for name, value in changes.items() if value is MISSING]:
         del delivery[name]
@@ -797,13 +770,13 @@ def test_what_is_not_ours_is_ignored(outage: Outage, changes: dict[str, Any]) ->
     assert [event["payload"]["number"] for event in outage.ours.events()] == [2]
 
 
-def test_a_secret_in_the_url_leaves_it_ours(outage: Outage) -> None:
+def test_a_secret_in_the_url_leaves_it_ours(outage):
     outage.miss(outage.ours.payload(), webhook_url=f"{URL}?secret=1")
     webhook = outage.webhook(f"{URL}?secret=1")
     assert outage.recovered() == outcome(found=1, recorded=1, resumedWebhooks=[webhook["id"]])
 
 
-def test_webhooks_of_ours_that_were_switched_off_are_resumed_and_no_others(outage: Outage) -> None:
+def test_webhooks_of_ours_that_were_switched_off_are_resumed_and_no_others(outage):
     off = [outage.webhook(), outage.webhook()]
     others = [
         outage.webhook("https://somebody-else.example/webhooks/instantly"),
@@ -817,7 +790,7 @@ def test_webhooks_of_ours_that_were_switched_off_are_resumed_and_no_others(outag
     assert outage.recovered() == outcome()
 
 
-def test_webhooks_on_later_pages_are_resumed(outage: Outage) -> None:
+def test_webhooks_on_later_pages_are_resumed(outage):
     for _ in range(104):
         outage.webhook(status=1)
     last = outage.webhook()
@@ -825,8 +798,8 @@ def test_webhooks_on_later_pages_are_resumed(outage: Outage) -> None:
 
 
 def test_without_a_base_url_every_delivery_is_considered_and_no_webhook_resumed(
-    app: Flask, outage: Outage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    app, outage, monkeypatch
+):
     configure(app, monkeypatch, webhook_base_url=None)
     outage.miss(outage.ours.payload(number=1), webhook_url="https://somebody-else.example/")
     outage.miss(outage.ours.payload(number=2))
@@ -844,9 +817,7 @@ def test_without_a_base_url_every_delivery_is_considered_and_no_webhook_resumed(
         ({"status": 429, "times": None}, (503, "Instantly rate limit reached")),
     ],
 )
-def test_what_was_recorded_before_an_error_stays(
-    outage: Outage, fault: dict[str, Any], error: tuple[int, str]
-) -> None:
+def test_what_was_recorded_before_an_error_stays(outage, fault, error):
     outage.miss_several(150)
     outage.upstreams.instantly_http.fail("GET", "/api/v2/webhook-events", after=1, **fault)
     answer = outage.recover()
@@ -859,9 +830,7 @@ def test_what_was_recorded_before_an_error_stays(
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/api/v2/webhooks"), ("POST", "/api/v2/webhooks/.*/resume")]
 )
-def test_events_stay_when_the_webhook_cannot_be_resumed(
-    outage: Outage, method: str, path: str
-) -> None:
+def test_events_stay_when_the_webhook_cannot_be_resumed(outage, method, path):
     outage.miss(outage.ours.payload())
     webhook = outage.webhook()
     refusal = {"message": "no plan"}
@@ -874,12 +843,12 @@ def test_events_stay_when_the_webhook_cannot_be_resumed(
     assert outage.recovered() == again
 
 
-def test_what_is_no_json_number_in_a_missed_delivery_is_no_error_of_ours(outage: Outage) -> None:
+def test_what_is_no_json_number_in_a_missed_delivery_is_no_error_of_ours(outage):
     outage.miss(outage.ours.payload(prices=[float("nan"), float("-inf")]))
     assert outage.recover().status_code in (200, 502)
 
 
-def test_an_organization_recovers_its_own_workspace(outage: Outage) -> None:
+def test_an_organization_recovers_its_own_workspace(outage):
     elsewhere = outage.ours.another(clerk_org_id="clerk-2")
     outage.miss(elsewhere.payload())
     outage.upstreams.keys.organizations["clerk-2"] = "key-1"
