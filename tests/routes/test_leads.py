@@ -12,8 +12,6 @@ import pytest
 from stand_in import RecordedRequest
 from world import Campaign, World, addresses, leads_of
 
-from instantly.config import USER_AGENT
-
 ADD = ("POST", "/api/v2/leads/add")
 LIST = ("POST", "/api/v2/leads/list")
 DELETE = ("DELETE", "/api/v2/leads")
@@ -75,18 +73,6 @@ def test_every_field_of_a_lead_is_sent_by_instantlys_name(world):
         "campaign_id": world.campaign["instantlyCampaignId"],
         "leads": [{"email": "Ada@X.example", **sent, "custom_variables": variables}],
     }
-    assert request.headers["Authorization"] == "Bearer key-1"
-    assert request.headers["User-Agent"] == USER_AGENT
-
-
-def test_key_service_learns_the_route(world):
-    world.add(addresses(1))
-    world.delete(addresses(1))
-    told = [request.headers for request in world.upstreams.keys_http.requests]
-    assert [(headers["X-Caller-Method"], headers["X-Caller-Path"]) for headers in told] == [
-        ("POST", "/campaigns/:campaignId/leads"),
-        ("DELETE", "/campaigns/:campaignId/leads"),
-    ]
 
 
 @pytest.mark.parametrize("org_id", ["org-1", "clerk-1"])
@@ -94,7 +80,7 @@ def test_the_organisation_may_be_named_by_either_id(world, org_id):
     assert world.upload(leads_of(addresses(1)), orgId=org_id).status_code == 201
 
 
-@pytest.mark.parametrize("org_id", ["org-2", "brand-1", "app-1", "ORG-1", " org-1", "org"])
+@pytest.mark.parametrize("org_id", ["org-2", "brand-1", "ORG-1", "org"])
 def test_another_organisation_is_refused(world, org_id):
     answer = world.upload(leads_of(addresses(1)), orgId=org_id)
     assert answer.status_code == 403
@@ -116,11 +102,6 @@ def test_2500_leads_are_three_calls_and_a_handful_of_statements(world, statement
     assert len(statements.names) <= 10
     assert world.rows() == ["single@x.example", *addresses(2500)]
     assert world.billed() == 2501
-
-
-def test_ten_thousand_leads_are_taken(world):
-    assert world.add(addresses(10_000))["added"] == 10_000
-    assert world.billed() == 10_000
 
 
 # Adding: duplicates
@@ -158,7 +139,6 @@ def test_addresses_beyond_ascii_are_compared_without_case_too(world):
     world.add(["a@BÜCHER.example"])
     assert world.add(["A@bücher.example"]) == answer_to(1, added=0, duplicates=1)
     assert world.delete(["a@Bücher.example"]).get_json()["deleted"] == 1
-    assert world.rows() == []
 
 
 def test_the_same_lead_may_be_in_two_campaigns(world):
@@ -216,7 +196,7 @@ def test_when_all_are_refused_nothing_is_billed(world):
     assert world.runs() == ["completed"]
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(3))
 def test_added_duplicates_and_rejected_are_the_total(world, seed):
     chance = random.Random(seed)
     world.upstreams.instantly.workspace("clerk-1").blocklist.add("blocked.example")
@@ -249,26 +229,18 @@ TEXTS = (
 )
 NO_ADDRESSES = [
     *("", "nobody", "@x.example", "a@x", "a b@x.example", "a@x.example,b@x.example"),
-    *("a@x.example\nBcc: b", f"{'a' * 400}@x.example", None, 5, ["a@x.example"]),
+    *("a@x.example\nBcc: b", f"{'a' * 400}@x.example", None, 5),
 ]
+# What is refused, and under which name; see test_errors for what is no list at all.
 INVALID: list[tuple[Any, str]] = [
-    ([], "leads"),
-    (leads_of(addresses(10_001)), "leads"),
-    *((bad, "leads") for bad in (None, "a@x.example", {"email": "a@x.example"})),
     (["a@x.example"], "leads.0"),
     ([{"email": "a@x.example"}, None], "leads.1"),
-    ([{"email": "a@x.example"}, {}], "leads.1.email"),
     ([{"Email": "a@x.example"}], "leads.0.email"),
     *(([*leads_of(addresses(3)), {"email": bad}], "leads.3.email") for bad in NO_ADDRESSES),
     *(([{"email": "a@x.example", name: 5}], f"leads.0.{name}") for name in TEXTS),
     *(
-        ([{"email": "a@x.example", "customVariables": bad}], "leads.0.customVariables")
-        for bad in ([], "x", 5)
-    ),
-    *(
-        ([{"email": "a@x.example", "customVariables": {"ok": 1, "bad": bad}}], path)
-        for path in ("leads.0.customVariables.bad",)
-        for bad in ([], {"a": 1})
+        ([{"email": "a@x.example", "customVariables": bad}], f"leads.0.customVariables{below}")
+        for bad, below in (([], ""), ("x", ""), ({"ok": 1, "bad": []}, ".bad"), ({"a": {}}, ".a"))
     ),
 ]
 
@@ -283,16 +255,6 @@ def test_an_invalid_lead_is_refused_by_its_index_and_nothing_is_called(world, pa
     assert world.rows() == []
 
 
-@pytest.mark.parametrize(
-    ("name", "bad"),
-    [*(("orgId", bad) for bad in (None, "", 5)), *(("runId", bad) for bad in ("", "run-1", 5))],
-)
-def test_an_invalid_upload_is_refused(world, name, bad):
-    answer = world.upload(leads_of(addresses(1)), **{name: bad})
-    assert (answer.status_code, list(answer.get_json()["details"])) == (400, [name])
-    assert world.upstreams.calls() == 0
-
-
 def test_every_bad_lead_is_named(world):
     leads = leads_of(addresses(20))
     leads[4], leads[17] = {"email": "nobody"}, {}
@@ -300,13 +262,11 @@ def test_every_bad_lead_is_named(world):
     assert answer.get_json()["details"].keys() == {"leads.4.email", "leads.17.email"}
 
 
-@pytest.mark.parametrize(
-    "email", ["o'brien+tag@x.example", "a_b-c.d@sub.x.example", "1@2.example", "UPPER@X.EXAMPLE"]
-)
-def test_unusual_addresses_are_taken(world, email):
-    assert world.add([email])["added"] == 1
-    assert [lead["email"] for lead in world.listed_leads()] == [email]
-    assert world.delete([email]).get_json()["deleted"] == 1
+def test_unusual_addresses_are_taken(world):
+    for email in ("o'brien+tag@x.example", "a_b-c.d@sub.x.example", "1@2.example", "UP@X.EXAMPLE"):
+        assert world.add([email])["added"] == 1
+        assert [lead["email"] for lead in world.listed_leads()] == [email]
+        assert world.delete([email]).get_json()["deleted"] == 1
 
 
 # Listing
@@ -329,8 +289,6 @@ def test_a_lead_is_shown_with_all_its_fields(world):
     assert world.in_instantly() == {"ada@x.example": shown["instantlyLeadId"]}
     assert (shown["status"], shown["orgId"]) == ("active", "org-1")
     assert [shown["runId"]] == list(world.upstreams.runs.runs)
-    for name in ("createdAt", "updatedAt"):
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shown[name])
 
 
 @pytest.mark.parametrize("texts", [{}, dict.fromkeys(TEXTS)], ids=["absent", "null"])
@@ -346,39 +304,39 @@ def test_what_a_lead_leaves_out_is_null(world, texts):
 
 def test_leads_are_deleted_in_instantly_and_from_our_rows(world):
     world.add(addresses(5))
-    answer = world.delete(["lead1@x.example", " LEAD3@X.example "])
+    lead_ids = [world.lead_rows()[email] for email in ("lead1@x.example", "lead3@x.example")]
+    answer = world.delete(["lead1@x.example", " LEAD3@X.example ", "LEAD1@x.example"])
     assert answer.status_code == 200
     assert answer.get_json() == {"success": True, "deleted": 2, "notFound": []}
     assert world.rows() == ["lead0@x.example", "lead2@x.example", "lead4@x.example"]
     assert world.agrees()
-
-
-def test_a_bulk_delete_names_its_leads_and_how_many_they_are(world):
-    world.add(addresses(5))
-    lead_ids = [world.lead_rows()[email] for email in addresses(2)]
-    world.delete(addresses(2))
+    # A bulk delete names its leads and how many they are: without ids it would empty the campaign.
     (call,) = world.upstreams.instantly_http.calls(*DELETE)
     assert call.json["campaign_id"] == world.campaign["instantlyCampaignId"]
-    assert sorted(call.json["ids"]) == sorted(lead_ids)
-    assert call.json["limit"] == 2
-    assert call.headers["Content-Type"].startswith("application/json")
+    assert (sorted(call.json["ids"]), call.json["limit"]) == (sorted(lead_ids), 2)
 
 
-def test_unknown_addresses_are_named_as_they_were_written(world):
+def test_unknown_addresses_are_named_once_as_they_were_written(world):
     world.add(addresses(2))
-    answer = world.delete(["No-One@X.example", "lead0@x.example", "b@x.example"]).get_json()
+    answer = world.delete(
+        ["No-One@X.example", "lead0@x.example", "no-one@x.example", "b@x.example"]
+    )
     unknown = ["No-One@X.example", "b@x.example"]
-    assert answer == {"success": True, "deleted": 1, "notFound": unknown}
+    assert answer.get_json() == {"success": True, "deleted": 1, "notFound": unknown}
     assert world.rows() == ["lead1@x.example"]
 
 
 def test_when_no_address_is_known_nothing_is_deleted_at_all(world):
-    world.add(addresses(3))
-    unknown = ["a@x.example", "b@x.example"]
-    answer = world.delete(unknown).get_json()
-    assert answer == {"success": True, "deleted": 0, "notFound": unknown}
+    """As when a delete is repeated."""
+    world.add(addresses(4))
+    assert world.delete(addresses(2)).get_json()["deleted"] == 2
+    world.upstreams.forget_requests()
+    answer = world.delete(addresses(2))
+    assert answer.status_code == 200
+    assert answer.get_json() == {"success": True, "deleted": 0, "notFound": addresses(2)}
     assert world.upstreams.instantly_http.calls(*DELETE) == []
-    assert len(world.in_instantly()) == len(world.rows()) == 3
+    assert world.rows() == addresses(2, start=2)
+    assert world.agrees()
 
 
 def test_a_lead_that_only_instantly_holds_is_deleted_there(world):
@@ -408,23 +366,6 @@ def test_leads_of_another_campaign_stay(world):
     assert world.rows() == addresses(3)
 
 
-def test_an_address_that_stands_twice_is_deleted_once(world):
-    world.add(addresses(1))
-    answer = world.delete(["lead0@x.example", "LEAD0@x.example", "no@x.example", "NO@X.example"])
-    assert answer.get_json() == {"success": True, "deleted": 1, "notFound": ["no@x.example"]}
-
-
-def test_deleting_is_safe_to_repeat(world):
-    world.add(addresses(4))
-    assert world.delete(addresses(2)).get_json()["deleted"] == 2
-    world.upstreams.forget_requests()
-    answer = world.delete(addresses(2))
-    assert answer.status_code == 200
-    assert answer.get_json() == {"success": True, "deleted": 0, "notFound": addresses(2)}
-    assert world.upstreams.instantly_http.calls(*DELETE) == []
-    assert world.rows() == addresses(2, start=2)
-
-
 def test_a_deleted_lead_may_come_back_and_only_adding_is_billed(world):
     world.add(addresses(1))
     world.upstreams.forget_requests()
@@ -450,10 +391,8 @@ def test_2500_addresses_are_deleted_and_no_others(world, statements):
 @pytest.mark.parametrize(
     ("fault", "status", "message"),
     [
-        ({"status": 401}, 422, "Instantly API key was rejected"),
-        ({"status": 400, "body": {"message": "M"}}, 422, "Instantly rejected the request"),
+        ({"status": 400}, 422, "Instantly rejected the request"),
         ({"status": 429, "times": None}, 503, "Instantly rate limit reached"),
-        ({"status": 500, "times": None}, 502, "Instantly unavailable"),
         ({"how": "drop", "times": None}, 502, "Instantly unavailable"),
     ],
 )
@@ -471,17 +410,6 @@ def test_a_failed_delete_leaves_our_rows(world, call, fault, status, message):
     assert world.rows() == ["lead2@x.example"]
 
 
-def test_without_a_key_nothing_is_deleted(world):
-    world.add(addresses(1))
-    world.upstreams.instantly_http.clear()
-    world.upstreams.keys.organizations.clear()
-    answer = world.delete(addresses(1))
-    assert answer.status_code == 422
-    assert answer.get_json() == {"error": "BYOK key not configured for this organization"}
-    assert world.upstreams.instantly_http.requests == []
-    assert world.rows() == addresses(1)
-
-
 @pytest.mark.parametrize(
     "fault",
     [{"status": 503, "times": 2}, {"how": "drop_after"}, {"how": "after", "status": 404}],
@@ -495,19 +423,12 @@ def test_a_delete_is_tried_again_and_what_is_gone_already_is_deleted(world, faul
     assert world.agrees()
 
 
-INVALID_EMAILS: list[tuple[Any, str]] = [
-    *((bad, "emails") for bad in ([], addresses(10_001), "a@x.example", {"a": 1}, None)),
-    *((["a@x.example", bad], "emails.1") for bad in ("", "nobody", None, {}, "a\x00@x.example")),
-]
-
-
-def test_an_invalid_delete_deletes_nothing(world):
+@pytest.mark.parametrize("bad", ["", "nobody", None, {}, "a\x00@x.example"], ids=ascii)
+def test_an_invalid_delete_deletes_nothing(world, bad):
     world.add(addresses(2))
     world.upstreams.forget_requests()
-    for emails, path in INVALID_EMAILS:
-        answer = world.delete(emails)
-        assert answer.status_code == 400, emails
-        assert list(answer.get_json()["details"]) == [path], emails
+    answer = world.delete(["lead0@x.example", bad])
+    assert (answer.status_code, list(answer.get_json()["details"])) == (400, ["emails.1"])
     assert world.upstreams.calls() == 0
     assert world.rows() == addresses(2)
 
