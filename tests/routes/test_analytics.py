@@ -6,15 +6,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from conftest import Rows, Upstreams
 from flask.testing import FlaskClient
 from helpers import STATS, OurCampaign, configure, recorded, stats
 from werkzeug.test import TestResponse
-
-from instantly.routes.analytics import excluded_addresses
 
 LEAD = "a@x.example"
 FIGURES = "/api/v2/campaigns/analytics"
@@ -77,14 +75,11 @@ class Analytics:
         body = answer.get_json()
         return body["analytics"], body["snapshot"]
 
-    def is_refused(self, status: int, error: str, details: object = None) -> bool:
+    def is_refused(self, status: int, error: str) -> bool:
         """Whether the answer is this error, and no snapshot was kept."""
         answer = self.ask()
-        body = answer.get_json()
-
-        told = (answer.status_code, body["error"], body.get("details"))
         is_kept = self.db.count("instantly_analytics_snapshots") > 0
-        return told == (status, error, details) and not is_kept
+        return (answer.status_code, answer.get_json()["error"], is_kept) == (status, error, False)
 
 
 @pytest.fixture
@@ -95,27 +90,29 @@ def analytics(client, campaign, upstreams, db):
 # Analytics
 
 
-def test_instantlys_figures_are_shown_and_kept(analytics):
-    theirs = analytics.figures(unknown={"to": ["us", 1.5, None]})
+def test_instantlys_figures_are_shown_and_each_call_keeps_a_snapshot(analytics):
+    theirs = analytics.figures(unknown={"to": ["us", 1.5, None]}, leads_count=2**63 - 1)
     analytics.answers([theirs])
     shown, snapshot = analytics.get()
     assert shown == theirs
-    UUID(snapshot["id"])
     taken_at = datetime.fromisoformat(snapshot["snapshotAt"])
     assert abs(datetime.now(UTC) - taken_at) < timedelta(minutes=5)
+    counts = [2**63 - 1, 90, 30, 9, 3, 2]
     assert snapshot == {
         "id": snapshot["id"],
         "campaignId": analytics.campaign["id"],
-        **dict(zip(SNAPSHOT, [100, 90, 30, 9, 3, 2], strict=True)),
+        **dict(zip(SNAPSHOT, counts, strict=True)),
         "snapshotAt": snapshot["snapshotAt"],
     }
     (row,) = analytics.db.all("SELECT * FROM instantly_analytics_snapshots")
     assert (str(row["id"]), row["raw_data"]) == (snapshot["id"], theirs)
     columns = ("total_leads", "contacted", "opened", "replied", "bounced", "unsubscribed")
-    assert [row[name] for name in columns] == [100, 90, 30, 9, 3, 2]
+    assert [row[name] for name in columns] == counts
+    assert analytics.get()[1]["id"] != snapshot["id"]
+    assert analytics.db.count("instantly_analytics_snapshots") == 2
 
 
-def test_exactly_this_campaign_is_asked_for_with_its_organizations_key(analytics):
+def test_exactly_this_campaign_is_asked_for(analytics):
     workspace = analytics.upstreams.instantly.workspace("clerk-1")
     counts = workspace.analytics[analytics.campaign["instantlyCampaignId"]]
     counts.update(emails_sent_count=7, contacted_count=5, open_count=4, open_count_unique=3)
@@ -123,7 +120,6 @@ def test_exactly_this_campaign_is_asked_for_with_its_organizations_key(analytics
     assert (shown["emails_sent_count"], snapshot["contacted"], snapshot["opened"]) == (7, 5, 3)
     (request,) = analytics.upstreams.instantly_http.calls("GET", FIGURES)
     assert request.query == {"id": [analytics.campaign["instantlyCampaignId"]]}
-    assert request.headers["Authorization"] == "Bearer key-1"
 
 
 @pytest.mark.parametrize(
@@ -158,22 +154,11 @@ def test_another_campaigns_figures_are_not_ours(analytics):
     assert (shown, snapshot["totalLeads"]) == (analytics.figures(), 100)
 
 
-def test_each_call_keeps_another_snapshot(analytics):
-    ids = {analytics.get()[1]["id"] for _ in range(3)}
-    assert len(ids) == analytics.db.count("instantly_analytics_snapshots") == 3
-
-
-def test_the_largest_count_is_kept(analytics):
-    analytics.answers([analytics.figures(leads_count=2**63 - 1)])
-    assert analytics.get()[1]["totalLeads"] == 2**63 - 1
-
-
 @pytest.mark.parametrize(
     "changes",
     [
         *({"leads_count": -1}, {"leads_count": 2**63}, {"contacted_count": "90"}),
-        *({"contacted_count": None}, {"open_count_unique": -5}, {"reply_count_unique": [9]}),
-        *({"bounced_count": True}, {"unsubscribed_count": 1.5}),
+        *({"contacted_count": None}, {"open_count_unique": -5}, {"bounced_count": True}),
         # What is no JSON number is not passed on.
         *({"total_opportunity_value": float(number)} for number in ("nan", "-inf")),
     ],
@@ -184,41 +169,29 @@ def test_a_figure_that_is_no_count_is_nonsense_and_not_kept(analytics, changes):
     assert analytics.is_refused(502, "Instantly unavailable")
 
 
-@pytest.mark.parametrize("body", [{}, [5], [{"leads_count": 1}], "<html>"])
-def test_nonsense_instead_of_figures_is_not_kept(analytics, body):
-    analytics.answers(body)
-    assert analytics.is_refused(502, "Instantly unavailable")
-
-
 @pytest.mark.parametrize(
-    ("sent", "kept"),
-    [("Ümlaut 🚚 優希 a\\u0000b", "Ümlaut 🚚 優希 a\\u0000b"), ("\x00\ud800", "\\u0000\\ud800")],
-    ids=ascii,
+    ("fault", "error"),
+    [
+        ({"status": 402}, (422, "Instantly rejected the request")),
+        ({"how": "cut"}, (502, "Instantly unavailable")),
+        ({"status": 200, "body": {}}, (502, "Instantly unavailable")),
+        ({"status": 200, "body": [5]}, (502, "Instantly unavailable")),
+        ({"status": 200, "body": [{"leads_count": 1}]}, (502, "Instantly unavailable")),
+    ],
+    ids=str,
 )
-def test_odd_texts_do_not_lose_the_snapshot(analytics, sent, kept):
+def test_without_figures_of_instantly_nothing_is_kept(analytics, fault, error):
+    analytics.fails(**fault)
+    assert analytics.is_refused(*error)
+
+
+def test_odd_texts_do_not_lose_the_snapshot(analytics):
+    sent, kept = "優希 a\\u0000b \x00\ud800", "優希 a\\u0000b \\u0000\\ud800"
     analytics.answers([analytics.figures(campaign_name=sent, **{sent: [sent]})])
     shown, _ = analytics.get()
     assert shown["campaign_name"] == sent
     (row,) = analytics.db.all("SELECT raw_data FROM instantly_analytics_snapshots")
     assert row["raw_data"] == analytics.figures(campaign_name=kept, **{kept: [kept]})
-
-
-@pytest.mark.parametrize("campaign_id", [str(uuid4()), "none", "a" * 300, "%00", "%F0"])
-def test_figures_of_an_unknown_campaign_are_404(client, upstreams, campaign_id):
-    answer = client.get(f"/campaigns/{campaign_id}/analytics")
-    assert (answer.status_code, answer.get_json()) == (404, {"error": "Campaign not found"})
-    assert upstreams.instantly_http.requests == []
-
-
-def test_a_refusal_of_instantly_keeps_nothing(analytics):
-    analytics.fails(status=402, body={"message": "no plan"})
-    details = {"status": 402, "message": "no plan"}
-    assert analytics.is_refused(422, "Instantly rejected the request", details)
-
-
-def test_an_answer_of_instantly_that_breaks_off_keeps_nothing(analytics):
-    analytics.fails(how="cut")
-    assert analytics.is_refused(502, "Instantly unavailable")
 
 
 # POST /stats: what is asked
@@ -281,7 +254,6 @@ def step_row(step: int, *counts: int) -> dict[str, int]:
     "conditions",
     [
         {"runIds": [str(uuid4()) for _ in range(1000)]},
-        {"clerkOrgId": "nobody"},
         {"clerkOrgId": ""},
         {"brandId": "x" * 10_000},
         {"appId": "%"},
@@ -294,18 +266,15 @@ def test_all_is_zero_when_nothing_matches(statistics, conditions):
     assert statistics.of(**conditions) == NOTHING
 
 
-def test_a_campaign_without_events_is_all_zero(statistics):
-    assert statistics.of(campaignId=statistics.campaign().id) == NOTHING
-
-
 def test_conditions_must_all_hold(statistics):
     campaign = statistics.with_event()
-    conditions: dict[str, Any] = {
+    conditions = {
         "clerkOrgId": "clerk-1",
         "brandId": "brand-1",
         "appId": "app-1",
-        "campaignId": campaign.id,
-        "runIds": [str(uuid4()), campaign.run_id],
+        # Ids in upper case are the same ids.
+        "campaignId": campaign.id.upper(),
+        "runIds": [str(uuid4()), campaign.run_id.upper()],
     }
     assert statistics.sent(**conditions) == 1
     for name in conditions:
@@ -321,17 +290,10 @@ def test_a_campaign_that_matches_twice_counts_once(statistics):
     assert answer["snapshots"]["campaigns"] == 1
 
 
-def test_ids_in_upper_case_are_the_same_ids(statistics):
-    campaign = statistics.with_event()
-    assert statistics.sent(campaignId=campaign.id.upper(), runIds=[campaign.run_id.upper()]) == 1
-
-
-def test_a_campaign_made_through_the_api_is_found_by_its_runs(statistics, campaign):
-    path = f"/campaigns/{campaign['id']}"
-    run_id = statistics.client.get(path).get_json()["campaign"]["runId"]
+def test_a_campaign_made_through_the_api_is_found_by_its_run(statistics, world, campaign):
     payload = {"event_type": "email_sent", "campaign_id": campaign["instantlyCampaignId"]}
     assert recorded(statistics.client, payload)
-    assert statistics.sent(runIds=[run_id]) == 1
+    assert statistics.sent(runIds=[world.shown()["runId"]]) == 1
 
 
 # POST /stats: what counts
@@ -361,16 +323,11 @@ def test_a_lead_is_one_lead_across_campaigns(statistics):
 
 
 def test_delivered_is_never_below_zero(statistics):
-    event(statistics.campaign(), "email_sent", "email_bounced", "email_bounced")
-    counted = statistics.all()["stats"]
-    assert (counted["emailsSent"], counted["emailsBounced"], counted["emailsDelivered"]) == (
-        1,
-        2,
-        0,
-    )
+    event(statistics.campaign(), "email_sent", "email_bounced", "email_bounced", lead=None)
+    assert statistics.all()["stats"] == stats(1, 0, 0, 0, 0, 2, 0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("lead", [None, "  ", 5, "a" * 321])
+@pytest.mark.parametrize("lead", [None, 5, "a" * 321])
 def test_an_event_without_a_lead_counts_where_leads_are_not_counted(statistics, lead):
     event(statistics.campaign(), *EVENTS_OF_A_STEP, lead=lead, step=1)
     answer = statistics.all()
@@ -394,9 +351,7 @@ def two_excluded(app, monkeypatch):
     configure(app, monkeypatch, stats_excluded_domains=("ours.example", "my_test.example"))
 
 
-@pytest.mark.parametrize(
-    "lead", ["A@OURS.Example", "a@b.c.ours.example", "a@my_test.example", "a@sub.my_test.example"]
-)
+@pytest.mark.parametrize("lead", ["A@OURS.Example", "a@b.c.ours.example", "a@my_test.example"])
 def test_excluded_domains_and_their_subdomains_do_not_count(statistics, two_excluded, lead):
     event(statistics.campaign(), "email_sent", lead=lead, step=1)
     assert statistics.all() == NOTHING
@@ -416,11 +371,6 @@ def test_excluding_a_domain_later_applies_to_what_was_recorded_before(statistics
     assert statistics.all()["recipients"] == 1
     configure(app, monkeypatch, stats_excluded_domains=("x.example",))
     assert statistics.all() == NOTHING
-
-
-def test_without_excluded_domains_nothing_is_excluded(app):
-    with app.app_context():
-        assert excluded_addresses() == []
 
 
 # Snapshots in the statistics

@@ -12,6 +12,7 @@ from flask.testing import FlaskClient
 from psycopg import OperationalError, errors
 from werkzeug.test import TestResponse
 
+from instantly.jsontext import storable_text
 from instantly.storage.database import Database
 from instantly.storage.pool import NotConnected
 
@@ -65,8 +66,8 @@ def post_bytes(client: FlaskClient, data: bytes, path: str = "/campaigns") -> Te
 @pytest.mark.parametrize(
     "path",
     [
-        *("/nowhere", "/campaigns/", "/campaigns//x", "/campaigns/by-org/", "/Health"),
-        *(f"/campaigns/{SOME_ID}/nothing", "/%00", "/%ff%fe", "/<b>html</b>"),
+        *("/nowhere", "/campaigns/", "/campaigns//x", "/Health", f"/campaigns/{SOME_ID}/nothing"),
+        *("/%00", "/%ff%fe", "/<b>html</b>"),
     ],
 )
 def test_an_unknown_route_is_not_found(client, path):
@@ -78,10 +79,7 @@ def test_an_unknown_route_is_not_found(client, path):
     ("method", "path", "allowed"),
     [
         ("POST", "/", {"GET"}),
-        ("PUT", "/campaigns", {"POST"}),
         ("PUT", f"/campaigns/{SOME_ID}/leads", {"GET", "POST", "DELETE"}),
-        ("POST", f"/campaigns/{SOME_ID}/status", {"PATCH"}),
-        ("GET", "/stats", {"POST"}),
         ("GET", "/accounts/sync", {"POST"}),
         ("GET", DELIVERIES, {"POST"}),
     ],
@@ -105,13 +103,9 @@ def test_head_is_answered_like_get(client, path):
 
 @pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
 def test_a_body_that_declares_more_than_the_limit_is_too_large(client, method, path):
-    answer = client.open(
-        path,
-        method=method,
-        data=b"{}",
-        content_type="application/json",
-        environ_overrides={"CONTENT_LENGTH": str(LIMIT + 1)},
-    )
+    length = {"CONTENT_LENGTH": str(LIMIT + 1)}
+    json = "application/json"
+    answer = client.open(path, method=method, content_type=json, environ_overrides=length)
     error(answer, 413, "Request body too large")
 
 
@@ -129,12 +123,9 @@ def chunked(client: FlaskClient, body: bytes) -> TestResponse:
     )
 
 
-def test_a_chunked_body_is_too_large_from_the_limit_on(client):
-    error(chunked(client, b" " * (LIMIT + 1)), 413, "Request body too large")
-
-
-def test_a_chunked_body_within_the_limit_is_read(client, upstreams):
+def test_a_chunked_body_is_read_up_to_the_limit(client, upstreams):
     assert chunked(client, json.dumps(campaign_request()).encode()).status_code == 201
+    error(chunked(client, b" " * (LIMIT + 1)), 413, "Request body too large")
 
 
 def test_a_body_of_just_the_limit_is_read(client):
@@ -144,8 +135,7 @@ def test_a_body_of_just_the_limit_is_read(client):
 
 
 @pytest.mark.parametrize(
-    "content_type",
-    [None, "text/json", "multipart/form-data; boundary=x", "application/vnd.api+json", "nonsense"],
+    "content_type", [None, "text/json", "multipart/form-data; boundary=x", "nonsense"]
 )
 def test_another_content_type_is_refused(client, content_type):
     for method, path in JSON_ROUTES:
@@ -154,8 +144,7 @@ def test_another_content_type_is_refused(client, content_type):
 
 
 @pytest.mark.parametrize(
-    "content_type",
-    ["application/json; charset=utf-8", "Application/JSON", "application/json;"],
+    "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;"]
 )
 def test_json_may_say_more_of_its_type(client, upstreams, content_type):
     body = json.dumps(campaign_request()).encode()
@@ -166,29 +155,20 @@ def test_json_may_say_more_of_its_type(client, upstreams, content_type):
 
 INVALID_JSON = {
     "empty": b"",
-    "blank": b" \n",
     "half an object": b'{"name": ',
     "two objects": b"{} {}",
     "a trailing comma": b'{"a": 1,}',
-    "single quotes": b"{'a': 1}",
-    "a comment": b"{} // no",
     "a form": b"name=x&orgId=y",
     "a list": b"[{}]",
-    "a number": b"1",
     "a text": b'"{}"',
     "null": b"null",
-    "NaN": b"NaN",
     "Latin-1": '{"name": "Grüße"}'.encode("latin-1"),
     "UTF-16": '{"name": "x"}'.encode("utf-16"),
     "UTF-16 without its mark": '{"name": "x"}'.encode("utf-16-le"),
-    "a cut character": b'{"name": "\xc3"}',
     "a surrogate in UTF-8": b'{"name": "\xed\xa0\x80"}',
     "a naked NUL": b'{"name": "\x00"}',
-    "an unknown escape": rb'{"name": "\x41"}',
     "a half escape": rb'{"name": "\u12"}',
     "100,000 open lists": b"[" * 100_000,
-    "100,000 open objects": b'{"a":' * 100_000,
-    "100,000 lists in a field": b'{"name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "100,000 objects in a field": b'{"metadata": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
 }
 
@@ -199,15 +179,15 @@ def test_what_is_no_json_object_is_invalid_json(client, path, body):
     assert error(post_bytes(client, body, path), 400, "Invalid JSON") == {"error": "Invalid JSON"}
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
-def test_what_json_has_no_number_for_is_invalid_json(client, number):
-    body = f'{{"metadata": {{"a": {number}}}}}'.encode()
-    error(post_bytes(client, body), 400, "Invalid JSON")
+def test_what_json_has_no_number_for_is_invalid_json(client):
+    for number in ("NaN", "-Infinity", "1e999"):
+        body = f'{{"metadata": {{"a": {number}}}}}'.encode()
+        error(post_bytes(client, body), 400, "Invalid JSON")
 
 
 @pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
 def test_every_route_wants_a_json_object(client, method, path):
-    for body in (b"", b"[]", b"\xff", b"[" * 100_000, b'{"a": NaN}'):
+    for body in (b"", b"[]", b"[" * 100_000, b'{"a": NaN}'):
         answer = client.open(path, method=method, data=body, content_type="application/json")
         error(answer, 400, "Invalid JSON")
 
@@ -227,10 +207,11 @@ NO_IDS = [*NO_TEXTS, "", MISSING]
 BAD_VALUES: list[tuple[str, str, list[Any]]] = [
     *(("create", name, NO_IDS) for name in (*ORG, "name")),
     ("change", "status", [*NO_TEXTS, MISSING]),
+    *((route, "runId", ["", "run-1", 5]) for route in ("create", "add")),
     ("add", "orgId", NO_IDS),
     ("add", "leads", [None, "text", {}, [], MISSING, LEADS * 10_001]),
     ("delete", "emails", [None, "a@x.example", {}, [], MISSING, ["a@x.example"] * 10_001]),
-    ("warm up", "enabled", [None, "true", "false", "", 1, 0, 1.0, [], [True], {}, MISSING]),
+    ("warm up", "enabled", [None, "true", 1, 0.0, [True], {}, MISSING]),
     ("count", "runIds", [[], None, SOME_ID, ["run-1"], [None], [5], [SOME_ID] * 1001]),
     *(("count", name, NO_TEXTS) for name in ("clerkOrgId", "brandId", "appId")),
     ("count", "campaignId", ["campaign", None, 7]),
@@ -264,67 +245,31 @@ def test_statistics_want_at_least_one_condition(client, body):
 
 def test_every_bad_field_is_named_at_once(client):
     body = {"orgId": "", "name": 5, "settings": {"dailyLimit": "x", "surprise": 1}}
-    assert details(client.post("/campaigns", json=body)).keys() == {
-        "orgId",
-        "clerkOrgId",
-        "brandId",
-        "appId",
-        "name",
-        "settings.dailyLimit",
-        "settings.surprise",
-    }
+    named = details(client.post("/campaigns", json=body)).keys()
+    assert named == {*ORG, "name", "settings.dailyLimit", "settings.surprise"}
 
 
-def test_a_field_in_a_list_is_named_by_its_index(client):
-    leads = [{"email": f"lead{n}@x.example"} for n in range(5)]
-    leads[3]["email"] = "nobody"
-    body = {"orgId": "org-1", "leads": leads}
-    answer = client.post(f"/campaigns/{SOME_ID}/leads", json=body)
-    assert list(details(answer)) == ["leads.3.email"]
-
-
-def test_an_integer_out_of_range_is_invalid(client):
-    for number in (2**31, 2**63, 10**300, -(2**63) - 1):
-        for name in ("dailyLimit", "dailyMaxLeads", "emailGap", "randomWaitMax"):
-            answer = client.post("/campaigns", json=campaign_request(settings={name: number}))
-            assert list(details(answer)) == [f"settings.{name}"]
-        sequence = [STEP, {**STEP, "daysSinceLastStep": number}]
-        answer = client.post("/campaigns", json=campaign_request(sequence=sequence))
-        assert list(details(answer)) == ["sequence.1.daysSinceLastStep"]
-
-
-UNSTORABLE = ["\x00", "a\x00b", "\ud800", "\udfff", "a\ud83d", "\ude00\ud83d"]
+UNSTORABLE = ["\x00", "a\x00b", "\ud800", "a\ud83d", "\ude00\ud83d"]
 BAD = "BAD"
+LAST_STEP = {"variants": [STEP, {**STEP, "bodyHtml": BAD}], "daysSinceLastStep": 1}
 # The path of the text that is refused, the route, and what is changed in its good body.
 TEXTS: list[tuple[str, str, dict[str, Any]]] = [
     *((name, "create", {name: BAD}) for name in (*ORG, "name")),
     ("sequence.0.subject", "create", {"sequence": [{**STEP, "subject": BAD}]}),
     ("sequence.0.bodyHtml", "create", {"sequence": [{**STEP, "bodyHtml": f"<p>{BAD}</p>"}]}),
-    (
-        "sequence.1.variants.1.bodyHtml",
-        "create",
-        {
-            "sequence": [
-                STEP,
-                {"variants": [STEP, {**STEP, "bodyHtml": BAD}], "daysSinceLastStep": 1},
-            ]
-        },
-    ),
-    ("metadata.note", "create", {"metadata": {"note": BAD}}),
+    ("sequence.1.variants.1.bodyHtml", "create", {"sequence": [STEP, LAST_STEP]}),
     ("metadata.snake_case.0.deep", "create", {"metadata": {"snake_case": [{"deep": BAD}]}}),
+    (f"metadata.outer.{BAD}", "create", {"metadata": {"fine": 1, "outer": {BAD: 1}}}),
     ("orgId", "add", {"orgId": BAD}),
     ("leads.1.email", "add", {"leads": [*LEADS, {"email": f"b{BAD}@x.example"}]}),
     *(
         (f"leads.1.{name}", "add", {"leads": [*LEADS, {"email": "b@x.example", name: BAD}]})
-        for name in (
-            *("firstName", "lastName", "companyName", "jobTitle", "phone", "website"),
-            "personalization",
-        )
+        for name in ("firstName", "personalization")
     ),
     (
-        "leads.1.customVariables.city_name",
+        "leads.0.customVariables.city_name",
         "add",
-        {"leads": [*LEADS, {"email": "b@x.example", "customVariables": {"city_name": BAD}}]},
+        {"leads": [{"email": "b@x.example", "customVariables": {"city_name": BAD}}]},
     ),
     *((name, "count", {name: BAD}) for name in ("clerkOrgId", "brandId", "appId")),
     ("clerkOrgId", "recover", {"clerkOrgId": BAD}),
@@ -338,18 +283,12 @@ def test_text_that_postgres_cannot_keep_is_refused_by_its_path(
     _, path, good = ROUTES[route]
     for bad in UNSTORABLE:
         body = json.dumps({**good, **changes}).replace(BAD, json.dumps(bad)[1:-1])
-        assert list(details(post_bytes(client, body.encode(), path))) == [field], ascii(bad)
+        (named,) = details(post_bytes(client, body.encode(), path))
+        assert named == field.replace(BAD, storable_text(bad)), ascii(bad)
     assert upstreams.runs_http.requests == upstreams.instantly_http.requests == []
 
 
-@pytest.mark.parametrize("bad", UNSTORABLE, ids=ascii)
-def test_a_metadata_key_that_postgres_cannot_keep_is_refused(client, bad):
-    metadata = {"fine": 1, "outer": {f"k{bad}": 1}}
-    (field,) = details(client.post("/campaigns", json=campaign_request(metadata=metadata)))
-    assert field.startswith("metadata.outer.k")
-
-
-@pytest.mark.parametrize("text", ["😀", "\\u0000", "\\ud800", "\ufffd", "\u2028", "é"])
+@pytest.mark.parametrize("text", ["😀é", "\\u0000", "\\ud800", "\ufffd\u2028"])
 def test_what_only_looks_unstorable_is_kept(client, upstreams, text):
     for ensure_ascii in (True, False):
         body = campaign_request(name=text, metadata={text: text})
@@ -357,12 +296,6 @@ def test_what_only_looks_unstorable_is_kept(client, upstreams, text):
         created = post_bytes(client, data).get_json()["campaign"]
         kept = client.get(f"/campaigns/{created['id']}").get_json()["campaign"]
         assert (kept["name"], kept["metadata"]) == (text, {text: text})
-
-
-@pytest.mark.parametrize("query", ["limit=", "limit=x", "limit=1.0", "skip=-1", "cursor=a"])
-def test_a_bad_query_value_is_an_invalid_request(client, query):
-    answer = client.get(f"/campaigns/by-org/org-1?{query}")
-    assert list(details(answer)) == [query.split("=")[0]]
 
 
 def test_unknown_fields_are_ignored(client, upstreams):
@@ -379,12 +312,9 @@ def test_unknown_fields_are_ignored(client, upstreams):
         (401, "wrong", "POST /nowhere", LIMIT + 1, "text/plain"),
         (401, "wrong", "PUT /campaigns", LIMIT + 1, "text/plain"),
         (401, "wrong", "POST /campaigns", LIMIT + 1, "text/plain"),
-        (401, "wrong", "POST /campaigns", 1, "text/plain"),
-        (401, "wrong", "POST /campaigns", 1, "application/json"),
         (404, API_KEY, "POST /nowhere", LIMIT + 1, "text/plain"),
         (405, API_KEY, "PUT /campaigns", LIMIT + 1, "text/plain"),
         (413, API_KEY, "POST /campaigns", LIMIT + 1, "text/plain"),
-        (413, API_KEY, "POST /campaigns", LIMIT + 1, "application/json"),
         (415, API_KEY, "POST /campaigns", 1, "text/plain"),
         (400, API_KEY, "POST /campaigns", 1, "application/json"),
     ],
@@ -408,11 +338,11 @@ def test_of_several_errors_the_first_in_the_contract_is_told(
 # Request ids
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/campaigns/nobody"])
 @pytest.mark.parametrize("asked", ["x", "a-b_c.d:e/f", "with blanks inside", "~" * 128])
-def test_a_sane_request_id_is_echoed(client, asked, path):
-    answer = client.get(path, headers={"X-Request-Id": asked})
-    assert answer.headers.getlist("X-Request-Id") == [asked]
+def test_a_sane_request_id_is_echoed(client, asked):
+    for path in ("/", "/nowhere", "/campaigns/nobody"):
+        answer = client.get(path, headers={"X-Request-Id": asked})
+        assert answer.headers.getlist("X-Request-Id") == [asked]
 
 
 @pytest.mark.parametrize("asked", [None, "", "x" * 129, "tab\tinside", "grüße", "\x7f", "\x00"])
@@ -445,14 +375,8 @@ def break_database(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
 
 
 READS = ["/campaigns/by-org/org-1", f"/campaigns/{SOME_ID}", "/accounts"]
-UNEXPECTED = [
-    *(RuntimeError, ValueError, KeyError, AssertionError, MemoryError),
-    *(errors.UndefinedTable, errors.UniqueViolation),
-]
-UNREACHABLE = [
-    *(OperationalError, NotConnected, errors.AdminShutdown, errors.CannotConnectNow),
-    errors.TooManyConnections,
-]
+UNEXPECTED = [RuntimeError, KeyError, AssertionError, MemoryError, errors.UniqueViolation]
+UNREACHABLE = [OperationalError, NotConnected, errors.AdminShutdown, errors.TooManyConnections]
 
 
 @pytest.mark.parametrize("failure", UNEXPECTED)
@@ -516,9 +440,3 @@ def test_a_key_that_another_service_repeats_is_not_passed_on(client, upstreams, 
     # Nor does it reach runs-service as the reason why the run failed.
     for request in upstreams.runs_http.calls("PATCH", "/v1/runs/.*"):
         assert key.encode() not in request.body
-
-
-def test_an_organisation_may_be_named_like_anything(client):
-    body = {**campaign_request(), **dict.fromkeys(ORG, "'; DROP TABLE x; --")}
-    answer = client.post("/campaigns", json=body)
-    error(answer, 422, "BYOK key not configured for this organization")
