@@ -23,8 +23,8 @@ PUBLIC = {
 }
 PUBLIC_PATHS = {path for _, path in PUBLIC}
 WRONG_KEYS = [
-    *("", "wrong", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), f"Bearer {API_KEY}"),
-    *(f"{API_KEY}, {API_KEY}", "schlüssel", "ключ", "\x00", "x" * 10_000),
+    *("", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), f"Bearer {API_KEY}"),
+    *(f"{API_KEY}, {API_KEY}", "ключ", "\x00", "x" * 10_000),
 ]
 
 
@@ -82,17 +82,15 @@ def test_the_list_of_public_endpoints_names_nothing_else(app):
 def test_every_other_route_and_method_is_closed(anybody, app, key):
     paths = {path for _, path in routes(app)}
     assert len(paths) > len(PUBLIC_PATHS)
-    for path in paths - PUBLIC_PATHS:
-        for method in METHODS:
-            assert refused(anybody, method, path, key), f"{method} {path}"
+    for method, path in itertools.product(METHODS, paths - PUBLIC_PATHS):
+        assert refused(anybody, method, path, key), f"{method} {path}"
 
 
 @pytest.mark.parametrize("key", [None, "wrong", "schlüssel"])
 def test_what_does_not_exist_is_closed_too(anybody, key):
-    paths = ["/nowhere", "/campaigns/", "/health/", "/HEALTH", "/static/x", "/%00", "/%ff"]
-    for path in (*paths, "/campaigns//x", "/x" * 99):
-        for method in METHODS:
-            assert refused(anybody, method, path, key), f"{method} {path}"
+    paths = ["/nowhere", "/campaigns/", "/health/", "/HEALTH", "/%00", "/%ff", "/campaigns//x"]
+    for method, path in itertools.product(METHODS, paths):
+        assert refused(anybody, method, path, key), f"{method} {path}"
 
 
 def test_a_public_route_is_public_for_its_own_method_only(anybody):
@@ -101,23 +99,20 @@ def test_a_public_route_is_public_for_its_own_method_only(anybody):
         assert refused(anybody, method, path, key=None) is not is_public, f"{method} {path}"
 
 
-@pytest.mark.parametrize("path", sorted(path for method, path in PUBLIC if method == "GET"))
-def test_head_is_as_public_as_get(anybody, path):
-    assert anybody.head(path).status_code == 200
+def test_head_is_as_public_as_get(anybody):
+    for path in (path for method, path in PUBLIC if method == "GET"):
+        assert anybody.head(path).status_code == 200
 
 
-@pytest.mark.parametrize("key", WRONG_KEYS)
-def test_a_wrong_key_does_not_close_a_public_route(anybody, key):
-    assert anybody.get("/", headers={"X-API-Key": key}).status_code == 200
+def test_a_wrong_key_does_not_close_a_public_route(anybody):
+    for key in WRONG_KEYS:
+        assert anybody.get("/", headers={"X-API-Key": key}).status_code == 200
 
 
-@pytest.mark.parametrize("header", ["X-API-Key", "x-api-key"])
-def test_the_right_key_opens(anybody, header):
-    assert anybody.get("/campaigns/by-org/nobody", headers={header: API_KEY}).status_code == 200
-
-
-def test_the_key_counts_in_its_header_only(anybody):
+def test_the_right_key_opens_in_its_header_only(anybody):
     path = "/campaigns/by-org/nobody"
+    for header in ("X-API-Key", "x-api-key"):
+        assert anybody.get(path, headers={header: API_KEY}).status_code == 200
     assert anybody.get(f"{path}?X-API-Key={API_KEY}").status_code == 401
     for headers in ({"Authorization": f"Bearer {API_KEY}"}, {"Cookie": f"X-API-Key={API_KEY}"}):
         assert anybody.get(path, headers=headers).status_code == 401

@@ -1,8 +1,8 @@
 """The document describes the API, all of it, and the page shows it."""
 
 import re
+from contextlib import nullcontext
 from functools import wraps
-from typing import Any
 
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -14,8 +14,7 @@ from instantly.web.openapi import openapi_path
 def document(client):
     answer = client.get("/openapi.json")
     assert answer.status_code == 200
-    found: dict[str, Any] = answer.get_json()
-    return found
+    return answer.get_json()
 
 
 def test_the_document_is_valid(document):
@@ -59,10 +58,8 @@ def test_only_the_public_operations_need_no_key(document):
         for operation in operations.values()
         if operation.get("security") == []
     }
-    assert public == {
-        *("/", "/health", "/openapi.json", "/docs"),
-        *("/webhooks/instantly/config", "/webhooks/instantly"),
-    }
+    webhooks = {"/webhooks/instantly/config", "/webhooks/instantly"}
+    assert public == {"/", "/health", "/openapi.json", "/docs", *webhooks}
     assert document["security"] == [{"apiKey": []}]
 
 
@@ -83,18 +80,13 @@ def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(client,
         (({"service": "ours", "version": "1"}, 202), "is not documented"),
         ("<html>", "is text/html"),
         (({"message": "Sorry"}, 500), "'error' is a required property"),
+        # It may hold more than is documented.
+        ({"service": "ours", "version": "1", "motto": "Onwards"}, None),
     ],
 )
 def test_an_answer_that_is_not_as_documented_is_caught(app, client, monkeypatch, answer, told):
     """Every test client of this suite looks at every answer."""
     view = wraps(app.view_functions["health.index"])(lambda: answer)
     monkeypatch.setitem(app.view_functions, "health.index", view)
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=told) if told else nullcontext():
         client.get("/")
-
-
-def test_an_answer_may_hold_more_than_is_documented(app, client, monkeypatch):
-    answer = {"service": "ours", "version": "1", "motto": "Onwards"}
-    view = wraps(app.view_functions["health.index"])(lambda: answer)
-    monkeypatch.setitem(app.view_functions, "health.index", view)
-    assert client.get("/").get_json() == answer

@@ -54,11 +54,9 @@ class Listing:
         return page
 
     def path(self, owner: int = 1) -> str:
-        is_of_campaigns = self.name == "campaigns"
-        owner_id = self.owner_id(owner)
-        return (
-            f"/campaigns/by-org/{owner_id}" if is_of_campaigns else f"/campaigns/{owner_id}/leads"
-        )
+        if self.name == "campaigns":
+            return f"/campaigns/by-org/{self.owner_id(owner)}"
+        return f"/campaigns/{self.owner_id(owner)}/leads"
 
     def numbers(self, page: dict[str, Any]) -> list[int]:
         """Of the items of a page: the age of each."""
@@ -112,7 +110,7 @@ def test_an_empty_list_is_one_page(listing):
     assert listing.page("cursor=1000000&limit=3") == empty
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 20, 21, 1000])
+@pytest.mark.parametrize("limit", [1, 7, 20, 1000])
 def test_pages_by_cursor_hold_every_item_once(listing, limit):
     for _ in range(4):
         listing.insert(5, owner=2)
@@ -126,13 +124,7 @@ def test_pages_by_cursor_hold_every_item_once(listing, limit):
 
 @pytest.mark.parametrize(
     ("query", "first", "end"),
-    [
-        ("skip=0&limit=2", 0, 2),
-        ("skip=3&limit=2", 3, 5),
-        ("skip=4", 4, 5),
-        ("skip=5", 5, 5),
-        ("skip=9223372036854775807", 5, 5),
-    ],
+    [("skip=0&limit=2", 0, 2), ("skip=3&limit=2", 3, 5), (f"skip={2**63 - 1}", 5, 5)],
 )
 def test_a_page_may_be_reached_by_skipping(listing, query, first, end):
     listing.insert(5)
@@ -140,13 +132,9 @@ def test_a_page_may_be_reached_by_skipping(listing, query, first, end):
     assert listing.numbers(page) == listing.in_order(5)[first:end]
     assert page["total"] == 5
     assert (page["nextCursor"] is None) is (end == 5)
-
-
-def test_one_can_go_on_by_cursor_after_skipping(listing):
-    listing.insert(5)
-    page = listing.page("skip=1&limit=2")
-    following = listing.page(f"limit=2&cursor={page['nextCursor']}")
-    assert listing.numbers(following) == listing.in_order(5)[3:]
+    if page["nextCursor"]:
+        following = listing.page(f"limit=2&cursor={page['nextCursor']}")
+        assert listing.numbers(following) == listing.in_order(5)[end : end + 2]
 
 
 def test_a_cursor_of_another_list_shows_nothing_of_it(listing):
@@ -158,20 +146,19 @@ def test_a_cursor_of_another_list_shows_nothing_of_it(listing):
 
 
 @pytest.mark.parametrize(
-    ("query", "name"),
+    ("name", "bads"),
     [
-        *((f"limit={bad}", "limit") for bad in ("0", "-1", "1001", "", "x", "1.5", "1e2", "+5")),
-        *((f"limit={bad}", "limit") for bad in ("%205", "\u0661", "99999999999999999999999")),
-        *((f"skip={bad}", "skip") for bad in ("-1", "", "x", "9223372036854775808")),
-        *((f"cursor={bad}", "cursor") for bad in ("-1", "", "%00", "9223372036854775808")),
-        ("skip=0&cursor=1", "cursor"),
+        ("limit", ["0", "-1", "1001", "", "x", "1.5", "+5", "%205", "\u0661", "9" * 30]),
+        ("skip", ["-1", "", "x", "9223372036854775808"]),
+        ("cursor", ["-1", "", "%00", "9223372036854775808", "1&skip=0"]),
     ],
 )
-def test_a_page_that_makes_no_sense_is_a_bad_request(listing, query, name):
+def test_a_page_that_makes_no_sense_is_a_bad_request(listing, name, bads):
     listing.insert(1)
-    answer = listing.world.send("GET", f"{listing.path()}?{query}")
-    assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
-    assert list(answer.get_json()["details"]) == [name]
+    for bad in bads:
+        answer = listing.world.send("GET", f"{listing.path()}?{name}={bad}")
+        assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request"), bad
+        assert list(answer.get_json()["details"]) == [name], bad
 
 
 @pytest.mark.parametrize("seed", range(3))
