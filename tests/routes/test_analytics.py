@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,7 @@ LEAD = "a@x.example"
 FIGURES = "/api/v2/campaigns/analytics"
 SNAPSHOT = ("totalLeads", "contacted", "opened", "replied", "bounced", "unsubscribed")
 NO_SNAPSHOTS = dict.fromkeys(("campaigns", *SNAPSHOT), 0)
-NOTHING: dict[str, Any] = {
+NOTHING = {
     "stats": dict.fromkeys(STATS, 0),
     "recipients": 0,
     "stepStats": [],
@@ -224,8 +225,7 @@ class Statistics:
     def of(self, **conditions: Any) -> dict[str, Any]:
         answer = self.client.post("/stats", json=conditions)
         assert answer.status_code == 200
-        body: dict[str, Any] = answer.get_json()
-        return body
+        return answer.get_json()
 
     def all(self) -> dict[str, Any]:
         return self.of(clerkOrgId="clerk-1")
@@ -417,7 +417,7 @@ def random_case(chance: random.Random, text: str) -> str:
 
 
 def random_payload(chance: random.Random, campaign: OurCampaign) -> dict[str, Any]:
-    payload: dict[str, Any] = {
+    payload = {
         "event_type": chance.choice(EVENT_TYPES),
         "campaign_id": chance.choice((campaign.instantly_id, campaign.instantly_id.upper())),
         "timestamp": f"2026-08-{chance.randint(10, 28)}T07:{chance.randint(10, 59)}:00.000Z",
@@ -438,58 +438,43 @@ def is_excluded(address: str) -> bool:
     return any(domain == name or domain.endswith("." + name) for name in EXCLUDED)
 
 
+COUNTED_AS = {
+    "email_sent": "emailsSent",
+    "link_clicked": "emailsClicked",
+    "email_link_clicked": "emailsClicked",
+    "reply_received": "emailsReplied",
+    "email_bounced": "emailsBounced",
+    "auto_reply_received": "repliesAutoReply",
+    "lead_not_interested": "repliesNotInterested",
+    "lead_out_of_office": "repliesOutOfOffice",
+    "lead_unsubscribed": "repliesUnsubscribe",
+}
+
+
 def counted_by_hand(payloads: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The contract's definitions over distinct payloads, without a database."""
-    counts: dict[str, int] = {}
-    opened: set[str] = set()
-    recipients: set[str] = set()
-    steps: dict[int, dict[str, Any]] = {}
-    names = {
-        "email_sent": "emailsSent",
-        "link_clicked": "emailsClicked",
-        "email_link_clicked": "emailsClicked",
-        "reply_received": "emailsReplied",
-        "email_bounced": "emailsBounced",
-        "auto_reply_received": "repliesAutoReply",
-        "lead_not_interested": "repliesNotInterested",
-        "lead_out_of_office": "repliesOutOfOffice",
-        "lead_unsubscribed": "repliesUnsubscribe",
-    }
+    counts, opened, recipients = Counter(), set(), set()
+    steps = defaultdict(lambda: (Counter(), set()))
     for payload in payloads:
         lead = payload.get("lead_email", "").lower()
         if lead and (lead == payload.get("email_account", "").lower() or is_excluded(lead)):
             continue
         event_type, step = payload["event_type"], payload.get("step")
-        of_step: dict[str, Any] = {}
-        if type(step) is int and step > 0:
-            of_step = steps.setdefault(step, {"opened": set()})
-        if event_type in names:
-            name = names[event_type]
-            counts[name] = counts.get(name, 0) + 1
-            of_step[name] = of_step.get(name, 0) + 1
+        for_the_step = [steps[step]] if type(step) is int and step > 0 else []
+        for events, leads in [(counts, opened), *for_the_step]:
+            events[COUNTED_AS.get(event_type)] += 1
+            if lead and event_type == "email_opened":
+                leads.add(lead)
         if lead and event_type == "email_sent":
             recipients.add(lead)
-        if lead and event_type == "email_opened":
-            opened.add(lead)
-            of_step.setdefault("opened", set()).add(lead)
-    delivered = max(0, counts.get("emailsSent", 0) - counts.get("emailsBounced", 0))
+    delivered = max(0, counts["emailsSent"] - counts["emailsBounced"])
+    distinct = {"emailsOpened": len(opened), "emailsDelivered": delivered}
     return {
-        "stats": {
-            **dict.fromkeys(NOTHING["stats"], 0),
-            **counts,
-            "emailsOpened": len(opened),
-            "emailsDelivered": delivered,
-        },
+        "stats": {name: counts[name] for name in STATS} | distinct,
         "recipients": len(recipients),
         "stepStats": [
-            {
-                "step": step,
-                "emailsSent": of_step.get("emailsSent", 0),
-                "emailsOpened": len(of_step["opened"]),
-                "emailsReplied": of_step.get("emailsReplied", 0),
-                "emailsBounced": of_step.get("emailsBounced", 0),
-            }
-            for step, of_step in sorted(steps.items())
+            step_row(n, e["emailsSent"], len(leads), e["emailsReplied"], e["emailsBounced"])
+            for n, (e, leads) in sorted(steps.items())
         ],
     }
 
@@ -514,7 +499,7 @@ def matches(campaign: OurCampaign, conditions: dict[str, Any]) -> bool:
 def random_conditions(chance: random.Random, campaigns: list[OurCampaign]) -> dict[str, Any]:
     runs = [campaign.run_id for campaign in campaigns]
     runs += [campaign.parent_run_id for campaign in campaigns if campaign.parent_run_id]
-    possible: dict[str, Any] = {
+    possible = {
         "clerkOrgId": chance.choice(["clerk-1", "clerk-2", "clerk-3", "clerk-4"]),
         "brandId": chance.choice(["brand-1", "brand-2", "brand-3"]),
         "appId": chance.choice(["app-1", "app-2"]),
@@ -542,7 +527,7 @@ def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
         for _ in range(9)
     ]
     # The last campaign stays without events.
-    history: dict[str, tuple[OurCampaign, dict[str, Any]]] = {}
+    history = {}
     for _ in range(900):
         campaign = chance.choice(campaigns[:-1])
         payload = random_payload(chance, campaign)
@@ -552,7 +537,7 @@ def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
             campaign, payload = history[identity]
         assert recorded(statistics.client, payload) is (identity not in history)
         history[identity] = (campaign, payload)
-    latest: dict[OurCampaign, list[int]] = {}
+    latest = {}
     for campaign in campaigns[2:]:
         for age_hours in chance.sample(range(100), 3):
             statistics.snapshot(campaign, 100 + age_hours, *(chance.randint(0, 99),) * 6)

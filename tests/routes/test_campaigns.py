@@ -28,19 +28,16 @@ def only(requests: list[RecordedRequest]) -> RecordedRequest:
 
 def sent(world: World) -> dict[str, Any]:
     """The one body that went to Instantly's POST /campaigns."""
-    body: dict[str, Any] = only(world.upstreams.instantly_http.calls(*CREATE)).json
-    return body
+    return only(world.upstreams.instantly_http.calls(*CREATE)).json
 
 
 def sent_steps(world: World) -> list[dict[str, Any]]:
     (sequence,) = sent(world)["sequences"]
-    steps: list[dict[str, Any]] = sequence["steps"]
-    return steps
+    return sequence["steps"]
 
 
 def sent_schedule(world: World) -> dict[str, Any]:
     (schedule,) = sent(world)["campaign_schedule"]["schedules"]
-    assert isinstance(schedule, dict)
     return schedule
 
 
@@ -228,7 +225,7 @@ SWITCHES = (
     *("allowRiskyContacts", "disableBounceProtect"),
 )
 LISTS = ("ccList", "bccList")
-SETTINGS: dict[str, list[Any]] = {
+SETTINGS = {
     **{name: [int(name in AT_LEAST_ONE), 2**31 - 1] for name in NUMBERS},
     **{name: [True, False] for name in SWITCHES},
     **{name: [["a@x.example", "b@x.example"], []] for name in LISTS},
@@ -310,7 +307,7 @@ def step(index: int, **fields: Any) -> dict[str, Any]:
 
 
 # What is refused, and under which name; see test_errors for what no route takes.
-INVALID: list[tuple[dict[str, Any], str]] = [
+INVALID = [
     *(({name: "x" * 256}, name) for name in ORG),
     *(({"metadata": bad}, "metadata") for bad in ([], "x")),
     # Senders

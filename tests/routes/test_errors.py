@@ -23,7 +23,7 @@ LEADS = [{"email": "a@x.example"}]
 DAYS = {"from": "2026-08-17", "to": "2026-08-19"}
 DELIVERIES = "/webhooks/instantly"
 # Every route that takes a JSON object, with a good one.
-ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
+ROUTES = {
     "create": ("POST", "/campaigns", campaign_request()),
     "change": ("PATCH", f"/campaigns/{SOME_ID}/status", {"status": "active"}),
     "add": ("POST", f"/campaigns/{SOME_ID}/leads", {"orgId": "org-1", "leads": LEADS}),
@@ -40,7 +40,7 @@ def error(answer: TestResponse, status: int, message: str) -> dict[str, Any]:
     """The body of an error answer, after a look at all that every error promises."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/json"
-    body: dict[str, Any] = answer.get_json()
+    body = answer.get_json()
     assert body["error"] == message
     assert answer.headers["X-Request-Id"]
     return body
@@ -48,7 +48,7 @@ def error(answer: TestResponse, status: int, message: str) -> dict[str, Any]:
 
 def details(answer: TestResponse) -> dict[str, list[str]]:
     """Which fields an invalid request is refused for, and why."""
-    found: dict[str, list[str]] = error(answer, 400, "Invalid request")["details"]
+    found = error(answer, 400, "Invalid request")["details"]
     for messages in found.values():
         assert isinstance(messages, list)
         assert messages
@@ -204,7 +204,7 @@ MISSING = object()
 NO_TEXTS = [None, 5, True, {}, ["text"]]
 NO_IDS = [*NO_TEXTS, "", MISSING]
 # The route, its field, and what this may not be.
-BAD_VALUES: list[tuple[str, str, list[Any]]] = [
+BAD_VALUES = [
     *(("create", name, NO_IDS) for name in (*ORG, "name")),
     ("change", "status", [*NO_TEXTS, MISSING]),
     *((route, "runId", ["", "run-1", 5]) for route in ("create", "add")),
@@ -253,7 +253,7 @@ UNSTORABLE = ["\x00", "a\x00b", "\ud800", "a\ud83d", "\ude00\ud83d"]
 BAD = "BAD"
 LAST_STEP = {"variants": [STEP, {**STEP, "bodyHtml": BAD}], "daysSinceLastStep": 1}
 # The path of the text that is refused, the route, and what is changed in its good body.
-TEXTS: list[tuple[str, str, dict[str, Any]]] = [
+TEXTS = [
     *((name, "create", {name: BAD}) for name in (*ORG, "name")),
     ("sequence.0.subject", "create", {"sequence": [{**STEP, "subject": BAD}]}),
     ("sequence.0.bodyHtml", "create", {"sequence": [{**STEP, "bodyHtml": f"<p>{BAD}</p>"}]}),

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from stand_in import RecordedRequest
-from world import Campaign, World, addresses, leads_of
+from world import World, addresses, leads_of
 
 ADD = ("POST", "/api/v2/leads/add")
 LIST = ("POST", "/api/v2/leads/list")
@@ -205,7 +205,7 @@ def test_added_duplicates_and_rejected_are_the_total(world, seed):
     pool = [kind.format(n) for kind in kinds for n in range(40 if kind == kinds[0] else 5)]
     for email in chance.sample(sorted(takeable), 8):
         world.put_into_instantly(email)
-    asked: set[str] = set()
+    asked = set()
     for _ in range(3):
         held = set(world.rows())
         emails = chance.choices(pool, k=chance.randrange(1, 60))
@@ -232,7 +232,7 @@ NO_ADDRESSES = [
     *("a@x.example\nBcc: b", f"{'a' * 400}@x.example", None, 5),
 ]
 # What is refused, and under which name; see test_errors for what is no list at all.
-INVALID: list[tuple[Any, str]] = [
+INVALID = [
     (["a@x.example"], "leads.0"),
     ([{"email": "a@x.example"}, None], "leads.1"),
     ([{"Email": "a@x.example"}], "leads.0.email"),
@@ -356,7 +356,7 @@ def test_a_lead_that_instantly_lost_is_deleted_from_our_rows(world):
 
 
 def test_leads_of_another_campaign_stay(world):
-    other: Campaign = world.created()
+    other = world.created()
     world.add(addresses(2))
     world.add(addresses(3), other)
     world.put_into_instantly("only@x.example", campaign=other)
@@ -435,9 +435,9 @@ def test_an_invalid_delete_deletes_nothing(world, bad):
 
 def test_rows_and_instantly_agree_after_any_mixture_of_failures(world):
     chance = random.Random(7)
-    outcomes: Counter[int] = Counter()
+    outcomes = Counter()
     upstreams = world.upstreams
-    faults: list[dict[str, Any]] = [
+    faults = [
         *({}, {}, {"status": 500, "times": None}, {"status": 429, "times": 2}, {"status": 422})
     ]
     calls = [

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import ClientCursor
 from world import Rows, World, addresses
@@ -167,8 +166,8 @@ def test_paging_while_items_arrive_and_go_loses_and_doubles_none(listing, seed):
     listing.insert(50)
     column = "name" if listing.name == "campaigns" else "split_part(email, '@', 1)"
     delete = f"DELETE FROM instantly_{listing.name} WHERE {column} = %s"  # noqa: S608
-    seen: list[int] = []
-    gone: set[int] = set()
+    seen = []
+    gone = set()
     for page in listing.walk(4):
         seen += listing.numbers(page)
         victim = chance.randrange(1, 51)
@@ -183,7 +182,7 @@ def test_paging_while_items_arrive_and_go_loses_and_doubles_none(listing, seed):
 
 def test_paging_while_leads_are_uploaded_loses_and_doubles_none(world, campaign):
     world.add(addresses(100))
-    problems: list[BaseException] = []
+    problems = []
 
     def upload(writer: int) -> None:
         own_world = world.beside()
@@ -196,7 +195,7 @@ def test_paging_while_leads_are_uploaded_loses_and_doubles_none(world, campaign)
     writers = [threading.Thread(target=upload, args=[number]) for number in range(3)]
     for writer in writers:
         writer.start()
-    seen: list[str] = []
+    seen = []
     query = "limit=7"
     while query:
         page = world.listed(world.path("/leads"), query)
@@ -221,23 +220,17 @@ def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from plan_nodes(child)
 
 
-def page_plan(
-    connection: psycopg.Connection[Any], statement: str, **parameters: Any
-) -> list[dict[str, Any]]:
+def page_plan(connection, statement: str, **parameters: Any) -> list[dict[str, Any]]:
     """The nodes of the plan, as they were really executed."""
     sql = load_statements(SQL_DIRECTORY)[statement]
+    values = {"skip": None, "limit": 20, **parameters}
     with ClientCursor(connection) as cursor:
-        cursor.execute(
-            f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", {"skip": None, "limit": 20, **parameters}
-        )
-        row = cursor.fetchone()
-    assert row is not None
-    return list(plan_nodes(row[0][0]["Plan"]))
+        ((plans,),) = cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values).fetchall()
+    return list(plan_nodes(plans[0]["Plan"]))
 
 
 def rows_read(node: dict[str, Any]) -> int:
-    rows: int = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-    return rows * int(node["Actual Loops"])
+    return int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
 
 
 def test_page_n_reads_no_more_rows_than_page_one(listing):
