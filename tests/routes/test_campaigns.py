@@ -85,19 +85,15 @@ def test_the_smallest_request_to_instantly(world):
     world.created()
     request = only(world.upstreams.instantly_http.requests)
     assert (request.method, request.path, request.query) == (*CREATE, {})
-    body = request.json
-    assert body["campaign_schedule"]["schedules"][0].pop("name") != ""
-    assert body == {
+    schedule = {
+        "name": sent_schedule(world)["name"],
+        "timing": {"from": "08:00", "to": "17:00"},
+        "days": {str(day): 1 <= day <= 5 for day in range(7)},
+        "timezone": "America/Chicago",
+    }
+    assert request.json == {
         "name": "Autumn",
-        "campaign_schedule": {
-            "schedules": [
-                {
-                    "timing": {"from": "08:00", "to": "17:00"},
-                    "days": {str(day): 1 <= day <= 5 for day in range(7)},
-                    "timezone": "America/Chicago",
-                }
-            ]
-        },
+        "campaign_schedule": {"schedules": [schedule]},
         "stop_on_reply": True,
         "insert_unsubscribe_header": True,
     }

@@ -9,7 +9,6 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from stand_in import RecordedRequest
 from world import World, addresses, leads_of
 
 ADD = ("POST", "/api/v2/leads/add")
@@ -34,10 +33,10 @@ def answer_to(total: int, *, added: int, duplicates: int = 0, rejected: Any = ()
     }
 
 
-def sent_to_instantly(world: World) -> RecordedRequest:
-    """The one upload."""
+def sent_to_instantly(world: World) -> dict[str, Any]:
+    """The body of the one upload."""
     (request,) = world.upstreams.instantly_http.calls(*ADD)
-    return request
+    return request.json
 
 
 # Adding: what happens when all goes well
@@ -67,17 +66,16 @@ def test_every_field_of_a_lead_is_sent_by_instantlys_name(world):
     ignored = {"surprise": "ignored", "campaign": "ignored"}
     lead = {"email": " Ada@X.example ", **texts, "customVariables": variables, **ignored}
     assert world.upload([lead]).status_code == 201
-    request = sent_to_instantly(world)
     sent = {re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", name): texts[name] for name in texts}
-    assert request.json == {
+    assert sent_to_instantly(world) == {
         "campaign_id": world.campaign["instantlyCampaignId"],
         "leads": [{"email": "Ada@X.example", **sent, "custom_variables": variables}],
     }
 
 
-@pytest.mark.parametrize("org_id", ["org-1", "clerk-1"])
-def test_the_organisation_may_be_named_by_either_id(world, org_id):
-    assert world.upload(leads_of(addresses(1)), orgId=org_id).status_code == 201
+def test_the_organisation_may_be_named_by_either_id(world):
+    for org_id in ("org-1", "clerk-1"):
+        assert world.upload(leads_of(addresses(1)), orgId=org_id).status_code == 201
 
 
 @pytest.mark.parametrize("org_id", ["org-2", "brand-1", "ORG-1", "org"])
@@ -110,7 +108,7 @@ def test_2500_leads_are_three_calls_and_a_handful_of_statements(world, statement
 def test_an_address_that_stands_twice_is_one_lead(world):
     answer = world.add(["Ada@x.example", "bob@x.example", " ada@X.example\n", "ADA@X.EXAMPLE"])
     assert answer == answer_to(4, added=2, duplicates=2)
-    sent = sent_to_instantly(world).json["leads"]
+    sent = sent_to_instantly(world)["leads"]
     assert [lead["email"].lower() for lead in sent] == ["ada@x.example", "bob@x.example"]
     assert world.rows() == ["ada@x.example", "bob@x.example"]
     assert world.billed() == 2
@@ -121,7 +119,7 @@ def test_leads_that_we_hold_are_neither_sent_nor_billed_again(world):
     world.upstreams.forget_requests()
     answer = world.add(["A@X.example", " b@x.example", "c@x.example"])
     assert answer == answer_to(3, added=1, duplicates=2)
-    assert sent_to_instantly(world).json["leads"] == leads_of(["c@x.example"])
+    assert sent_to_instantly(world)["leads"] == leads_of(["c@x.example"])
     assert world.rows() == ["a@x.example", "b@x.example", "c@x.example"]
     assert world.billed() == 3
 
@@ -223,10 +221,7 @@ def test_added_duplicates_and_rejected_are_the_total(world, seed):
 
 # Adding: what is refused before anything is called
 
-TEXTS = (
-    *("firstName", "lastName", "companyName"),
-    *("jobTitle", "phone", "website", "personalization"),
-)
+TEXTS = "firstName lastName companyName jobTitle phone website personalization".split()
 NO_ADDRESSES = [
     *("", "nobody", "@x.example", "a@x", "a b@x.example", "a@x.example,b@x.example"),
     *("a@x.example\nBcc: b", f"{'a' * 400}@x.example", None, 5),
