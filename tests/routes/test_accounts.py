@@ -154,6 +154,7 @@ def test_a_sync_reads_every_page(accounts, count):
 
 def test_an_address_is_one_account_whatever_its_case(accounts):
     assert accounts.synced_from(account(), account(email=LENA.upper())) == 200
+    assert len(accounts.listed()) == 1
     for email in (LENA.title(), LENA):
         accounts.at_instantly(email)
         assert accounts.sync() == (1, 0)
