@@ -1,9 +1,7 @@
 """Sender accounts: the synchronised list, warmup and its job, warmup figures, and whose key."""
 
 import random
-import re
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import chain
 from typing import Any
 from urllib.parse import quote
@@ -20,11 +18,6 @@ from instantly.sandbox.instantly_api import Workspace
 ACCOUNT_FIELDS = {
     *("id", "email", "status", "warmupEnabled", "warmupStatus", "warmupScore", "dailySendLimit"),
     *("providerCode", "createdAt", "updatedAt"),
-}
-# What an account may be whose row Instantly still has.
-STATUSES = {
-    *("active", "paused", "maintenance"),
-    *("connection_error", "soft_bounce_error", "sending_error"),
 }
 LIST = "/api/v2/accounts"
 ENABLE = "/api/v2/accounts/warmup/enable"
@@ -104,9 +97,7 @@ class Accounts:
 
 
 @pytest.fixture
-def accounts(
-    client: FlaskClient, upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
-) -> Accounts:
+def accounts(client, upstreams, monkeypatch):
     monkeypatch.setattr(accounts_routes, "POLL_JOB_SECONDS", 0.01)
     accounts = Accounts(client, upstreams)
     accounts.workspace.seed_accounts(3)
@@ -114,7 +105,7 @@ def accounts(
 
 
 @pytest.fixture
-def synced(accounts: Accounts) -> Accounts:
+def synced(accounts):
     accounts.sync()
     accounts.upstreams.instantly_http.clear()
     return accounts
@@ -136,24 +127,16 @@ def account(**changes: Any) -> dict[str, Any]:
 # The list
 
 
-def test_no_account_is_an_empty_list(client: FlaskClient) -> None:
-    answer = client.get("/accounts")
-    assert (answer.status_code, answer.get_json()) == (200, {"accounts": []})
-
-
-def test_an_account_is_shown_with_its_fields(synced: Accounts) -> None:
+def test_an_account_is_shown_with_its_fields(synced):
     account = synced.listed()[MARC]
     assert account.keys() >= ACCOUNT_FIELDS
     assert (account["status"], account["warmupStatus"]) == ("active", "active")
     assert account["warmupEnabled"] is True
     figures = (account["warmupScore"], account["dailySendLimit"], account["providerCode"])
     assert figures == (0, 30, 2)
-    for name in ("createdAt", "updatedAt"):
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", account[name])
-        datetime.fromisoformat(account[name])
 
 
-def test_accounts_are_ordered_by_address_whatever_its_case(accounts: Accounts) -> None:
+def test_accounts_are_ordered_by_address_whatever_its_case(accounts):
     accounts.at_instantly("b@x.example", "C@x.example", "a@x.example", "Bb@x.example")
     accounts.sync()
     assert list(accounts.listed()) == ["a@x.example", "b@x.example", "Bb@x.example", "C@x.example"]
@@ -162,19 +145,23 @@ def test_accounts_are_ordered_by_address_whatever_its_case(accounts: Accounts) -
 # Synchronising
 
 
-@pytest.mark.parametrize("count", [0, 1, 99, 100, 101, 250])
-def test_a_sync_reads_every_page(accounts: Accounts, count: int) -> None:
+@pytest.mark.parametrize("count", [0, 100, 101, 250])
+def test_a_sync_reads_every_page(accounts, count):
     accounts.workspace.seed_accounts(count)
     assert accounts.sync() == (count, 0)
     assert set(accounts.listed()) == set(accounts.workspace.accounts)
 
 
-def test_an_address_that_is_listed_twice_is_one_account(accounts: Accounts) -> None:
+def test_an_address_is_one_account_whatever_its_case(accounts):
     assert accounts.synced_from(account(), account(email=LENA.upper())) == 200
     assert len(accounts.listed()) == 1
+    for email in (LENA.title(), LENA):
+        accounts.at_instantly(email)
+        assert accounts.sync() == (1, 0)
+        assert len(accounts.listed()) == 1
 
 
-def test_a_sync_repeated_changes_nothing_but_what_changed(synced: Accounts) -> None:
+def test_a_sync_repeated_changes_nothing_but_what_changed(synced):
     before = synced.listed()
     synced.workspace.accounts[MARC].update(daily_limit=50, status=-1)
     assert synced.sync() == (3, 0)
@@ -186,14 +173,7 @@ def test_a_sync_repeated_changes_nothing_but_what_changed(synced: Accounts) -> N
         assert account["createdAt"] == before[email]["createdAt"]
 
 
-def test_an_account_that_changes_the_case_of_its_address_stays_itself(accounts: Accounts) -> None:
-    for email in ("lena@x.example", "Lena@X.example"):
-        accounts.at_instantly(email)
-        assert accounts.sync() == (1, 0)
-        assert len(accounts.listed()) == 1
-
-
-def test_only_the_newly_missing_accounts_count_as_removed(accounts: Accounts) -> None:
+def test_only_the_newly_missing_accounts_count_as_removed(accounts):
     accounts.at_instantly("a@x.example", "b@x.example", "c@x.example")
     accounts.sync()
     accounts.at_instantly("a@x.example", "c@x.example")
@@ -207,7 +187,7 @@ def test_only_the_newly_missing_accounts_count_as_removed(accounts: Accounts) ->
 
 
 @pytest.mark.parametrize("returns", ["to a sync", "to warmup"])
-def test_an_account_that_returns_is_active_again(accounts: Accounts, returns: str) -> None:
+def test_an_account_that_returns_is_active_again(accounts, returns):
     accounts.at_instantly("a@x.example")
     accounts.sync()
     first_id = accounts.listed()["a@x.example"]["id"]
@@ -230,9 +210,7 @@ def test_an_account_that_returns_is_active_again(accounts: Accounts, returns: st
         ({"status": 200, "body": {"items": ["a@x.example"]}}, 502, "Instantly unavailable"),
     ],
 )
-def test_a_failure_on_a_later_page_changes_nothing(
-    synced: Accounts, fault: dict[str, Any], status: int, error: str
-) -> None:
+def test_a_failure_on_a_later_page_changes_nothing(synced, fault, status, error):
     before = synced.listed()
     synced.workspace.seed_accounts(250)
     for account in synced.workspace.accounts.values():
@@ -243,7 +221,7 @@ def test_a_failure_on_a_later_page_changes_nothing(
     assert synced.listed() == before
 
 
-def test_the_status_is_told_in_our_words(accounts: Accounts) -> None:
+def test_the_status_is_told_in_our_words(accounts):
     words = {1: "active", 2: "paused", 3: "maintenance", -1: "connection_error"}
     words |= {-2: "soft_bounce_error", -3: "sending_error"}
     for number, status in words.items():
@@ -254,66 +232,55 @@ def test_the_status_is_told_in_our_words(accounts: Accounts) -> None:
     assert accounts.statuses() == {LENA: "active"}
 
 
-@pytest.mark.parametrize("number", [1, 0, -1, -2, -3, MISSING, None])
-def test_warmup_is_enabled_when_instantly_says_that_it_is_active(
-    accounts: Accounts, number: object
-) -> None:
+@pytest.mark.parametrize("number", [1, 0, -1, MISSING])
+def test_warmup_is_enabled_when_instantly_says_that_it_is_active(accounts, number):
     assert accounts.synced_from(account(warmup_status=number)) == 200
     shown = accounts.listed()[LENA]
     assert shown["warmupEnabled"] is (number == 1)
-    assert isinstance(shown["warmupStatus"], str)
     assert (shown["warmupStatus"] == "active") is (number == 1)
 
 
 @pytest.mark.parametrize(
-    ("value", "shown"),
-    [(0, 0), (30, 30), (99.0, 99), (None, None), (MISSING, None), ("30", None), (True, None)],
+    ("value", "score", "limit"),
+    [(0, 0, 0), (97.25, 97.25, 97), (MISSING, None, None), ("30", None, None), (True, None, None)],
 )
-def test_figures_are_taken_over_where_they_are_numbers(
-    accounts: Accounts, value: object, shown: float | None
-) -> None:
+def test_figures_are_taken_over_where_they_are_numbers(accounts, value, score, limit):
     assert accounts.synced_from(account(stat_warmup_score=value, daily_limit=value)) == 200
     listed = accounts.listed()[LENA]
-    assert (listed["warmupScore"], listed["dailySendLimit"]) == (shown, shown)
-
-
-def test_a_score_keeps_its_fraction(accounts: Accounts) -> None:
-    assert accounts.synced_from(account(stat_warmup_score=97.25)) == 200
-    assert accounts.listed()[LENA]["warmupScore"] == 97.25
+    assert (listed["warmupScore"], listed["dailySendLimit"]) == (score, limit)
 
 
 ODD_VALUES = [
-    *(None, "", "1", True, False, [], {}, [1], {"1": 1}, 0.5, 7, -99, 2**31, 2**70, -(2**70)),
-    *(1e300, 10**400, float("nan"), float("inf"), float("-inf")),
+    *(None, "", "1", True, [], {"1": 1}, 0.5, 7, 2**31, 2**70, -(2**70), 1e300, 10**400),
+    *(float("nan"), float("-inf")),
+]
+# The last is one that Postgres cannot compress into an index.
+ODD_ADDRESSES = [
+    *(MISSING, None, 5, "", "a\x00@x.example", "a\ud800@x.example"),
+    "".join(map(chr, random.Random(1).sample(range(0x4E00, 0x9FFF), 5000))) + "@x.example",
 ]
 
 
 @pytest.mark.parametrize(
-    "name", ["status", "warmup_status", "stat_warmup_score", "daily_limit", "provider_code"]
+    ("name", "values"),
+    [
+        *((name, ODD_VALUES) for name in ("status", "warmup_status", "stat_warmup_score")),
+        *((name, ODD_VALUES) for name in ("daily_limit", "provider_code")),
+        ("email", ODD_ADDRESSES),
+    ],
 )
-def test_no_odd_value_makes_the_list_of_accounts_unusable(accounts: Accounts, name: str) -> None:
-    for value in ODD_VALUES:
+def test_no_odd_value_makes_the_list_of_accounts_unusable(accounts, name, values):
+    for value in values:
         assert accounts.synced_from(account(**{name: value})) in (200, 502)
-        for shown in accounts.listed().values():
-            assert shown["status"] in STATUSES
-            assert isinstance(shown["warmupEnabled"], bool)
-            for figure in ("warmupScore", "dailySendLimit", "providerCode"):
-                assert shown[figure] is None or isinstance(shown[figure], int | float)
-
-
-def test_no_odd_address_is_an_error_of_ours(accounts: Accounts) -> None:
-    # One that Postgres cannot compress into an index.
-    long = "".join(map(chr, random.Random(1).sample(range(0x4E00, 0x9FFF), 5000))) + "@x.example"
-    for email in (MISSING, None, 5, "", "a\x00@x.example", "a\ud800@x.example", long):
-        assert accounts.synced_from(account(email=email)) in (200, 502)
-        assert accounts.client.get("/accounts").status_code == 200
+        # Compared with the document, as every answer is.
+        accounts.listed()
 
 
 # Warmup
 
 
 @pytest.mark.parametrize(("enabled", "path"), [(True, ENABLE), (False, DISABLE)])
-def test_warmup_is_switched_by_instantlys_job(accounts: Accounts, enabled: bool, path: str) -> None:
+def test_warmup_is_switched_by_instantlys_job(accounts, enabled, path):
     at_instantly = accounts.workspace.accounts[LENA]
     at_instantly["warmup_status"] = int(not enabled)
     accounts.sync()
@@ -331,7 +298,7 @@ def test_warmup_is_switched_by_instantlys_job(accounts: Accounts, enabled: bool,
     assert account["warmupStatus"] == ("active" if enabled else "paused")
 
 
-def test_a_job_that_is_done_at_once_is_not_followed(synced: Accounts) -> None:
+def test_a_job_that_is_done_at_once_is_not_followed(synced):
     job = {"id": "65f0", "status": "success"}
     synced.fail("POST", ENABLE, status=200, body=job)
     answer = synced.switch(LENA)
@@ -339,10 +306,8 @@ def test_a_job_that_is_done_at_once_is_not_followed(synced: Accounts) -> None:
     assert not synced.calls("GET", JOBS)
 
 
-@pytest.mark.parametrize("status", ["pending", "in-progress", "paused", "new to us"])
-def test_a_job_that_is_still_running_is_202(
-    synced: Accounts, monkeypatch: pytest.MonkeyPatch, status: str
-) -> None:
+@pytest.mark.parametrize("status", ["in-progress", "new to us"])
+def test_a_job_that_is_still_running_is_202(synced, monkeypatch, status):
     monkeypatch.setattr(accounts_routes, "FOLLOW_JOB_SECONDS", 0.05)
     job = {"id": "65f0", "status": status}
     synced.fail("POST", ENABLE, status=200, body=job)
@@ -356,14 +321,13 @@ def test_a_job_that_is_still_running_is_202(
 
 
 @pytest.mark.parametrize("outcome", ["failed", "cancelled"])
-def test_a_job_that_fails_is_502_and_leaves_our_row(synced: Accounts, outcome: str) -> None:
+def test_a_job_that_fails_is_502_and_leaves_our_row(synced, outcome):
     before = synced.listed()
     synced.upstreams.instantly.job_outcome = outcome
     answer = synced.switch(LENA)
     (job_id,) = synced.workspace.jobs
-    details = {"id": job_id, "status": outcome}
-    assert answer.status_code == 502
-    assert answer.get_json() == {"error": "Warmup job failed", "details": details}
+    told = {"error": "Warmup job failed", "details": {"id": job_id, "status": outcome}}
+    assert (answer.status_code, answer.get_json()) == (502, told)
     assert synced.listed() == before
 
 
@@ -375,9 +339,7 @@ def test_a_job_that_fails_is_502_and_leaves_our_row(synced: Accounts, outcome: s
         ("GET", JOBS, {"status": 503, "times": None}, (502, "Instantly unavailable")),
     ],
 )
-def test_a_refused_switch_leaves_our_row(
-    synced: Accounts, method: str, path: str, fault: dict[str, Any], error: tuple[int, str]
-) -> None:
+def test_a_refused_switch_leaves_our_row(synced, method, path, fault, error):
     before = synced.listed()
     synced.fail(method, path, **fault)
     answer = synced.switch(LENA)
@@ -385,76 +347,50 @@ def test_a_refused_switch_leaves_our_row(
     assert synced.listed() == before
 
 
-def test_an_account_that_only_instantly_knows_becomes_a_row(accounts: Accounts) -> None:
-    accounts.workspace.accounts[LENA].update(warmup_status=0, daily_limit=44)
-    assert accounts.listed() == {}
-    assert accounts.switch(LENA).status_code == 200
-    assert set(accounts.listed()) == {LENA}
-    account = accounts.listed()[LENA]
+def test_an_account_that_only_instantly_knows_becomes_a_row_beside_the_others(synced):
+    synced.at_instantly("b@x.example")
+    synced.workspace.accounts["b@x.example"].update(warmup_status=0, daily_limit=44)
+    assert synced.switch("b@x.example").status_code == 200
+    account = synced.listed()["b@x.example"]
     assert (account["status"], account["dailySendLimit"]) == ("active", 44)
     assert account["warmupEnabled"] is True
-
-
-def test_learning_of_one_account_removes_no_other(synced: Accounts) -> None:
-    synced.at_instantly("b@x.example")
-    assert synced.switch("b@x.example").status_code == 200
     assert synced.statuses()[LENA] == "active"
 
 
 @pytest.mark.parametrize(
-    "email",
-    ["nobody/at@x.example", "../nobody@x.example", "no+body%2Bat@x.example", "%ED%A0%80@x.example"],
+    ("fault", "status", "error"),
+    [
+        (None, 404, "Account not found"),
+        ({"status": 400}, 404, "Account not found"),
+        ({"status": 403}, 422, "Instantly rejected the request"),
+        ({"status": 200, "body": {"status": 1}}, 502, "Instantly unavailable"),
+    ],
 )
-def test_an_account_that_nobody_knows_is_404(accounts: Accounts, email: str) -> None:
-    answer = accounts.switch(email)
-    assert (answer.status_code, answer.get_json()) == (404, {"error": "Account not found"})
+def test_an_account_that_neither_we_nor_instantly_know_is_404(accounts, fault, status, error):
+    if fault:
+        accounts.fail("GET", f"{LIST}/.*", **fault)
+    answer = accounts.switch("no+body/at@x.example")
+    assert (answer.status_code, answer.get_json()["error"]) == (status, error)
     assert accounts.listed() == {}
-
-
-@pytest.mark.parametrize("status", [400, 404])
-def test_an_address_that_instantly_refuses_is_nobodys(accounts: Accounts, status: int) -> None:
-    accounts.fail("GET", f"{LIST}/.*", status=status)
-    answer = accounts.switch("nobody@x.example")
-    assert (answer.status_code, answer.get_json()) == (404, {"error": "Account not found"})
 
 
 # The path goes into one of Instantly's, whose document says that it is an address there.
 NO_ADDRESSES = [
-    *("no address", "sync", "warmup-analytics", "a/b/c", ".", "..", "../campaigns", "%25"),
-    *("%00@x.example", "a%00b@x.example", "a" * 2000 + "@x.example"),
+    *("no address", "sync", "..", "../campaigns", "a%00b@x.example", "a" * 2000 + "@x.example")
 ]
 
 
 @pytest.mark.parametrize("text", NO_ADDRESSES, ids=lambda text: text[:20])
-def test_what_is_no_address_is_nobodys_and_not_sent_to_instantly(
-    accounts: Accounts, text: str
-) -> None:
+def test_what_is_no_address_is_nobodys_and_not_sent_to_instantly(accounts, text):
     answer = accounts.switch(text)
     assert (answer.status_code, answer.get_json()) == (404, {"error": "Account not found"})
     assert accounts.upstreams.instantly_http.requests == []
     assert accounts.listed() == {}
 
 
-def test_an_account_answer_without_an_address_is_502(accounts: Accounts) -> None:
-    accounts.fail("GET", f"{LIST}/a@x.example", status=200, body={"status": 1})
-    answer = accounts.switch("a@x.example")
-    assert (answer.status_code, answer.get_json()["error"]) == (502, "Instantly unavailable")
-    assert accounts.listed() == {}
-
-
-ADDRESSES = [
-    "lena+news@x.example",
-    "sales/emea@x.example",
-    "Petra.voß@grün.example",
-    "50%off@x.example",
-]
-
-
 @pytest.mark.parametrize("is_quoted", [True, False])
-@pytest.mark.parametrize("email", ADDRESSES)
-def test_an_address_reaches_instantly_letter_by_letter(
-    accounts: Accounts, email: str, is_quoted: bool
-) -> None:
+@pytest.mark.parametrize("email", ["lena+news/emea@x.example", "50%off.voß@grün.example"])
+def test_an_address_reaches_instantly_letter_by_letter(accounts, email, is_quoted):
     accounts.at_instantly(email)
     # First an account that only Instantly knows, then one of ours.
     for _ in range(2):
@@ -465,7 +401,7 @@ def test_an_address_reaches_instantly_letter_by_letter(
     assert list(accounts.listed()) == [email]
 
 
-def test_the_case_of_a_known_address_does_not_matter(accounts: Accounts) -> None:
+def test_the_case_of_a_known_address_does_not_matter(accounts):
     accounts.at_instantly("Lena@X.example")
     accounts.sync()
     assert accounts.switch("lENA@x.EXAMPLE").status_code == 200
@@ -477,9 +413,7 @@ def test_the_case_of_a_known_address_does_not_matter(accounts: Accounts) -> None
 # Warmup figures
 
 
-def test_figures_of_all_accounts_are_merged_from_calls_of_at_most_a_hundred(
-    accounts: Accounts,
-) -> None:
+def test_figures_of_all_accounts_are_merged_from_calls_of_at_most_a_hundred(accounts):
     accounts.workspace.seed_accounts(250)
     for account in accounts.workspace.accounts.values():
         account["warmup_status"] = 1
@@ -495,63 +429,38 @@ def test_figures_of_all_accounts_are_merged_from_calls_of_at_most_a_hundred(
     assert sorted(chain.from_iterable(calls)) == sorted(accounts.workspace.accounts)
 
 
-def test_removed_accounts_are_not_asked_for(accounts: Accounts) -> None:
+def test_removed_accounts_are_not_asked_for_and_without_any_nobody_is_called(accounts):
     accounts.at_instantly("a@x.example", "b@x.example", "c@x.example")
     accounts.sync()
     accounts.at_instantly("a@x.example", "c@x.example")
     accounts.sync()
     assert accounts.figures().status_code == 200
     assert accounts.asked_for() == [["a@x.example", "c@x.example"]]
-
-
-@pytest.mark.parametrize("had_accounts", [True, False])
-def test_without_accounts_nobody_is_called(accounts: Accounts, had_accounts: bool) -> None:
-    if had_accounts:
-        accounts.sync()
-        accounts.at_instantly()
-        accounts.sync()
-    others = (accounts.upstreams.instantly_http, accounts.upstreams.keys_http)
-    for http in others:
-        http.clear()
+    accounts.at_instantly()
+    accounts.sync()
+    accounts.upstreams.forget_requests()
     answer = accounts.figures()
     empty = {"analytics": {"email_date_data": {}, "aggregate_data": {}}}
     assert (answer.status_code, answer.get_json()) == (200, empty)
-    assert [http.requests for http in others] == [[], []]
+    assert accounts.upstreams.calls() == 0
 
 
-@pytest.mark.parametrize(
-    ("query", "emails"),
-    [
-        ("a@x.example", ["a@x.example"]),
-        ("%20a@x.example%20,%20b@x.example", ["a@x.example", "b@x.example"]),
-        ("a%2Bnews@x.example,sales%2Femea@x.example", ["a+news@x.example", "sales/emea@x.example"]),
-    ],
-)
-def test_figures_of_the_addresses_that_are_asked_for(
-    accounts: Accounts, query: str, emails: list[str]
-) -> None:
-    answer = accounts.figures(query)
+def test_figures_of_the_addresses_that_are_asked_for(accounts):
+    answer = accounts.figures("%20a%2Bnews@x.example%20,%20sales%2Femea@x.example")
     assert (answer.status_code, answer.get_json().keys()) == (200, {"analytics"})
-    assert accounts.asked_for() == [emails]
+    assert accounts.asked_for() == [["a+news@x.example", "sales/emea@x.example"]]
 
 
-@pytest.mark.parametrize(
-    "query",
-    ["", ",", "a@x.example,", ",a@x.example", "a@x.example,,b@x.example", "lena", "a@x.example;b"],
-)
-def test_bad_addresses_are_400(accounts: Accounts, query: str) -> None:
+@pytest.mark.parametrize("query", ["", "a@x.example,", "a@x.example,,b@x.example", "lena"])
+def test_bad_addresses_are_400(accounts, query):
     answer = accounts.figures(query)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
     assert list(answer.get_json()["details"]) == ["emails"]
     assert accounts.upstreams.instantly_http.requests == []
 
 
-@pytest.mark.parametrize(
-    "body", [{}, {"email_date_data": None}, {"aggregate_data": {LENA: {"health_score": 97}}}]
-)
-def test_parts_that_instantly_leaves_out_are_empty(
-    accounts: Accounts, body: dict[str, Any]
-) -> None:
+@pytest.mark.parametrize("body", [{"email_date_data": None}, {"aggregate_data": {LENA: {"a": 97}}}])
+def test_parts_that_instantly_leaves_out_are_empty(accounts, body):
     accounts.fail("POST", FIGURES, status=200, body=body)
     answer = accounts.figures(LENA)
     assert answer.status_code == 200
@@ -559,19 +468,19 @@ def test_parts_that_instantly_leaves_out_are_empty(
     assert answer.get_json()["analytics"] == expected
 
 
-def test_nonsense_instead_of_figures_is_502(accounts: Accounts) -> None:
-    accounts.fail("POST", FIGURES, status=200, body=[])
-    answer = accounts.figures(LENA)
-    assert (answer.status_code, answer.get_json()["error"]) == (502, "Instantly unavailable")
-
-
-def test_a_failure_in_a_later_part_is_an_error(accounts: Accounts) -> None:
+@pytest.mark.parametrize(
+    ("fault", "status", "error"),
+    [
+        ({"status": 400}, 422, "Instantly rejected the request"),
+        ({"status": 200, "body": []}, 502, "Instantly unavailable"),
+    ],
+)
+def test_a_failure_in_a_later_part_is_an_error(accounts, fault, status, error):
     accounts.workspace.seed_accounts(101)
     accounts.sync()
-    accounts.fail("POST", FIGURES, after=1, status=400, body={"message": "no"})
+    accounts.fail("POST", FIGURES, after=1, **fault)
     answer = accounts.figures()
-    assert answer.status_code == 422
-    assert answer.get_json()["details"] == {"status": 400, "message": "no"}
+    assert (answer.status_code, answer.get_json()["error"]) == (status, error)
 
 
 # Whose key
@@ -579,6 +488,19 @@ def test_a_failure_in_a_later_part_is_an_error(accounts: Accounts) -> None:
 
 def keys_used(upstreams: Upstreams) -> set[str]:
     return {request.headers["Authorization"] for request in upstreams.instantly_http.requests}
+
+
+APP_KEY = ("/internal/app-keys/instantly/decrypt", {"appId": ["instantly-service"]})
+ORGANIZATION_KEY = ("/internal/keys/instantly/decrypt", {"clerkOrgId": ["clerk-1"]})
+
+
+def asks_for_key(upstreams, method, path):
+    """Which key this route asks for; key-service is told who asks and for which route."""
+    (request,) = upstreams.keys_http.requests
+    assert request.headers["X-Api-Key"] == "keys-key"
+    assert request.headers["X-Caller-Service"] == "instantly"
+    assert (request.headers["X-Caller-Method"], request.headers["X-Caller-Path"]) == (method, path)
+    return request.path, request.query
 
 
 @pytest.mark.parametrize(
@@ -589,68 +511,53 @@ def keys_used(upstreams: Upstreams) -> set[str]:
         (ANALYTICS, "/accounts/warmup-analytics"),
     ],
 )
-def test_account_routes_use_the_app_key_and_no_other(
-    accounts: Accounts, route: tuple[str, str, object], pattern: str
-) -> None:
+def test_account_routes_use_the_app_key_and_no_other(accounts, route, pattern):
     method, path, body = route
+    upstreams = accounts.upstreams
     assert accounts.client.open(path, method=method, json=body).status_code == 200
-    assert keys_used(accounts.upstreams) == {"Bearer app-key"}
-    (request,) = accounts.upstreams.keys_http.requests
-    assert request.path == "/internal/app-keys/instantly/decrypt"
-    assert request.query == {"appId": ["instantly-service"]}
-    # key-service is told which route asks.
-    headers = {name.lower(): value for name, value in request.headers.items()}
-    assert headers["x-api-key"] == "keys-key"
-    assert headers["x-caller-service"] == "instantly"
-    assert (headers["x-caller-method"], headers["x-caller-path"]) == (method, pattern)
-
-
-@pytest.mark.parametrize(("method", "path", "body"), [SYNC, WARMUP, ANALYTICS])
-def test_account_routes_without_an_app_key_are_refused_whatever_keys_organizations_have(
-    client: FlaskClient, upstreams: Upstreams, method: str, path: str, body: object
-) -> None:
+    assert asks_for_key(upstreams, method, pattern) == APP_KEY
+    assert keys_used(upstreams) == {"Bearer app-key"}
+    # Without it they are refused, whatever keys organisations have.
     upstreams.keys.app_key = None
-    answer = client.open(path, method=method, json=body)
-    assert answer.status_code == 503
-    assert answer.get_json() == {"error": "Instantly app key not configured"}
-    for status in (401, 403, 429, 500):
-        upstreams.keys_http.heal()
+    upstreams.instantly_http.clear()
+    answer = accounts.client.open(path, method=method, json=body)
+    not_configured = {"error": "Instantly app key not configured"}
+    assert (answer.status_code, answer.get_json()) == (503, not_configured)
+    for status in (403, 500):
         upstreams.keys_http.fail("GET", ".*", times=None, status=status)
-        answer = client.open(path, method=method, json=body)
-        assert answer.status_code == 502
-        assert answer.get_json() == {"error": "key-service unavailable"}
-    assert upstreams.instantly_http.requests == []
+        answer = accounts.client.open(path, method=method, json=body)
+        unavailable = {"error": "key-service unavailable"}
+        assert (answer.status_code, answer.get_json()) == (502, unavailable)
+        upstreams.keys_http.heal()
+    assert keys_used(upstreams) == set()
 
 
 @pytest.mark.parametrize(
-    ("request_line", "body"),
+    ("method", "pattern", "body"),
     [
-        ("POST /campaigns", campaign_request()),
-        ("PATCH /campaigns/{id}/status", {"status": "active"}),
-        ("POST /campaigns/{id}/leads", {"orgId": "org-1", "leads": [{"email": "a@x.example"}]}),
-        ("DELETE /campaigns/{id}/leads", {"emails": ["a@x.example"]}),
-        ("GET /campaigns/{id}/analytics", None),
+        ("POST", "/campaigns", campaign_request()),
+        ("PATCH", "/campaigns/:campaignId/status", {"status": "active"}),
+        ("POST", "/campaigns/:campaignId/leads", {"orgId": "org-1", "leads": [{"email": LENA}]}),
+        ("DELETE", "/campaigns/:campaignId/leads", {"emails": [LENA]}),
+        ("GET", "/campaigns/:campaignId/analytics", None),
         (
-            "POST /webhooks/instantly/recover",
+            *("POST", "/webhooks/instantly/recover"),
             {"clerkOrgId": "clerk-1", "from": "2026-08-17", "to": "2026-08-19"},
         ),
     ],
 )
 def test_campaign_routes_use_the_organizations_key_and_never_the_app_key(
-    accounts: Accounts, campaign: dict[str, Any], request_line: str, body: object
-) -> None:
-    method, path = request_line.replace("{id}", campaign["id"]).split()
-    client, upstreams = accounts.client, accounts.upstreams
-    for http in (upstreams.instantly_http, upstreams.keys_http):
-        http.clear()
-    assert client.open(path, method=method, json=body).status_code in (200, 201)
-    assert keys_used(upstreams) == {"Bearer key-1"}
-    for request in upstreams.keys_http.requests:
-        assert request.path == "/internal/keys/instantly/decrypt"
-        assert request.query == {"clerkOrgId": ["clerk-1"]}
-    upstreams.keys.organizations.clear()
-    upstreams.instantly_http.clear()
-    answer = client.open(path, method=method, json=body)
-    assert answer.status_code == 422
-    assert answer.get_json() == {"error": "BYOK key not configured for this organization"}
-    assert keys_used(upstreams) == set()
+    world, campaign, method, pattern, body
+):
+    path = pattern.replace(":campaignId", campaign["id"])
+    assert world.send(method, path, body).status_code in (200, 201)
+    assert asks_for_key(world.upstreams, method, pattern) == ORGANIZATION_KEY
+    assert keys_used(world.upstreams) == {"Bearer key-1"}
+    world.upstreams.keys.organizations.clear()
+    world.upstreams.instantly_http.clear()
+    before = world.state(), world.shown()
+    answer = world.send(method, path, body)
+    not_configured = {"error": "BYOK key not configured for this organization"}
+    assert (answer.status_code, answer.get_json()) == (422, not_configured)
+    assert keys_used(world.upstreams) == set()
+    assert (world.state(), world.shown()) == before

@@ -2,26 +2,24 @@
 
 import json
 import random
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
 from conftest import Rows, Upstreams
-from flask import Flask
 from flask.testing import FlaskClient
 from helpers import STATS, OurCampaign, configure, recorded, stats
 from werkzeug.test import TestResponse
-
-from instantly.routes.analytics import excluded_addresses
 
 LEAD = "a@x.example"
 FIGURES = "/api/v2/campaigns/analytics"
 SNAPSHOT = ("totalLeads", "contacted", "opened", "replied", "bounced", "unsubscribed")
 NO_SNAPSHOTS = dict.fromkeys(("campaigns", *SNAPSHOT), 0)
-NOTHING: dict[str, Any] = {
+NOTHING = {
     "stats": dict.fromkeys(STATS, 0),
     "recipients": 0,
     "stepStats": [],
@@ -78,49 +76,44 @@ class Analytics:
         body = answer.get_json()
         return body["analytics"], body["snapshot"]
 
-    def is_refused(self, status: int, error: str, details: object = None) -> bool:
+    def is_refused(self, status: int, error: str) -> bool:
         """Whether the answer is this error, and no snapshot was kept."""
         answer = self.ask()
-        body = answer.get_json()
-
-        told = (answer.status_code, body["error"], body.get("details"))
         is_kept = self.db.count("instantly_analytics_snapshots") > 0
-        return told == (status, error, details) and not is_kept
+        return (answer.status_code, answer.get_json()["error"], is_kept) == (status, error, False)
 
 
 @pytest.fixture
-def analytics(
-    client: FlaskClient, campaign: dict[str, Any], upstreams: Upstreams, db: Rows
-) -> Analytics:
+def analytics(client, campaign, upstreams, db):
     return Analytics(client, campaign, upstreams, db)
 
 
 # Analytics
 
 
-def test_instantlys_figures_are_shown_and_kept(analytics: Analytics) -> None:
-    theirs = analytics.figures(unknown={"to": ["us", 1.5, None]})
+def test_instantlys_figures_are_shown_and_each_call_keeps_a_snapshot(analytics):
+    theirs = analytics.figures(unknown={"to": ["us", 1.5, None]}, leads_count=2**63 - 1)
     analytics.answers([theirs])
     shown, snapshot = analytics.get()
     assert shown == theirs
-    UUID(snapshot["id"])
     taken_at = datetime.fromisoformat(snapshot["snapshotAt"])
     assert abs(datetime.now(UTC) - taken_at) < timedelta(minutes=5)
+    counts = [2**63 - 1, 90, 30, 9, 3, 2]
     assert snapshot == {
         "id": snapshot["id"],
         "campaignId": analytics.campaign["id"],
-        **dict(zip(SNAPSHOT, [100, 90, 30, 9, 3, 2], strict=True)),
+        **dict(zip(SNAPSHOT, counts, strict=True)),
         "snapshotAt": snapshot["snapshotAt"],
     }
     (row,) = analytics.db.all("SELECT * FROM instantly_analytics_snapshots")
     assert (str(row["id"]), row["raw_data"]) == (snapshot["id"], theirs)
     columns = ("total_leads", "contacted", "opened", "replied", "bounced", "unsubscribed")
-    assert [row[name] for name in columns] == [100, 90, 30, 9, 3, 2]
+    assert [row[name] for name in columns] == counts
+    assert analytics.get()[1]["id"] != snapshot["id"]
+    assert analytics.db.count("instantly_analytics_snapshots") == 2
 
 
-def test_exactly_this_campaign_is_asked_for_with_its_organizations_key(
-    analytics: Analytics,
-) -> None:
+def test_exactly_this_campaign_is_asked_for(analytics):
     workspace = analytics.upstreams.instantly.workspace("clerk-1")
     counts = workspace.analytics[analytics.campaign["instantlyCampaignId"]]
     counts.update(emails_sent_count=7, contacted_count=5, open_count=4, open_count_unique=3)
@@ -128,15 +121,12 @@ def test_exactly_this_campaign_is_asked_for_with_its_organizations_key(
     assert (shown["emails_sent_count"], snapshot["contacted"], snapshot["opened"]) == (7, 5, 3)
     (request,) = analytics.upstreams.instantly_http.calls("GET", FIGURES)
     assert request.query == {"id": [analytics.campaign["instantlyCampaignId"]]}
-    assert request.headers["Authorization"] == "Bearer key-1"
 
 
 @pytest.mark.parametrize(
     ("unique", "opened_and_replied"), [("missing", (40, 12)), (None, (40, 12)), (0, (0, 0))]
 )
-def test_plain_counts_stand_in_for_missing_unique_ones(
-    analytics: Analytics, unique: object, opened_and_replied: tuple[int, int]
-) -> None:
+def test_plain_counts_stand_in_for_missing_unique_ones(analytics, unique, opened_and_replied):
     theirs = analytics.figures(open_count_unique=unique, reply_count_unique=unique)
     if unique == "missing":
         del theirs["open_count_unique"], theirs["reply_count_unique"]
@@ -145,9 +135,7 @@ def test_plain_counts_stand_in_for_missing_unique_ones(
     assert (snapshot["opened"], snapshot["replied"]) == opened_and_replied
 
 
-def test_a_campaign_that_sent_nothing_has_no_figures_but_a_snapshot_of_zeros(
-    analytics: Analytics,
-) -> None:
+def test_a_campaign_that_sent_nothing_has_no_figures_but_a_snapshot_of_zeros(analytics):
     shown, snapshot = analytics.get()
     assert shown is None
     zeros = dict.fromkeys(SNAPSHOT, 0)
@@ -156,7 +144,7 @@ def test_a_campaign_that_sent_nothing_has_no_figures_but_a_snapshot_of_zeros(
     assert statistics.of(campaignId=analytics.campaign["id"])["snapshots"]["campaigns"] == 1
 
 
-def test_another_campaigns_figures_are_not_ours(analytics: Analytics) -> None:
+def test_another_campaigns_figures_are_not_ours(analytics):
     other = figures(str(uuid4()), leads_count=999)
     analytics.answers([other])
     shown, snapshot = analytics.get()
@@ -167,71 +155,44 @@ def test_another_campaigns_figures_are_not_ours(analytics: Analytics) -> None:
     assert (shown, snapshot["totalLeads"]) == (analytics.figures(), 100)
 
 
-def test_each_call_keeps_another_snapshot(analytics: Analytics) -> None:
-    ids = {analytics.get()[1]["id"] for _ in range(3)}
-    assert len(ids) == analytics.db.count("instantly_analytics_snapshots") == 3
-
-
-def test_the_largest_count_is_kept(analytics: Analytics) -> None:
-    analytics.answers([analytics.figures(leads_count=2**63 - 1)])
-    assert analytics.get()[1]["totalLeads"] == 2**63 - 1
-
-
 @pytest.mark.parametrize(
     "changes",
     [
         *({"leads_count": -1}, {"leads_count": 2**63}, {"contacted_count": "90"}),
-        *({"contacted_count": None}, {"open_count_unique": -5}, {"reply_count_unique": [9]}),
-        *({"bounced_count": True}, {"unsubscribed_count": 1.5}),
+        *({"contacted_count": None}, {"open_count_unique": -5}, {"bounced_count": True}),
         # What is no JSON number is not passed on.
         *({"total_opportunity_value": float(number)} for number in ("nan", "-inf")),
     ],
     ids=str,
 )
-def test_a_figure_that_is_no_count_is_nonsense_and_not_kept(
-    analytics: Analytics, changes: dict[str, Any]
-) -> None:
+def test_a_figure_that_is_no_count_is_nonsense_and_not_kept(analytics, changes):
     analytics.answers([analytics.figures(**changes)])
     assert analytics.is_refused(502, "Instantly unavailable")
 
 
-@pytest.mark.parametrize("body", [{}, [5], [{"leads_count": 1}], "<html>"])
-def test_nonsense_instead_of_figures_is_not_kept(analytics: Analytics, body: object) -> None:
-    analytics.answers(body)
-    assert analytics.is_refused(502, "Instantly unavailable")
-
-
 @pytest.mark.parametrize(
-    ("sent", "kept"),
-    [("Ümlaut 🚚 優希 a\\u0000b", "Ümlaut 🚚 優希 a\\u0000b"), ("\x00\ud800", "\\u0000\\ud800")],
-    ids=ascii,
+    ("fault", "error"),
+    [
+        ({"status": 402}, (422, "Instantly rejected the request")),
+        ({"how": "cut"}, (502, "Instantly unavailable")),
+        ({"status": 200, "body": {}}, (502, "Instantly unavailable")),
+        ({"status": 200, "body": [5]}, (502, "Instantly unavailable")),
+        ({"status": 200, "body": [{"leads_count": 1}]}, (502, "Instantly unavailable")),
+    ],
+    ids=str,
 )
-def test_odd_texts_do_not_lose_the_snapshot(analytics: Analytics, sent: str, kept: str) -> None:
+def test_without_figures_of_instantly_nothing_is_kept(analytics, fault, error):
+    analytics.fails(**fault)
+    assert analytics.is_refused(*error)
+
+
+def test_odd_texts_do_not_lose_the_snapshot(analytics):
+    sent, kept = "優希 a\\u0000b \x00\ud800", "優希 a\\u0000b \\u0000\\ud800"
     analytics.answers([analytics.figures(campaign_name=sent, **{sent: [sent]})])
     shown, _ = analytics.get()
     assert shown["campaign_name"] == sent
     (row,) = analytics.db.all("SELECT raw_data FROM instantly_analytics_snapshots")
     assert row["raw_data"] == analytics.figures(campaign_name=kept, **{kept: [kept]})
-
-
-@pytest.mark.parametrize("campaign_id", [str(uuid4()), "none", "a" * 300, "%00", "%F0"])
-def test_figures_of_an_unknown_campaign_are_404(
-    client: FlaskClient, upstreams: Upstreams, campaign_id: str
-) -> None:
-    answer = client.get(f"/campaigns/{campaign_id}/analytics")
-    assert (answer.status_code, answer.get_json()) == (404, {"error": "Campaign not found"})
-    assert upstreams.instantly_http.requests == []
-
-
-def test_a_refusal_of_instantly_keeps_nothing(analytics: Analytics) -> None:
-    analytics.fails(status=402, body={"message": "no plan"})
-    details = {"status": 402, "message": "no plan"}
-    assert analytics.is_refused(422, "Instantly rejected the request", details)
-
-
-def test_an_answer_of_instantly_that_breaks_off_keeps_nothing(analytics: Analytics) -> None:
-    analytics.fails(how="cut")
-    assert analytics.is_refused(502, "Instantly unavailable")
 
 
 # POST /stats: what is asked
@@ -264,8 +225,7 @@ class Statistics:
     def of(self, **conditions: Any) -> dict[str, Any]:
         answer = self.client.post("/stats", json=conditions)
         assert answer.status_code == 200
-        body: dict[str, Any] = answer.get_json()
-        return body
+        return answer.get_json()
 
     def all(self) -> dict[str, Any]:
         return self.of(clerkOrgId="clerk-1")
@@ -275,7 +235,7 @@ class Statistics:
 
 
 @pytest.fixture
-def statistics(client: FlaskClient, db: Rows) -> Statistics:
+def statistics(client, db):
     return Statistics(client, db)
 
 
@@ -294,7 +254,6 @@ def step_row(step: int, *counts: int) -> dict[str, int]:
     "conditions",
     [
         {"runIds": [str(uuid4()) for _ in range(1000)]},
-        {"clerkOrgId": "nobody"},
         {"clerkOrgId": ""},
         {"brandId": "x" * 10_000},
         {"appId": "%"},
@@ -302,25 +261,20 @@ def step_row(step: int, *counts: int) -> dict[str, int]:
     ],
     ids=lambda conditions: next(iter(conditions)),
 )
-def test_all_is_zero_when_nothing_matches(
-    statistics: Statistics, conditions: dict[str, Any]
-) -> None:
+def test_all_is_zero_when_nothing_matches(statistics, conditions):
     statistics.snapshot(statistics.with_event(), 1, 1, 1, 1, 1, 1, 1)
     assert statistics.of(**conditions) == NOTHING
 
 
-def test_a_campaign_without_events_is_all_zero(statistics: Statistics) -> None:
-    assert statistics.of(campaignId=statistics.campaign().id) == NOTHING
-
-
-def test_conditions_must_all_hold(statistics: Statistics) -> None:
+def test_conditions_must_all_hold(statistics):
     campaign = statistics.with_event()
-    conditions: dict[str, Any] = {
+    conditions = {
         "clerkOrgId": "clerk-1",
         "brandId": "brand-1",
         "appId": "app-1",
-        "campaignId": campaign.id,
-        "runIds": [str(uuid4()), campaign.run_id],
+        # Ids in upper case are the same ids.
+        "campaignId": campaign.id.upper(),
+        "runIds": [str(uuid4()), campaign.run_id.upper()],
     }
     assert statistics.sent(**conditions) == 1
     for name in conditions:
@@ -328,7 +282,7 @@ def test_conditions_must_all_hold(statistics: Statistics) -> None:
         assert statistics.of(**{**conditions, name: wrong}) == NOTHING, name
 
 
-def test_a_campaign_that_matches_twice_counts_once(statistics: Statistics) -> None:
+def test_a_campaign_that_matches_twice_counts_once(statistics):
     campaign = statistics.with_event(parent_run_id=str(uuid4()))
     statistics.snapshot(campaign, 1, 9, 8, 7, 6, 5, 4)
     answer = statistics.of(runIds=[campaign.run_id, campaign.parent_run_id, campaign.run_id])
@@ -336,19 +290,10 @@ def test_a_campaign_that_matches_twice_counts_once(statistics: Statistics) -> No
     assert answer["snapshots"]["campaigns"] == 1
 
 
-def test_ids_in_upper_case_are_the_same_ids(statistics: Statistics) -> None:
-    campaign = statistics.with_event()
-    assert statistics.sent(campaignId=campaign.id.upper(), runIds=[campaign.run_id.upper()]) == 1
-
-
-def test_a_campaign_made_through_the_api_is_found_by_its_runs(
-    statistics: Statistics, campaign: dict[str, Any]
-) -> None:
-    path = f"/campaigns/{campaign['id']}"
-    run_id = statistics.client.get(path).get_json()["campaign"]["runId"]
+def test_a_campaign_made_through_the_api_is_found_by_its_run(statistics, world, campaign):
     payload = {"event_type": "email_sent", "campaign_id": campaign["instantlyCampaignId"]}
     assert recorded(statistics.client, payload)
-    assert statistics.sent(runIds=[run_id]) == 1
+    assert statistics.sent(runIds=[world.shown()["runId"]]) == 1
 
 
 # POST /stats: what counts
@@ -357,9 +302,7 @@ def test_a_campaign_made_through_the_api_is_found_by_its_runs(
 EVENTS_OF_A_STEP = ("email_sent", "email_opened", "reply_received", "email_bounced")
 
 
-def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(
-    statistics: Statistics,
-) -> None:
+def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(statistics):
     campaign = statistics.campaign()
     others = ("link_clicked", "auto_reply_received", "lead_not_interested", "lead_out_of_office")
     for lead in ("a@x.example", "A@X.example", "b@x.example"):
@@ -370,7 +313,7 @@ def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(
     assert answer["stepStats"] == [step_row(1, 3, 2, 3, 3)]
 
 
-def test_a_lead_is_one_lead_across_campaigns(statistics: Statistics) -> None:
+def test_a_lead_is_one_lead_across_campaigns(statistics):
     for _ in range(2):
         event(statistics.campaign(), "email_sent", "email_opened", step=1)
     answer = statistics.all()
@@ -379,20 +322,13 @@ def test_a_lead_is_one_lead_across_campaigns(statistics: Statistics) -> None:
     assert answer["stepStats"] == [step_row(1, 2, 1, 0, 0)]
 
 
-def test_delivered_is_never_below_zero(statistics: Statistics) -> None:
-    event(statistics.campaign(), "email_sent", "email_bounced", "email_bounced")
-    counted = statistics.all()["stats"]
-    assert (counted["emailsSent"], counted["emailsBounced"], counted["emailsDelivered"]) == (
-        1,
-        2,
-        0,
-    )
+def test_delivered_is_never_below_zero(statistics):
+    event(statistics.campaign(), "email_sent", "email_bounced", "email_bounced", lead=None)
+    assert statistics.all()["stats"] == stats(1, 0, 0, 0, 0, 2, 0, 0, 0, 0)
 
 
-@pytest.mark.parametrize("lead", [None, "  ", 5, "a" * 321])
-def test_an_event_without_a_lead_counts_where_leads_are_not_counted(
-    statistics: Statistics, lead: object
-) -> None:
+@pytest.mark.parametrize("lead", [None, 5, "a" * 321])
+def test_an_event_without_a_lead_counts_where_leads_are_not_counted(statistics, lead):
     event(statistics.campaign(), *EVENTS_OF_A_STEP, lead=lead, step=1)
     answer = statistics.all()
     assert answer["stats"]["emailsSent"] == answer["stats"]["emailsReplied"] == 1
@@ -400,7 +336,7 @@ def test_an_event_without_a_lead_counts_where_leads_are_not_counted(
     assert answer["stepStats"] == [step_row(1, 1, 0, 1, 1)]
 
 
-def test_the_sending_account_is_no_lead(statistics: Statistics) -> None:
+def test_the_sending_account_is_no_lead(statistics):
     account = {"lead": "Marc@Sender.example", "email_account": " marc@sender.example"}
     event(statistics.campaign(), *EVENTS_OF_A_STEP, step=1, **account)
     assert statistics.db.count("instantly_events") == 4
@@ -411,21 +347,17 @@ def test_the_sending_account_is_no_lead(statistics: Statistics) -> None:
 
 
 @pytest.fixture
-def two_excluded(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
+def two_excluded(app, monkeypatch):
     configure(app, monkeypatch, stats_excluded_domains=("ours.example", "my_test.example"))
 
 
-@pytest.mark.parametrize(
-    "lead", ["A@OURS.Example", "a@b.c.ours.example", "a@my_test.example", "a@sub.my_test.example"]
-)
-def test_excluded_domains_and_their_subdomains_do_not_count(
-    statistics: Statistics, two_excluded: None, lead: str
-) -> None:
+@pytest.mark.parametrize("lead", ["A@OURS.Example", "a@b.c.ours.example", "a@my_test.example"])
+def test_excluded_domains_and_their_subdomains_do_not_count(statistics, two_excluded, lead):
     event(statistics.campaign(), "email_sent", lead=lead, step=1)
     assert statistics.all() == NOTHING
 
 
-def test_domains_that_only_look_excluded_count(statistics: Statistics, two_excluded: None) -> None:
+def test_domains_that_only_look_excluded_count(statistics, two_excluded):
     campaign = statistics.campaign()
     alike = ["notours.example", "ours.example.org", "ours-example", "oursxexample", "example"]
     for domain in (*alike, "myxtest.example"):
@@ -434,24 +366,17 @@ def test_domains_that_only_look_excluded_count(statistics: Statistics, two_exclu
     assert statistics.all()["stats"]["emailsSent"] == len(alike) + 2
 
 
-def test_excluding_a_domain_later_applies_to_what_was_recorded_before(
-    statistics: Statistics, app: Flask, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_excluding_a_domain_later_applies_to_what_was_recorded_before(statistics, app, monkeypatch):
     statistics.with_event()
     assert statistics.all()["recipients"] == 1
     configure(app, monkeypatch, stats_excluded_domains=("x.example",))
     assert statistics.all() == NOTHING
 
 
-def test_without_excluded_domains_nothing_is_excluded(app: Flask) -> None:
-    with app.app_context():
-        assert excluded_addresses() == []
-
-
 # Snapshots in the statistics
 
 
-def test_only_the_latest_snapshot_of_each_campaign_is_summed(statistics: Statistics) -> None:
+def test_only_the_latest_snapshot_of_each_campaign_is_summed(statistics):
     one, two, _ = (statistics.campaign() for _ in range(3))
     statistics.snapshot(one, 2, 1000, 1000, 1000, 1000, 1000, 1000)
     statistics.snapshot(one, 1, 10, 9, 8, 7, 6, 5)
@@ -464,7 +389,7 @@ def test_only_the_latest_snapshot_of_each_campaign_is_summed(statistics: Statist
     assert answer["stats"] == NOTHING["stats"]
 
 
-def test_snapshots_add_up_beyond_64_bits(statistics: Statistics) -> None:
+def test_snapshots_add_up_beyond_64_bits(statistics):
     for _ in range(2):
         statistics.snapshot(statistics.campaign(), 1, 2**63 - 1, 0, 0, 0, 0, 0)
     assert statistics.all()["snapshots"]["totalLeads"] == 2**64 - 2
@@ -492,7 +417,7 @@ def random_case(chance: random.Random, text: str) -> str:
 
 
 def random_payload(chance: random.Random, campaign: OurCampaign) -> dict[str, Any]:
-    payload: dict[str, Any] = {
+    payload = {
         "event_type": chance.choice(EVENT_TYPES),
         "campaign_id": chance.choice((campaign.instantly_id, campaign.instantly_id.upper())),
         "timestamp": f"2026-08-{chance.randint(10, 28)}T07:{chance.randint(10, 59)}:00.000Z",
@@ -513,58 +438,43 @@ def is_excluded(address: str) -> bool:
     return any(domain == name or domain.endswith("." + name) for name in EXCLUDED)
 
 
+COUNTED_AS = {
+    "email_sent": "emailsSent",
+    "link_clicked": "emailsClicked",
+    "email_link_clicked": "emailsClicked",
+    "reply_received": "emailsReplied",
+    "email_bounced": "emailsBounced",
+    "auto_reply_received": "repliesAutoReply",
+    "lead_not_interested": "repliesNotInterested",
+    "lead_out_of_office": "repliesOutOfOffice",
+    "lead_unsubscribed": "repliesUnsubscribe",
+}
+
+
 def counted_by_hand(payloads: Iterable[dict[str, Any]]) -> dict[str, Any]:
     """The contract's definitions over distinct payloads, without a database."""
-    counts: dict[str, int] = {}
-    opened: set[str] = set()
-    recipients: set[str] = set()
-    steps: dict[int, dict[str, Any]] = {}
-    names = {
-        "email_sent": "emailsSent",
-        "link_clicked": "emailsClicked",
-        "email_link_clicked": "emailsClicked",
-        "reply_received": "emailsReplied",
-        "email_bounced": "emailsBounced",
-        "auto_reply_received": "repliesAutoReply",
-        "lead_not_interested": "repliesNotInterested",
-        "lead_out_of_office": "repliesOutOfOffice",
-        "lead_unsubscribed": "repliesUnsubscribe",
-    }
+    counts, opened, recipients = Counter(), set(), set()
+    steps = defaultdict(lambda: (Counter(), set()))
     for payload in payloads:
         lead = payload.get("lead_email", "").lower()
         if lead and (lead == payload.get("email_account", "").lower() or is_excluded(lead)):
             continue
         event_type, step = payload["event_type"], payload.get("step")
-        of_step: dict[str, Any] = {}
-        if type(step) is int and step > 0:
-            of_step = steps.setdefault(step, {"opened": set()})
-        if event_type in names:
-            name = names[event_type]
-            counts[name] = counts.get(name, 0) + 1
-            of_step[name] = of_step.get(name, 0) + 1
+        for_the_step = [steps[step]] if type(step) is int and step > 0 else []
+        for events, leads in [(counts, opened), *for_the_step]:
+            events[COUNTED_AS.get(event_type)] += 1
+            if lead and event_type == "email_opened":
+                leads.add(lead)
         if lead and event_type == "email_sent":
             recipients.add(lead)
-        if lead and event_type == "email_opened":
-            opened.add(lead)
-            of_step.setdefault("opened", set()).add(lead)
-    delivered = max(0, counts.get("emailsSent", 0) - counts.get("emailsBounced", 0))
+    delivered = max(0, counts["emailsSent"] - counts["emailsBounced"])
+    distinct = {"emailsOpened": len(opened), "emailsDelivered": delivered}
     return {
-        "stats": {
-            **dict.fromkeys(NOTHING["stats"], 0),
-            **counts,
-            "emailsOpened": len(opened),
-            "emailsDelivered": delivered,
-        },
+        "stats": {name: counts[name] for name in STATS} | distinct,
         "recipients": len(recipients),
         "stepStats": [
-            {
-                "step": step,
-                "emailsSent": of_step.get("emailsSent", 0),
-                "emailsOpened": len(of_step["opened"]),
-                "emailsReplied": of_step.get("emailsReplied", 0),
-                "emailsBounced": of_step.get("emailsBounced", 0),
-            }
-            for step, of_step in sorted(steps.items())
+            step_row(n, e["emailsSent"], len(leads), e["emailsReplied"], e["emailsBounced"])
+            for n, (e, leads) in sorted(steps.items())
         ],
     }
 
@@ -589,7 +499,7 @@ def matches(campaign: OurCampaign, conditions: dict[str, Any]) -> bool:
 def random_conditions(chance: random.Random, campaigns: list[OurCampaign]) -> dict[str, Any]:
     runs = [campaign.run_id for campaign in campaigns]
     runs += [campaign.parent_run_id for campaign in campaigns if campaign.parent_run_id]
-    possible: dict[str, Any] = {
+    possible = {
         "clerkOrgId": chance.choice(["clerk-1", "clerk-2", "clerk-3", "clerk-4"]),
         "brandId": chance.choice(["brand-1", "brand-2", "brand-3"]),
         "appId": chance.choice(["app-1", "app-2"]),
@@ -602,8 +512,8 @@ def random_conditions(chance: random.Random, campaigns: list[OurCampaign]) -> di
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
-    statistics: Statistics, app: Flask, monkeypatch: pytest.MonkeyPatch, seed: int
-) -> None:
+    statistics, app, monkeypatch, seed
+):
     configure(app, monkeypatch, stats_excluded_domains=EXCLUDED)
     chance = random.Random(seed)
     parents = [str(uuid4()), str(uuid4()), None]
@@ -617,7 +527,7 @@ def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
         for _ in range(9)
     ]
     # The last campaign stays without events.
-    history: dict[str, tuple[OurCampaign, dict[str, Any]]] = {}
+    history = {}
     for _ in range(900):
         campaign = chance.choice(campaigns[:-1])
         payload = random_payload(chance, campaign)
@@ -627,7 +537,7 @@ def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
             campaign, payload = history[identity]
         assert recorded(statistics.client, payload) is (identity not in history)
         history[identity] = (campaign, payload)
-    latest: dict[OurCampaign, list[int]] = {}
+    latest = {}
     for campaign in campaigns[2:]:
         for age_hours in chance.sample(range(100), 3):
             statistics.snapshot(campaign, 100 + age_hours, *(chance.randint(0, 99),) * 6)

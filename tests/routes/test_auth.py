@@ -2,7 +2,6 @@
 
 import itertools
 import re
-from collections.abc import Iterator
 
 import pytest
 from conftest import API_KEY
@@ -10,7 +9,6 @@ from flask import Flask
 from flask.testing import FlaskClient
 
 from instantly import application
-from instantly.config import Settings
 from instantly.web.auth import PUBLIC_ENDPOINTS
 from instantly.web.services import EXTENSION
 
@@ -25,19 +23,19 @@ PUBLIC = {
 }
 PUBLIC_PATHS = {path for _, path in PUBLIC}
 WRONG_KEYS = [
-    *("", "wrong", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), f"Bearer {API_KEY}"),
-    *(f"{API_KEY}, {API_KEY}", "schlüssel", "ключ", "\x00", "x" * 10_000),
+    *("", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), f"Bearer {API_KEY}"),
+    *(f"{API_KEY}, {API_KEY}", "ключ", "\x00", "x" * 10_000),
 ]
 
 
 @pytest.fixture
-def anybody(app: Flask) -> FlaskClient:
+def anybody(app):
     """Calls the service without its key."""
     return app.test_client()
 
 
 @pytest.fixture(scope="module")
-def fresh_app(settings: Settings) -> Iterator[Flask]:
+def fresh_app(settings):
     """An app of our own, which has not answered yet and so can still be added to."""
     app = application.create_app(settings)
     # Its answers are not checked: it gets a route that is not documented.
@@ -64,12 +62,12 @@ def refused(client: FlaskClient, method: str, path: str, key: str | None) -> boo
     return True
 
 
-def test_the_public_routes_are_those_of_the_contract(anybody: FlaskClient, app: Flask) -> None:
+def test_the_public_routes_are_those_of_the_contract(anybody, app):
     public = {route for route in routes(app) if not refused(anybody, *route, key=None)}
     assert public == PUBLIC
 
 
-def test_the_list_of_public_endpoints_names_nothing_else(app: Flask) -> None:
+def test_the_list_of_public_endpoints_names_nothing_else(app):
     listed = {
         (method, rule.rule)
         for rule in app.url_map.iter_rules()
@@ -81,61 +79,52 @@ def test_the_list_of_public_endpoints_names_nothing_else(app: Flask) -> None:
 
 
 @pytest.mark.parametrize("key", [None, *WRONG_KEYS])
-def test_every_other_route_and_method_is_closed(
-    anybody: FlaskClient, app: Flask, key: str | None
-) -> None:
+def test_every_other_route_and_method_is_closed(anybody, app, key):
     paths = {path for _, path in routes(app)}
     assert len(paths) > len(PUBLIC_PATHS)
-    for path in paths - PUBLIC_PATHS:
-        for method in METHODS:
-            assert refused(anybody, method, path, key), f"{method} {path}"
+    for method, path in itertools.product(METHODS, paths - PUBLIC_PATHS):
+        assert refused(anybody, method, path, key), f"{method} {path}"
 
 
 @pytest.mark.parametrize("key", [None, "wrong", "schlüssel"])
-def test_what_does_not_exist_is_closed_too(anybody: FlaskClient, key: str | None) -> None:
-    paths = ["/nowhere", "/campaigns/", "/health/", "/HEALTH", "/static/x", "/%00", "/%ff"]
-    for path in (*paths, "/campaigns//x", "/x" * 99):
-        for method in METHODS:
-            assert refused(anybody, method, path, key), f"{method} {path}"
+def test_what_does_not_exist_is_closed_too(anybody, key):
+    paths = ["/nowhere", "/campaigns/", "/health/", "/HEALTH", "/%00", "/%ff", "/campaigns//x"]
+    for method, path in itertools.product(METHODS, paths):
+        assert refused(anybody, method, path, key), f"{method} {path}"
 
 
-def test_a_public_route_is_public_for_its_own_method_only(anybody: FlaskClient) -> None:
+def test_a_public_route_is_public_for_its_own_method_only(anybody):
     for method, path in itertools.product(("GET", "POST", "PUT", "DELETE"), PUBLIC_PATHS):
         is_public = (method, path) in PUBLIC
         assert refused(anybody, method, path, key=None) is not is_public, f"{method} {path}"
 
 
-@pytest.mark.parametrize("path", sorted(path for method, path in PUBLIC if method == "GET"))
-def test_head_is_as_public_as_get(anybody: FlaskClient, path: str) -> None:
-    assert anybody.head(path).status_code == 200
+def test_head_is_as_public_as_get(anybody):
+    for path in (path for method, path in PUBLIC if method == "GET"):
+        assert anybody.head(path).status_code == 200
 
 
-@pytest.mark.parametrize("key", WRONG_KEYS)
-def test_a_wrong_key_does_not_close_a_public_route(anybody: FlaskClient, key: str) -> None:
-    assert anybody.get("/", headers={"X-API-Key": key}).status_code == 200
+def test_a_wrong_key_does_not_close_a_public_route(anybody):
+    for key in WRONG_KEYS:
+        assert anybody.get("/", headers={"X-API-Key": key}).status_code == 200
 
 
-@pytest.mark.parametrize("header", ["X-API-Key", "x-api-key"])
-def test_the_right_key_opens(anybody: FlaskClient, header: str) -> None:
-    assert anybody.get("/campaigns/by-org/nobody", headers={header: API_KEY}).status_code == 200
-
-
-def test_the_key_counts_in_its_header_only(anybody: FlaskClient) -> None:
+def test_the_right_key_opens_in_its_header_only(anybody):
     path = "/campaigns/by-org/nobody"
+    for header in ("X-API-Key", "x-api-key"):
+        assert anybody.get(path, headers={header: API_KEY}).status_code == 200
     assert anybody.get(f"{path}?X-API-Key={API_KEY}").status_code == 401
     for headers in ({"Authorization": f"Bearer {API_KEY}"}, {"Cookie": f"X-API-Key={API_KEY}"}):
         assert anybody.get(path, headers=headers).status_code == 401
 
 
-def test_without_a_key_nobody_learns_which_campaigns_exist(
-    anybody: FlaskClient, campaign: dict[str, str]
-) -> None:
+def test_without_a_key_nobody_learns_which_campaigns_exist(anybody, campaign):
     known = anybody.get(f"/campaigns/{campaign['id']}")
     unknown = anybody.get("/campaigns/00000000-0000-4000-8000-000000000000")
     assert (known.status_code, known.data) == (unknown.status_code, unknown.data)
 
 
-def test_a_route_that_says_nothing_of_authentication_is_closed(fresh_app: Flask) -> None:
+def test_a_route_that_says_nothing_of_authentication_is_closed(fresh_app):
     fresh_app.add_url_rule("/fresh", "fresh", lambda: {"secret": True})
     client = fresh_app.test_client()
     assert refused(client, "GET", "/fresh", key=None)

@@ -4,15 +4,13 @@ What a failed creation leaves behind is told in test_undo, paging in test_pages.
 """
 
 import json
-from collections.abc import Callable
+import re
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 from stand_in import RecordedRequest
-from world import ORG, Campaign, World, campaign_request
-
-from instantly.config import USER_AGENT
+from world import ORG, Campaign, World
 
 CREATE = ("POST", "/api/v2/campaigns")
 CAMPAIGN_FIELDS = {
@@ -30,19 +28,16 @@ def only(requests: list[RecordedRequest]) -> RecordedRequest:
 
 def sent(world: World) -> dict[str, Any]:
     """The one body that went to Instantly's POST /campaigns."""
-    body: dict[str, Any] = only(world.upstreams.instantly_http.calls(*CREATE)).json
-    return body
+    return only(world.upstreams.instantly_http.calls(*CREATE)).json
 
 
 def sent_steps(world: World) -> list[dict[str, Any]]:
     (sequence,) = sent(world)["sequences"]
-    steps: list[dict[str, Any]] = sequence["steps"]
-    return steps
+    return sequence["steps"]
 
 
 def sent_schedule(world: World) -> dict[str, Any]:
     (schedule,) = sent(world)["campaign_schedule"]["schedules"]
-    assert isinstance(schedule, dict)
     return schedule
 
 
@@ -53,7 +48,7 @@ def in_instantly(world: World, campaign: Campaign) -> dict[str, Any]:
 # Creating: what happens when all goes well
 
 
-def test_a_campaign_is_created_as_a_draft(world: World) -> None:
+def test_a_campaign_is_created_as_a_draft(world):
     answer = world.create()
     assert answer.status_code == 201
     campaign = answer.get_json()["campaign"]
@@ -62,13 +57,11 @@ def test_a_campaign_is_created_as_a_draft(world: World) -> None:
     shown = {"instantlyCampaignId": instantly_id, "name": "Autumn", "status": "draft"}
     assert answer.get_json() == {"success": True, "campaign": {"id": campaign["id"], **shown}}
     assert held["status"] == 0
-    assert (world.runs(), world.upstreams.runs.billed()) == (
-        ["completed"],
-        {"instantly-campaign-create": 1},
-    )
+    assert world.runs() == ["completed"]
+    assert world.upstreams.runs.billed() == {"instantly-campaign-create": 1}
 
 
-def test_the_row_holds_what_was_asked_for(world: World) -> None:
+def test_the_row_holds_what_was_asked_for(world):
     parent = str(uuid4())
     world.upstreams.runs.known_parents.add(parent)
     campaign = world.created(runId=parent, metadata={"a": 1})
@@ -81,57 +74,40 @@ def test_the_row_holds_what_was_asked_for(world: World) -> None:
     assert shown["parentRunId"] == parent
 
 
-def test_without_a_run_of_the_caller_the_run_has_no_parent(world: World) -> None:
-    campaign = world.created(runId=None)
+@pytest.mark.parametrize("left_out", [{}, {"runId": None, "metadata": None}])
+def test_without_a_run_of_the_caller_the_run_has_no_parent(world, left_out):
+    shown = world.shown(world.created(**left_out))
     assert "parentRunId" not in only(world.upstreams.runs_http.calls("POST", "/v1/runs")).json
-    assert world.shown(campaign)["parentRunId"] is None
+    assert (shown["parentRunId"], shown["metadata"]) == (None, None)
 
 
-def test_the_request_to_key_service_says_who_asks_and_why(world: World) -> None:
-    world.created()
-    request = only(world.upstreams.keys_http.requests)
-    assert (request.method, request.path) == ("GET", "/internal/keys/instantly/decrypt")
-    assert request.query == {"clerkOrgId": ["clerk-1"]}
-    assert request.headers["X-Api-Key"] == "keys-key"
-    assert request.headers["X-Caller-Service"] == "instantly"
-    assert request.headers["X-Caller-Method"] == "POST"
-    assert request.headers["X-Caller-Path"] == "/campaigns"
-    assert request.headers["User-Agent"] == USER_AGENT
-
-
-def test_the_smallest_request_to_instantly(world: World) -> None:
+def test_the_smallest_request_to_instantly(world):
     world.created()
     request = only(world.upstreams.instantly_http.requests)
     assert (request.method, request.path, request.query) == (*CREATE, {})
-    assert request.headers["Authorization"] == "Bearer key-1"
-    assert request.headers["User-Agent"] == USER_AGENT
-    body = request.json
-    assert body["campaign_schedule"]["schedules"][0].pop("name") != ""
-    assert body == {
+    schedule = {
+        "name": sent_schedule(world)["name"],
+        "timing": {"from": "08:00", "to": "17:00"},
+        "days": {str(day): 1 <= day <= 5 for day in range(7)},
+        "timezone": "America/Chicago",
+    }
+    assert request.json == {
         "name": "Autumn",
-        "campaign_schedule": {
-            "schedules": [
-                {
-                    "timing": {"from": "08:00", "to": "17:00"},
-                    "days": {str(day): 1 <= day <= 5 for day in range(7)},
-                    "timezone": "America/Chicago",
-                }
-            ]
-        },
+        "campaign_schedule": {"schedules": [schedule]},
         "stop_on_reply": True,
         "insert_unsubscribe_header": True,
     }
 
 
-@pytest.mark.parametrize("org", ["a b", "ö/ü", "a&b=c", "100%", "x" * 255, "org_😀", "+"])
-def test_ids_are_taken_as_they_are(world: World, org: str) -> None:
+@pytest.mark.parametrize("org", ["ö/ü a&b=c", "100%", "x" * 255, "'; DROP TABLE x; --😀"])
+def test_ids_are_taken_as_they_are(world, org):
     world.upstreams.keys.organizations[org] = "key-1"
     shown = world.shown(world.created(**dict.fromkeys(ORG, org)))
     assert {shown[name] for name in ORG} == {org}
     assert only(world.upstreams.keys_http.requests).query == {"clerkOrgId": [org]}
 
 
-def test_the_same_request_twice_makes_two_campaigns(world: World) -> None:
+def test_the_same_request_twice_makes_two_campaigns(world):
     assert world.created()["id"] != world.created()["id"]
     assert (len(world.campaigns()), world.billed()) == (2, 2)
 
@@ -139,37 +115,35 @@ def test_the_same_request_twice_makes_two_campaigns(world: World) -> None:
 # Creating: what each field becomes
 
 
-def test_waits_before_steps_become_waits_after_steps(world: World) -> None:
-    days = [0, 3, 0, 5, 2**31 - 1]
-    world.created(sequence=[{**STEP, "daysSinceLastStep": wait} for wait in days])
+@pytest.mark.parametrize(
+    ("waits", "delays"),
+    [
+        ([0, 3, 0, 5, 2**31 - 1], [3, 0, 5, 2**31 - 1, 0]),
+        # The first one's may be absent.
+        ([None, 4], [4, 0]),
+        ([None], [0]),
+        ([None] + [1] * 49, [1] * 49 + [0]),
+    ],
+    ids=["five", "two", "one", "fifty"],
+)
+def test_waits_before_steps_become_waits_after_steps(world, waits, delays):
+    sequence = [STEP if wait is None else {**STEP, "daysSinceLastStep": wait} for wait in waits]
+    world.created(sequence=sequence)
     steps = sent_steps(world)
-    assert [step["delay"] for step in steps] == [3, 0, 5, 2**31 - 1, 0]
-    assert {step["type"] for step in steps} == {"email"}
+    assert [step["delay"] for step in steps] == delays
     assert all(step.get("delay_unit", "days") == "days" for step in steps)
-
-
-def test_the_first_wait_may_be_absent(world: World) -> None:
-    world.created(sequence=[STEP, {**STEP, "daysSinceLastStep": 4}])
-    assert [step["delay"] for step in sent_steps(world)] == [4, 0]
-
-
-def test_a_single_step_waits_for_nothing(world: World) -> None:
-    world.created(sequence=[STEP])
     variant = {"subject": "Hello", "body": "<p>Hi</p>"}
-    assert sent_steps(world) == [{"type": "email", "delay": 0, "variants": [variant]}]
+    assert all((s["type"], s["variants"]) == ("email", [variant]) for s in steps)
 
 
-def test_fifty_steps_are_taken(world: World) -> None:
-    world.created(sequence=[STEP, *[NEXT] * 49])
-    assert len(sent_steps(world)) == 50
-
-
-def test_variants_of_a_step_are_sent_in_their_order(world: World) -> None:
-    variants = [{"subject": f"S{n}", "bodyHtml": f"Text {n}"} for n in range(3)]
+def test_variants_of_a_step_are_sent_in_their_order(world):
+    # An empty subject continues the thread.
+    subjects = ["S0", "", "S2"]
+    variants = [{"subject": subject, "bodyHtml": f"Text {subject}"} for subject in subjects]
     world.created(sequence=[STEP, {"variants": variants, "daysSinceLastStep": 2}])
     first, second = sent_steps(world)
     assert len(first["variants"]) == 1
-    expected = [{"subject": f"S{n}", "body": f"<p>Text {n}</p>"} for n in range(3)]
+    expected = [{"subject": subject, "body": f"<p>Text {subject}</p>"} for subject in subjects]
     assert second["variants"] == expected
 
 
@@ -177,24 +151,18 @@ def test_variants_of_a_step_are_sent_in_their_order(world: World) -> None:
     ("body", "sent_body"),
     [
         ("<p>Hi {{firstName}}</p>", "<p>Hi {{firstName}}</p>"),
-        ("1 < 2 & 3", "<p>1 &lt; 2 &amp; 3</p>"),
-        ("one\ntwo\n\nthree", "<p>one<br/>two</p><p>three</p>"),
+        ("1 < 2 & 3\n4", "<p>1 &lt; 2 &amp; 3<br/>4</p>"),
         ("Before<div>inside</div>after", "<p>Before</p><div>inside</div><p>after</p>"),
     ],
 )
-def test_no_word_of_a_body_is_lost_in_instantly(world: World, body: str, sent_body: str) -> None:
+def test_no_word_of_a_body_is_lost_in_instantly(world, body, sent_body):
     campaign = world.created(sequence=[{"subject": "S", "bodyHtml": body}])
     assert sent_steps(world)[0]["variants"][0]["body"] == sent_body
     kept = in_instantly(world, campaign)["sequences"][0]["steps"][0]
     assert kept["variants"][0]["body"] == sent_body
 
 
-def test_an_empty_subject_continues_the_thread(world: World) -> None:
-    world.created(sequence=[STEP, {**NEXT, "subject": ""}])
-    assert sent_steps(world)[1]["variants"][0]["subject"] == ""
-
-
-def test_days_become_their_numbers(world: World) -> None:
+def test_days_become_their_numbers(world):
     for number, day in enumerate(("sun", "mon", "tue", "wed", "thu", "fri", "sat")):
         world.upstreams.forget_requests()
         world.created(schedule={"days": [day]})
@@ -202,7 +170,7 @@ def test_days_become_their_numbers(world: World) -> None:
         assert [n for n, sends in days.items() if sends] == [str(number)]
 
 
-def test_a_whole_schedule(world: World) -> None:
+def test_a_whole_schedule(world):
     schedule = {
         "timezone": "Europe/Isle_of_Man",
         "from": "00:00",
@@ -221,7 +189,7 @@ def test_a_whole_schedule(world: World) -> None:
 
 
 @pytest.mark.parametrize("schedule", [{}, {"from": "07:30"}, {"to": "18:00"}, {"days": ["mon"]}])
-def test_what_a_schedule_leaves_out_has_a_default(world: World, schedule: dict[str, Any]) -> None:
+def test_what_a_schedule_leaves_out_has_a_default(world, schedule):
     world.created(schedule=schedule)
     body = sent_schedule(world)
     assert body["timing"] == {"from": "08:00", "to": "17:00"} | {
@@ -232,12 +200,12 @@ def test_what_a_schedule_leaves_out_has_a_default(world: World, schedule: dict[s
     assert body["timezone"] == "America/Chicago"
 
 
-def test_a_timezone_is_sent_by_a_name_that_instantly_knows(world: World) -> None:
+def test_a_timezone_is_sent_by_a_name_that_instantly_knows(world):
     world.created(schedule={"timezone": "Europe/Berlin"})
     assert sent_schedule(world)["timezone"] == "Europe/Belgrade"
 
 
-def test_a_timezone_without_an_equal_is_refused_with_the_closest(world: World) -> None:
+def test_a_timezone_without_an_equal_is_refused_with_the_closest(world):
     answer = world.create(schedule={"timezone": "America/Los_Angeles"})
     assert answer.status_code == 400
     (message,) = answer.get_json()["details"]["schedule.timezone"]
@@ -245,41 +213,25 @@ def test_a_timezone_without_an_equal_is_refused_with_the_closest(world: World) -
     assert world.upstreams.calls() == 0
 
 
-NUMBERS = {
-    "dailyLimit": "daily_limit",
-    "dailyMaxLeads": "daily_max_leads",
-    "emailGap": "email_gap",
-    "randomWaitMax": "random_wait_max",
-}
-SWITCHES = {
-    "stopOnReply": "stop_on_reply",
-    "stopOnAutoReply": "stop_on_auto_reply",
-    "stopForCompany": "stop_for_company",
-    "openTracking": "open_tracking",
-    "linkTracking": "link_tracking",
-    "textOnly": "text_only",
-    "insertUnsubscribeHeader": "insert_unsubscribe_header",
-    "prioritizeNewLeads": "prioritize_new_leads",
-    "matchLeadEsp": "match_lead_esp",
-    "allowRiskyContacts": "allow_risky_contacts",
-    "disableBounceProtect": "disable_bounce_protect",
-}
-LISTS = {"ccList": "cc_list", "bccList": "bcc_list"}
+NUMBERS = ("dailyLimit", "dailyMaxLeads", "emailGap", "randomWaitMax")
 AT_LEAST_ONE = ("dailyLimit", "dailyMaxLeads")
-VALUES: dict[str, list[Any]] = {
-    **{name: [int(name in AT_LEAST_ONE), 50, 2**31 - 1] for name in NUMBERS},
+SWITCHES = (
+    *("stopOnReply", "stopOnAutoReply", "stopForCompany", "openTracking", "linkTracking"),
+    *("textOnly", "insertUnsubscribeHeader", "prioritizeNewLeads", "matchLeadEsp"),
+    *("allowRiskyContacts", "disableBounceProtect"),
+)
+LISTS = ("ccList", "bccList")
+SETTINGS = {
+    **{name: [int(name in AT_LEAST_ONE), 2**31 - 1] for name in NUMBERS},
     **{name: [True, False] for name in SWITCHES},
     **{name: [["a@x.example", "b@x.example"], []] for name in LISTS},
 }
 
 
-def test_the_settings_are_seventeen() -> None:
-    assert len(VALUES) == 17
-
-
-@pytest.mark.parametrize(("name", "option"), [*NUMBERS.items(), *SWITCHES.items(), *LISTS.items()])
-def test_a_setting_becomes_an_option_of_instantly(world: World, name: str, option: str) -> None:
-    for value in VALUES[name]:
+@pytest.mark.parametrize("name", SETTINGS)
+def test_a_setting_becomes_the_option_of_instantly_of_the_same_name(world, name):
+    option = re.sub("[A-Z]", lambda letter: f"_{letter[0].lower()}", name)
+    for value in SETTINGS[name]:
         world.upstreams.forget_requests()
         world.created(settings={name: value})
         body = sent(world)
@@ -292,30 +244,25 @@ def test_a_setting_becomes_an_option_of_instantly(world: World, name: str, optio
 SENDERS = ["lena@try-northbeam.example", "Marc@Try-Northbeam.example"]
 
 
-def test_senders_become_the_email_list(world: World) -> None:
+@pytest.mark.parametrize("are_lost", [False, True])
+def test_senders_become_the_email_list_and_if_instantly_lost_it_are_set_again(world, are_lost):
+    world.upstreams.instantly.loses_email_list = are_lost
     campaign = world.created(accountIds=[SENDERS[0], f"  {SENDERS[1]} "])
     assert sent(world)["email_list"] == SENDERS
-    assert world.upstreams.instantly_http.calls("PATCH", ".*") == []
+    repairs = world.upstreams.instantly_http.calls("PATCH", ".*")
+    path = f"/api/v2/campaigns/{campaign['instantlyCampaignId']}"
+    repair = (path, {"email_list": SENDERS})
+    assert [(call.path, call.json) for call in repairs] == ([repair] if are_lost else [])
     assert in_instantly(world, campaign)["email_list"] == SENDERS
 
 
-def test_senders_that_instantly_lost_are_set_again(world: World) -> None:
+def test_without_senders_there_is_nothing_to_lose(world):
     world.upstreams.instantly.loses_email_list = True
-    campaign = world.created(accountIds=SENDERS)
-    repair = only(world.upstreams.instantly_http.calls("PATCH", ".*"))
-    assert repair.path == f"/api/v2/campaigns/{campaign['instantlyCampaignId']}"
-    assert repair.json == {"email_list": SENDERS}
-    assert in_instantly(world, campaign)["email_list"] == SENDERS
-
-
-@pytest.mark.parametrize("senders", [{}, {"accountIds": []}])
-def test_without_senders_there_is_nothing_to_lose(world: World, senders: dict[str, Any]) -> None:
-    world.upstreams.instantly.loses_email_list = True
-    world.created(**senders)
+    world.created(accountIds=[])
     assert world.upstreams.instantly_http.calls("PATCH", ".*") == []
 
 
-def test_senders_that_cannot_be_set_again_undo_the_campaign(world: World) -> None:
+def test_senders_that_cannot_be_set_again_undo_the_campaign(world):
     world.upstreams.instantly.loses_email_list = True
     instantly_http, before = world.upstreams.instantly_http, world.state()
     instantly_http.fail("PATCH", ".*", status=400, body={"message": "no such sender"})
@@ -329,21 +276,17 @@ def test_senders_that_cannot_be_set_again_undo_the_campaign(world: World) -> Non
 @pytest.mark.parametrize(
     "metadata",
     [
-        None,
         {},
-        {"integers": [0, -1, 2**53 + 1, 10**30, -(10**30)]},
-        {"floats": [0.1, -1.5, 1e-7, 123456789.123456789]},
+        {"integers": [0, -1, 2**53 + 1, -(10**30)], "floats": [-0.1, 1e-7, 123456789.123456789]},
         {"integer": 1, "float": 1.5, "truth": [True, False, None], "text": "1"},
         {"text": "Grüße \u2028 😀 \" \\ / \t\n\r \x01 \x7f ' ; --", "": "", " ": " "},
-        {"ключ": {"鍵": "clé"}, "%s": "%(name)s", "{}": "{0}"},
-        {"snake_case": 1, "camelCase": 2, "__proto__": {"a": 1}, "$ref": "#", "a.b": 3},
-        {"empty": [[], {}, [[]], [{}], ""]},
-        {"many": {str(n): n for n in range(2000)}, "long": "x" * 100_000},
+        {"ключ": {"鍵": "clé"}, "%s": "%(name)s", "{}": "{0}", "snake_case": 2, "camelCase": 3},
+        {"many": {str(n): n for n in range(2000)}, "long": "x" * 100_000, "empty": [[], {}, ""]},
         {"deep": json.loads("[" * 50 + "1" + "]" * 50)},
     ],
-    ids=range(11),
+    ids=["nothing", "numbers", "types", "text", "keys", "much", "depth"],
 )
-def test_metadata_is_kept_exactly(world: World, metadata: dict[str, Any] | None) -> None:
+def test_metadata_is_kept_exactly(world, metadata):
     shown = world.shown(world.created(metadata=metadata))
     # As text, since to Python 1 is 1.0 and true.
     kept, given = (json.dumps(value, sort_keys=True) for value in (shown["metadata"], metadata))
@@ -351,14 +294,7 @@ def test_metadata_is_kept_exactly(world: World, metadata: dict[str, Any] | None)
     assert world.listed("/campaigns/by-org/org-1")["campaigns"] == [shown]
 
 
-def test_no_metadata_is_null(world: World) -> None:
-    assert world.shown(world.created())["metadata"] is None
-
-
 # Creating: what is refused before anything is called
-
-ABSENT = object()
-IDS = ("orgId", "clerkOrgId", "brandId", "appId")
 
 
 def step(index: int, **fields: Any) -> dict[str, Any]:
@@ -366,27 +302,25 @@ def step(index: int, **fields: Any) -> dict[str, Any]:
     return {"sequence": [STEP, fields][1 - index :]}
 
 
-INVALID: list[tuple[dict[str, Any], str]] = [
-    *(({name: bad}, name) for name in (*IDS, "name") for bad in (ABSENT, None, "", 5)),
-    *(({name: "x" * 256}, name) for name in IDS),
-    *(({"runId": bad}, "runId") for bad in ("", "run-1", 5)),
-    *(({"metadata": bad}, "metadata") for bad in ([], "x", 5)),
+# What is refused, and under which name; see test_errors for what no route takes.
+INVALID = [
+    *(({name: "x" * 256}, name) for name in ORG),
+    *(({"metadata": bad}, "metadata") for bad in ([], "x")),
     # Senders
-    *(({"accountIds": bad}, "accountIds") for bad in ("a@x.example", {"a": 1})),
+    ({"accountIds": "a@x.example"}, "accountIds"),
     *(({"accountIds": ["a@x.example", bad]}, "accountIds.1") for bad in ("nobody", "", None)),
     # Sequences
-    *(({"sequence": bad}, "sequence") for bad in ([], {}, "x", [STEP, *[NEXT] * 50])),
-    *(({"sequence": [bad]}, "sequence.0") for bad in ("x", None)),
+    *(({"sequence": bad}, "sequence") for bad in ([], {}, [STEP, *[NEXT] * 50])),
+    ({"sequence": ["x"]}, "sequence.0"),
     (step(0, bodyHtml="x"), "sequence.0.subject"),
     (step(0, subject="x"), "sequence.0.bodyHtml"),
-    *((step(0, **STEP | {"subject": bad}), "sequence.0.subject") for bad in (5, None)),
-    *((step(0, **STEP | {"bodyHtml": bad}), "sequence.0.bodyHtml") for bad in (5, None, " ")),
+    (step(0, **STEP | {"subject": None}), "sequence.0.subject"),
+    *((step(0, **STEP | {"bodyHtml": bad}), "sequence.0.bodyHtml") for bad in (5, " ")),
     (step(0, variants=[STEP], subject="x"), "sequence.0.variants"),
     (step(0, variants=[STEP], bodyHtml="x"), "sequence.0.variants"),
-    *((step(0, variants=bad), "sequence.0.variants") for bad in ([], STEP)),
+    (step(0, variants=[]), "sequence.0.variants"),
     (step(0, variants=[STEP, {"subject": "x"}]), "sequence.0.variants.1.bodyHtml"),
     (step(0, variants=[STEP, {"bodyHtml": "x"}]), "sequence.0.variants.1.subject"),
-    (step(0, variants=[STEP, "x"]), "sequence.0.variants.1"),
     (step(0, **NEXT), "sequence.0.daysSinceLastStep"),
     (step(1, **STEP), "sequence.1.daysSinceLastStep"),
     *(
@@ -394,31 +328,31 @@ INVALID: list[tuple[dict[str, Any], str]] = [
         for bad in (-1, "1", 1.0, True, None, 2**31)
     ),
     # Schedules
-    *(({"schedule": bad}, "schedule") for bad in ([], "x")),
+    ({"schedule": []}, "schedule"),
     *(
         ({"schedule": {name: bad}}, f"schedule.{name}")
         for name, bads in {
-            "timezone": ["", "Mars/Base", "america/chicago", "../etc/passwd", 5, None],
-            "from": ["", "8:00", "24:00", "08:60", "08:00\n", "\u0660\u0668:\u0660\u0660", 8, None],
-            "to": ["17.00", "25:00", "17:00\n", 17, None, "07:59", "08:00"],
-            "days": [[], "mon", {"mon": True}],
+            "timezone": ["", "Mars/Base", "../etc/passwd", None],
+            "from": ["8:00", "24:00", "08:60", "08:00\n", "\u0660\u0668:\u0660\u0660", 8],
+            "to": ["17.00", "25:00", "17:00\n", None, "07:59", "08:00"],
+            "days": [[], "mon"],
             "startDate": ["", "28.02.2027", "2027-02-29", 20270228],
-            "endDate": ["", "28.02.2027", "2027-02-29", 20270228],
+            "endDate": ["2027-02-29", 20270228],
         }.items()
         for bad in bads
     ),
     ({"schedule": {"from": "17:00"}}, "schedule.to"),
-    *(({"schedule": {"days": ["mon", bad]}}, "schedule.days.1") for bad in ("Mon", 1, None)),
+    *(({"schedule": {"days": ["mon", bad]}}, "schedule.days.1") for bad in ("Mon", 1)),
     ({"schedule": {"startDate": "2027-03-01", "endDate": "2027-02-28"}}, "schedule.endDate"),
     # Settings
-    *(({"settings": bad}, "settings") for bad in ([], "x")),
+    ({"settings": []}, "settings"),
     *(
         ({"settings": {name: bad}}, f"settings.{name}")
         for names, bads in (
-            (NUMBERS, [-1, "1", 1.5, True, None, 2**31]),
+            (NUMBERS, [-1, "1", 1.5, True, None, 2**31, 10**300]),
             (AT_LEAST_ONE, [0]),
             (SWITCHES, [1, "true", None]),
-            (LISTS, ["a@x.example", None]),
+            (LISTS, ["a@x.example"]),
             (("stop_on_reply", "stopOnClick", "name"), [True]),
         )
         for name in names
@@ -429,13 +363,9 @@ INVALID: list[tuple[dict[str, Any], str]] = [
 
 
 @pytest.mark.parametrize("path", dict.fromkeys(path for _, path in INVALID))
-def test_an_invalid_campaign_is_refused_by_field_and_nothing_is_called(
-    world: World, path: str
-) -> None:
+def test_an_invalid_campaign_is_refused_by_field_and_nothing_is_called(world, path):
     for changes in (changes for changes, refused in INVALID if refused == path):
-        body = {**campaign_request(), **changes}
-        body = {name: value for name, value in body.items() if value is not ABSENT}
-        answer = world.send("POST", "/campaigns", body)
+        answer = world.create(**changes)
         assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request"), changes
         assert list(answer.get_json()["details"]) == [path], changes
     assert world.upstreams.calls() == 0
@@ -445,7 +375,7 @@ def test_an_invalid_campaign_is_refused_by_field_and_nothing_is_called(
 # Reading
 
 
-def test_times_are_utc_with_milliseconds(world: World, campaign: Campaign) -> None:
+def test_times_are_utc_with_milliseconds(world, campaign):
     world.db.connection.execute(
         "UPDATE instantly_campaigns SET created_at = '2026-02-25 14:00:00+02',"
         " updated_at = '2026-12-31 23:59:59.9994+00'"
@@ -454,50 +384,29 @@ def test_times_are_utc_with_milliseconds(world: World, campaign: Campaign) -> No
     assert world.shown()["updatedAt"] == "2026-12-31T23:59:59.999Z"
 
 
-ODD_IDS: list[Callable[[str], str]] = [
-    lambda known: str(uuid4()),
-    lambda known: known.replace("-", ""),
-    lambda known: "{" + known + "}",
-    lambda known: f"urn:uuid:{known}",
-    lambda known: f"{known}0",
-    lambda known: f"%20{known}",
-    lambda known: f"{known}%0A",
-    lambda known: "nobody",
-    lambda known: "0",
-    lambda known: "%00",
-    lambda known: "%ff",
-    lambda known: "\u0660" * 32,
-    lambda known: "x" * 5000,
-    lambda known: "'%20OR%20true%20--",
-]
-ON_A_CAMPAIGN: list[tuple[str, str, dict[str, Any] | None]] = [
-    ("GET", "", None),
-    ("PATCH", "/status", {"status": "active"}),
-    ("GET", "/leads", None),
-    ("POST", "/leads", {"orgId": "org-1", "leads": [{"email": "a@x.example"}]}),
-    ("DELETE", "/leads", {"emails": ["a@x.example"]}),
-    ("GET", "/analytics", None),
-]
-
-
-@pytest.mark.parametrize(("method", "path", "body"), ON_A_CAMPAIGN)
-def test_what_is_no_id_of_a_campaign_is_not_found(
-    world: World, campaign: Campaign, method: str, path: str, body: Any
-) -> None:
-    ids = [odd(campaign["id"]) for odd in ODD_IDS]
-    for odd_id in (*ids, campaign["instantlyCampaignId"]):
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "", None),
+        ("PATCH", "/status", {"status": "active"}),
+        ("GET", "/leads", None),
+        ("POST", "/leads", {"orgId": "org-1", "leads": [{"email": "a@x.example"}]}),
+        ("DELETE", "/leads", {"emails": ["a@x.example"]}),
+        ("GET", "/analytics", None),
+    ],
+)
+def test_what_is_no_id_of_a_campaign_is_not_found(world, campaign, method, path, body):
+    known = campaign["id"]
+    alike = [known.replace("-", ""), f"{{{known}}}", f"urn:uuid:{known}", f"{known}0"]
+    alike += [f"%20{known}", f"{known}%0A", campaign["instantlyCampaignId"]]
+    for odd_id in (*alike, str(uuid4()), "0", "%00", "%ff", "\u0660" * 32, "x" * 5000):
         answer = world.send(method, f"/campaigns/{odd_id}{path}", body)
         not_found = {"error": "Campaign not found"}
         assert (answer.status_code, answer.get_json()) == (404, not_found), odd_id
     assert world.upstreams.calls() == 0
 
 
-def test_by_org_alone_is_no_campaign(world: World) -> None:
-    answer = world.send("GET", "/campaigns/by-org")
-    assert answer.get_json() == {"error": "Campaign not found"}
-
-
-def test_an_organisations_campaigns_are_listed_newest_first_as_they_are_shown(world: World) -> None:
+def test_an_organisations_campaigns_are_listed_newest_first_as_they_are_shown(world):
     world.created(orgId="org-2")
     campaigns = [world.created() for _ in range(3)]
     assert world.listed("/campaigns/by-org/org-1") == {
@@ -508,13 +417,13 @@ def test_an_organisations_campaigns_are_listed_newest_first_as_they_are_shown(wo
     }
 
 
-def test_an_unknown_organisation_has_no_campaigns(world: World, campaign: Campaign) -> None:
+def test_an_unknown_organisation_has_no_campaigns(world, campaign):
     empty = {"campaigns": [], "count": 0, "total": 0, "nextCursor": None}
-    for org_id in ("nobody", "org-", "ORG-1", "org-1%20", "clerk-1", "%25", "org%5F1", "ö"):
+    for org_id in ("org-", "ORG-1", "org-1%20", "clerk-1", "%25", "org%5F1"):
         assert world.listed(f"/campaigns/by-org/{org_id}") == empty
 
 
-def test_an_organisation_with_nul_in_its_name_is_a_bad_request(world: World) -> None:
+def test_an_organisation_with_nul_in_its_name_is_a_bad_request(world):
     answer = world.send("GET", "/campaigns/by-org/org-1%00")
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
     assert list(answer.get_json()["details"]) == ["orgId"]
@@ -523,43 +432,22 @@ def test_an_organisation_with_nul_in_its_name_is_a_bad_request(world: World) -> 
 # Switching on and off
 
 
-@pytest.mark.parametrize(
-    ("status", "verb", "number"),
-    [("active", "activate", 1), ("paused", "pause", 2), ("completed", "pause", 2)],
-)
-def test_a_campaign_is_switched_in_instantly_and_in_our_row(
-    world: World, campaign: Campaign, status: str, verb: str, number: int
-) -> None:
-    answer = world.switch(status)
-    assert answer.status_code == 200
-    assert answer.get_json() == {"campaign": world.shown()}
-    assert world.shown()["status"] == status
-    request = only(world.upstreams.instantly_http.requests)
-    path = f"/api/v2/campaigns/{campaign['instantlyCampaignId']}/{verb}"
-    assert (request.method, request.path, request.body) == ("POST", path, b"")
-    assert "Content-Type" not in request.headers
-    assert request.headers["Authorization"] == "Bearer key-1"
-    assert in_instantly(world, campaign)["status"] == number
-
-
-def test_a_switch_uses_its_organisations_key_and_is_not_billed(
-    world: World, campaign: Campaign
-) -> None:
-    assert world.switch("active").status_code == 200
-    request = only(world.upstreams.keys_http.requests)
-    assert request.query == {"clerkOrgId": ["clerk-1"]}
-    assert request.headers["X-Caller-Method"] == "PATCH"
-    assert request.headers["X-Caller-Path"] == "/campaigns/:campaignId/status"
-    assert world.upstreams.runs_http.requests == []
-
-
-def test_a_campaign_can_be_switched_to_and_fro(world: World, campaign: Campaign) -> None:
-    for status in ("active", "active", "paused", "active", "completed", "active"):
-        assert world.switch(status).status_code == 200
+def test_a_campaign_is_switched_to_and_fro_in_instantly_and_in_our_row(world, campaign):
+    active, paused = ("active", "activate", 1), ("paused", "pause", 2)
+    completed = ("completed", "pause", 2)
+    for status, verb, number in (active, active, paused, active, completed, active):
+        world.upstreams.forget_requests()
+        answer = world.switch(status)
+        assert (answer.status_code, answer.get_json()) == (200, {"campaign": world.shown()})
         assert world.shown()["status"] == status
+        request = only(world.upstreams.instantly_http.requests)
+        path = f"/api/v2/campaigns/{campaign['instantlyCampaignId']}/{verb}"
+        assert (request.method, request.path, request.body) == ("POST", path, b"")
+        assert in_instantly(world, campaign)["status"] == number
+        assert world.upstreams.runs_http.requests == []
 
 
-def test_a_switch_moves_the_time_of_update_only(world: World, campaign: Campaign) -> None:
+def test_a_switch_moves_the_time_of_update_only(world, campaign):
     world.db.connection.execute(
         "UPDATE instantly_campaigns SET created_at = '2020-01-01Z', updated_at = '2020-01-01Z'"
     )
@@ -568,10 +456,8 @@ def test_a_switch_moves_the_time_of_update_only(world: World, campaign: Campaign
     assert shown["updatedAt"] > shown["createdAt"]
 
 
-@pytest.mark.parametrize("status", ["", "draft", "Active", "active ", "pause", "bounce_protect"])
-def test_a_wrong_status_is_told_the_right_ones(
-    world: World, campaign: Campaign, status: str
-) -> None:
+@pytest.mark.parametrize("status", ["", "Active", "bounce_protect"])
+def test_a_wrong_status_is_told_the_right_ones(world, campaign, status):
     answer = world.switch(status)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid status")
     assert answer.get_json()["allowed"] == ["active", "paused", "completed"]
@@ -579,17 +465,8 @@ def test_a_wrong_status_is_told_the_right_ones(
     assert world.shown()["status"] == "draft"
 
 
-@pytest.mark.parametrize("body", [{}, {"status": None}, {"status": 1}, {"status": ["active"]}])
-def test_a_status_that_is_no_text_is_a_bad_request(
-    world: World, campaign: Campaign, body: dict[str, Any]
-) -> None:
-    assert world.send("PATCH", world.path("/status"), body).status_code == 400
-    assert world.upstreams.instantly_http.requests == []
-    assert world.shown()["status"] == "draft"
-
-
-@pytest.mark.parametrize("status", ["active", "paused", "completed"])
-def test_trouble_that_instantly_reports_wins(world: World, campaign: Campaign, status: str) -> None:
+@pytest.mark.parametrize("status", ["active", "completed"])
+def test_trouble_that_instantly_reports_wins(world, campaign, status):
     body = {**in_instantly(world, campaign), "status": -99}
     world.upstreams.instantly_http.fail("POST", ".*/(activate|pause)", status=200, body=body)
     assert world.switch(status).get_json()["campaign"]["status"] == "account_suspended"
@@ -597,43 +474,26 @@ def test_trouble_that_instantly_reports_wins(world: World, campaign: Campaign, s
     assert world.switch(status).get_json()["campaign"]["status"] == status
 
 
-DOWN = {"error": "Instantly unavailable"}
-REFUSED = {"error": "Instantly rejected the request", "details": {"status": 402, "message": "M"}}
-
-
 @pytest.mark.parametrize(
-    ("fault", "status", "told"),
+    ("fault", "status", "error"),
     [
-        ({"status": 401}, 422, {"error": "Instantly API key was rejected"}),
-        ({"status": 402, "body": {"message": "M"}}, 422, REFUSED),
-        ({"status": 429, "times": None}, 503, {"error": "Instantly rate limit reached"}),
-        ({"status": 500, "times": None}, 502, DOWN),
-        ({"how": "drop", "times": None}, 502, DOWN),
-        ({"status": 200, "body": "<html>"}, 502, DOWN),
-        ({"status": 200, "body": []}, 502, DOWN),
+        ({"status": 401}, 422, "Instantly API key was rejected"),
+        ({"status": 402}, 422, "Instantly rejected the request"),
+        ({"status": 429, "times": None}, 503, "Instantly rate limit reached"),
+        ({"status": 500, "times": None}, 502, "Instantly unavailable"),
+        ({"status": 200, "body": []}, 502, "Instantly unavailable"),
     ],
 )
-def test_a_failed_switch_leaves_our_row_as_it_was(
-    world: World, campaign: Campaign, fault: dict[str, Any], status: int, told: Any
-) -> None:
+def test_a_failed_switch_leaves_our_row_as_it_was(world, campaign, fault, status, error):
     assert world.switch("paused").status_code == 200
     before = world.shown()
     world.upstreams.instantly_http.fail("POST", ".*/(activate|pause)", **fault)
     answer = world.switch("active")
-    assert (answer.status_code, answer.get_json()) == (status, told)
+    assert (answer.status_code, answer.get_json()["error"]) == (status, error)
     assert world.shown() == before
 
 
 @pytest.mark.parametrize("fault", [{"status": 503, "times": 2}, {"how": "drop_after"}], ids=str)
-def test_a_switch_is_tried_again(world: World, campaign: Campaign, fault: dict[str, Any]) -> None:
+def test_a_switch_is_tried_again(world, campaign, fault):
     world.upstreams.instantly_http.fail("POST", ".*/activate", **fault)
     assert world.switch("active").status_code == 200
-
-
-def test_without_a_key_a_campaign_is_not_switched(world: World, campaign: Campaign) -> None:
-    world.upstreams.keys.organizations.clear()
-    answer = world.switch("active")
-    assert answer.status_code == 422
-    assert answer.get_json() == {"error": "BYOK key not configured for this organization"}
-    assert world.upstreams.instantly_http.requests == []
-    assert world.shown()["status"] == "draft"

@@ -7,12 +7,12 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from conftest import API_KEY, ORG, Upstreams, campaign_request
-from flask import Flask
+from conftest import API_KEY, ORG, campaign_request
 from flask.testing import FlaskClient
 from psycopg import OperationalError, errors
 from werkzeug.test import TestResponse
 
+from instantly.jsontext import storable_text
 from instantly.storage.database import Database
 from instantly.storage.pool import NotConnected
 
@@ -23,7 +23,7 @@ LEADS = [{"email": "a@x.example"}]
 DAYS = {"from": "2026-08-17", "to": "2026-08-19"}
 DELIVERIES = "/webhooks/instantly"
 # Every route that takes a JSON object, with a good one.
-ROUTES: dict[str, tuple[str, str, dict[str, Any]]] = {
+ROUTES = {
     "create": ("POST", "/campaigns", campaign_request()),
     "change": ("PATCH", f"/campaigns/{SOME_ID}/status", {"status": "active"}),
     "add": ("POST", f"/campaigns/{SOME_ID}/leads", {"orgId": "org-1", "leads": LEADS}),
@@ -40,7 +40,7 @@ def error(answer: TestResponse, status: int, message: str) -> dict[str, Any]:
     """The body of an error answer, after a look at all that every error promises."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/json"
-    body: dict[str, Any] = answer.get_json()
+    body = answer.get_json()
     assert body["error"] == message
     assert answer.headers["X-Request-Id"]
     return body
@@ -48,7 +48,7 @@ def error(answer: TestResponse, status: int, message: str) -> dict[str, Any]:
 
 def details(answer: TestResponse) -> dict[str, list[str]]:
     """Which fields an invalid request is refused for, and why."""
-    found: dict[str, list[str]] = error(answer, 400, "Invalid request")["details"]
+    found = error(answer, 400, "Invalid request")["details"]
     for messages in found.values():
         assert isinstance(messages, list)
         assert messages
@@ -66,11 +66,11 @@ def post_bytes(client: FlaskClient, data: bytes, path: str = "/campaigns") -> Te
 @pytest.mark.parametrize(
     "path",
     [
-        *("/nowhere", "/campaigns/", "/campaigns//x", "/campaigns/by-org/", "/Health"),
-        *(f"/campaigns/{SOME_ID}/nothing", "/%00", "/%ff%fe", "/<b>html</b>"),
+        *("/nowhere", "/campaigns/", "/campaigns//x", "/Health", f"/campaigns/{SOME_ID}/nothing"),
+        *("/%00", "/%ff%fe", "/<b>html</b>"),
     ],
 )
-def test_an_unknown_route_is_not_found(client: FlaskClient, path: str) -> None:
+def test_an_unknown_route_is_not_found(client, path):
     for method in ("GET", "POST", "DELETE"):
         assert error(client.open(path, method=method), 404, "Not found") == {"error": "Not found"}
 
@@ -79,17 +79,12 @@ def test_an_unknown_route_is_not_found(client: FlaskClient, path: str) -> None:
     ("method", "path", "allowed"),
     [
         ("POST", "/", {"GET"}),
-        ("PUT", "/campaigns", {"POST"}),
         ("PUT", f"/campaigns/{SOME_ID}/leads", {"GET", "POST", "DELETE"}),
-        ("POST", f"/campaigns/{SOME_ID}/status", {"PATCH"}),
-        ("GET", "/stats", {"POST"}),
         ("GET", "/accounts/sync", {"POST"}),
         ("GET", DELIVERIES, {"POST"}),
     ],
 )
-def test_a_wrong_method_is_told_the_right_ones(
-    client: FlaskClient, method: str, path: str, allowed: set[str]
-) -> None:
+def test_a_wrong_method_is_told_the_right_ones(client, method, path, allowed):
     answer = client.open(path, method=method)
     assert error(answer, 405, "Method not allowed") == {"error": "Method not allowed"}
     named = {name.strip() for name in answer.headers["Allow"].split(",")}
@@ -100,23 +95,16 @@ def test_a_wrong_method_is_told_the_right_ones(
     "path",
     ["/", "/health", "/campaigns/by-org/nobody", f"/campaigns/{SOME_ID}", "/accounts", "/nowhere"],
 )
-def test_head_is_answered_like_get(client: FlaskClient, path: str) -> None:
+def test_head_is_answered_like_get(client, path):
     head, get = client.head(path), client.get(path)
     assert (head.status_code, head.data) == (get.status_code, b"")
     assert (head.content_type, head.content_length) == (get.content_type, get.content_length)
 
 
 @pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
-def test_a_body_that_declares_more_than_the_limit_is_too_large(
-    client: FlaskClient, method: str, path: str
-) -> None:
-    answer = client.open(
-        path,
-        method=method,
-        data=b"{}",
-        content_type="application/json",
-        environ_overrides={"CONTENT_LENGTH": str(LIMIT + 1)},
-    )
+def test_a_body_that_declares_more_than_the_limit_is_too_large(client, method, path):
+    declared = {"CONTENT_LENGTH": str(LIMIT + 1), "CONTENT_TYPE": "application/json"}
+    answer = client.open(path, method=method, environ_overrides=declared)
     error(answer, 413, "Request body too large")
 
 
@@ -134,37 +122,30 @@ def chunked(client: FlaskClient, body: bytes) -> TestResponse:
     )
 
 
-def test_a_chunked_body_is_too_large_from_the_limit_on(client: FlaskClient) -> None:
+def test_a_chunked_body_is_read_up_to_the_limit(client):
+    assert chunked(client, json.dumps(campaign_request()).encode()).status_code == 201
     error(chunked(client, b" " * (LIMIT + 1)), 413, "Request body too large")
 
 
-def test_a_chunked_body_within_the_limit_is_read(client: FlaskClient, upstreams: Upstreams) -> None:
-    assert chunked(client, json.dumps(campaign_request()).encode()).status_code == 201
-
-
-def test_a_body_of_just_the_limit_is_read(client: FlaskClient) -> None:
+def test_a_body_of_just_the_limit_is_read(client):
     head, tail = b'{"ignored": "', b'"}'
     body = head + b"x" * (LIMIT - len(head) - len(tail)) + tail
     assert "orgId" in details(post_bytes(client, body))
 
 
 @pytest.mark.parametrize(
-    "content_type",
-    [None, "text/json", "multipart/form-data; boundary=x", "application/vnd.api+json", "nonsense"],
+    "content_type", [None, "text/json", "multipart/form-data; boundary=x", "nonsense"]
 )
-def test_another_content_type_is_refused(client: FlaskClient, content_type: str | None) -> None:
+def test_another_content_type_is_refused(client, content_type):
     for method, path in JSON_ROUTES:
         answer = client.open(path, method=method, data=b"{}", content_type=content_type)
         error(answer, 415, "Content-Type must be application/json")
 
 
 @pytest.mark.parametrize(
-    "content_type",
-    ["application/json; charset=utf-8", "Application/JSON", "application/json;"],
+    "content_type", ["application/json; charset=utf-8", "Application/JSON", "application/json;"]
 )
-def test_json_may_say_more_of_its_type(
-    client: FlaskClient, upstreams: Upstreams, content_type: str
-) -> None:
+def test_json_may_say_more_of_its_type(client, content_type):
     body = json.dumps(campaign_request()).encode()
     assert client.post("/campaigns", data=body, content_type=content_type).status_code == 201
 
@@ -173,55 +154,44 @@ def test_json_may_say_more_of_its_type(
 
 INVALID_JSON = {
     "empty": b"",
-    "blank": b" \n",
     "half an object": b'{"name": ',
     "two objects": b"{} {}",
     "a trailing comma": b'{"a": 1,}',
-    "single quotes": b"{'a': 1}",
-    "a comment": b"{} // no",
     "a form": b"name=x&orgId=y",
     "a list": b"[{}]",
-    "a number": b"1",
     "a text": b'"{}"',
     "null": b"null",
-    "NaN": b"NaN",
     "Latin-1": '{"name": "Grüße"}'.encode("latin-1"),
     "UTF-16": '{"name": "x"}'.encode("utf-16"),
     "UTF-16 without its mark": '{"name": "x"}'.encode("utf-16-le"),
-    "a cut character": b'{"name": "\xc3"}',
     "a surrogate in UTF-8": b'{"name": "\xed\xa0\x80"}',
     "a naked NUL": b'{"name": "\x00"}',
-    "an unknown escape": rb'{"name": "\x41"}',
     "a half escape": rb'{"name": "\u12"}',
     "100,000 open lists": b"[" * 100_000,
-    "100,000 open objects": b'{"a":' * 100_000,
-    "100,000 lists in a field": b'{"name": ' + b"[" * 100_000 + b"]" * 100_000 + b"}",
     "100,000 objects in a field": b'{"metadata": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
 }
 
 
 @pytest.mark.parametrize("path", ["/campaigns", DELIVERIES])
 @pytest.mark.parametrize("body", INVALID_JSON.values(), ids=INVALID_JSON)
-def test_what_is_no_json_object_is_invalid_json(
-    client: FlaskClient, path: str, body: bytes
-) -> None:
+def test_what_is_no_json_object_is_invalid_json(client, path, body):
     assert error(post_bytes(client, body, path), 400, "Invalid JSON") == {"error": "Invalid JSON"}
 
 
-@pytest.mark.parametrize("number", ["NaN", "Infinity", "-Infinity", "1e999", "-1e999"])
-def test_what_json_has_no_number_for_is_invalid_json(client: FlaskClient, number: str) -> None:
-    body = f'{{"metadata": {{"a": {number}}}}}'.encode()
-    error(post_bytes(client, body), 400, "Invalid JSON")
+def test_what_json_has_no_number_for_is_invalid_json(client):
+    for number in ("NaN", "-Infinity", "1e999"):
+        body = f'{{"metadata": {{"a": {number}}}}}'.encode()
+        error(post_bytes(client, body), 400, "Invalid JSON")
 
 
 @pytest.mark.parametrize(("method", "path"), JSON_ROUTES)
-def test_every_route_wants_a_json_object(client: FlaskClient, method: str, path: str) -> None:
-    for body in (b"", b"[]", b"\xff", b"[" * 100_000, b'{"a": NaN}'):
+def test_every_route_wants_a_json_object(client, method, path):
+    for body in (b"", b"[]", b"[" * 100_000, b'{"a": NaN}'):
         answer = client.open(path, method=method, data=body, content_type="application/json")
         error(answer, 400, "Invalid JSON")
 
 
-def test_a_number_of_too_many_digits_is_a_bad_request(client: FlaskClient) -> None:
+def test_a_number_of_too_many_digits_is_a_bad_request(client):
     body = b'{"settings": {"dailyLimit": ' + b"9" * 5000 + b"}}"
     assert post_bytes(client, body).status_code == 400
 
@@ -233,13 +203,14 @@ MISSING = object()
 NO_TEXTS = [None, 5, True, {}, ["text"]]
 NO_IDS = [*NO_TEXTS, "", MISSING]
 # The route, its field, and what this may not be.
-BAD_VALUES: list[tuple[str, str, list[Any]]] = [
+BAD_VALUES = [
     *(("create", name, NO_IDS) for name in (*ORG, "name")),
     ("change", "status", [*NO_TEXTS, MISSING]),
+    *((route, "runId", ["", "run-1", 5]) for route in ("create", "add")),
     ("add", "orgId", NO_IDS),
     ("add", "leads", [None, "text", {}, [], MISSING, LEADS * 10_001]),
     ("delete", "emails", [None, "a@x.example", {}, [], MISSING, ["a@x.example"] * 10_001]),
-    ("warm up", "enabled", [None, "true", "false", "", 1, 0, 1.0, [], [True], {}, MISSING]),
+    ("warm up", "enabled", [None, "true", 1, 0.0, [True], {}, MISSING]),
     ("count", "runIds", [[], None, SOME_ID, ["run-1"], [None], [5], [SOME_ID] * 1001]),
     *(("count", name, NO_TEXTS) for name in ("clerkOrgId", "brandId", "appId")),
     ("count", "campaignId", ["campaign", None, 7]),
@@ -253,8 +224,8 @@ BAD_VALUES: list[tuple[str, str, list[Any]]] = [
 
 @pytest.mark.parametrize(("route", "field", "values"), BAD_VALUES)
 def test_a_bad_value_is_refused_by_its_name_before_anything_is_done(
-    client: FlaskClient, upstreams: Upstreams, route: str, field: str, values: list[Any]
-) -> None:
+    client, upstreams, route, field, values
+):
     method, path, good = ROUTES[route]
     for value in values:
         body = {**good, field: value}
@@ -267,73 +238,37 @@ def test_a_bad_value_is_refused_by_its_name_before_anything_is_done(
 
 
 @pytest.mark.parametrize("body", [{}, {"orgId": "org-1"}, {"unknown": 1}])
-def test_statistics_want_at_least_one_condition(client: FlaskClient, body: dict[str, Any]) -> None:
+def test_statistics_want_at_least_one_condition(client, body):
     assert details(client.post("/stats", json=body))
 
 
-def test_every_bad_field_is_named_at_once(client: FlaskClient) -> None:
+def test_every_bad_field_is_named_at_once(client):
     body = {"orgId": "", "name": 5, "settings": {"dailyLimit": "x", "surprise": 1}}
-    assert details(client.post("/campaigns", json=body)).keys() == {
-        "orgId",
-        "clerkOrgId",
-        "brandId",
-        "appId",
-        "name",
-        "settings.dailyLimit",
-        "settings.surprise",
-    }
+    named = details(client.post("/campaigns", json=body)).keys()
+    assert named == {*ORG, "name", "settings.dailyLimit", "settings.surprise"}
 
 
-def test_a_field_in_a_list_is_named_by_its_index(client: FlaskClient) -> None:
-    leads = [{"email": f"lead{n}@x.example"} for n in range(5)]
-    leads[3]["email"] = "nobody"
-    body = {"orgId": "org-1", "leads": leads}
-    answer = client.post(f"/campaigns/{SOME_ID}/leads", json=body)
-    assert list(details(answer)) == ["leads.3.email"]
-
-
-def test_an_integer_out_of_range_is_invalid(client: FlaskClient) -> None:
-    for number in (2**31, 2**63, 10**300, -(2**63) - 1):
-        for name in ("dailyLimit", "dailyMaxLeads", "emailGap", "randomWaitMax"):
-            answer = client.post("/campaigns", json=campaign_request(settings={name: number}))
-            assert list(details(answer)) == [f"settings.{name}"]
-        sequence = [STEP, {**STEP, "daysSinceLastStep": number}]
-        answer = client.post("/campaigns", json=campaign_request(sequence=sequence))
-        assert list(details(answer)) == ["sequence.1.daysSinceLastStep"]
-
-
-UNSTORABLE = ["\x00", "a\x00b", "\ud800", "\udfff", "a\ud83d", "\ude00\ud83d"]
+UNSTORABLE = ["\x00", "a\x00b", "\ud800", "a\ud83d", "\ude00\ud83d"]
 BAD = "BAD"
+LAST_STEP = {"variants": [STEP, {**STEP, "bodyHtml": BAD}], "daysSinceLastStep": 1}
 # The path of the text that is refused, the route, and what is changed in its good body.
-TEXTS: list[tuple[str, str, dict[str, Any]]] = [
+TEXTS = [
     *((name, "create", {name: BAD}) for name in (*ORG, "name")),
     ("sequence.0.subject", "create", {"sequence": [{**STEP, "subject": BAD}]}),
     ("sequence.0.bodyHtml", "create", {"sequence": [{**STEP, "bodyHtml": f"<p>{BAD}</p>"}]}),
-    (
-        "sequence.1.variants.1.bodyHtml",
-        "create",
-        {
-            "sequence": [
-                STEP,
-                {"variants": [STEP, {**STEP, "bodyHtml": BAD}], "daysSinceLastStep": 1},
-            ]
-        },
-    ),
-    ("metadata.note", "create", {"metadata": {"note": BAD}}),
+    ("sequence.1.variants.1.bodyHtml", "create", {"sequence": [STEP, LAST_STEP]}),
     ("metadata.snake_case.0.deep", "create", {"metadata": {"snake_case": [{"deep": BAD}]}}),
+    (f"metadata.outer.{BAD}", "create", {"metadata": {"fine": 1, "outer": {BAD: 1}}}),
     ("orgId", "add", {"orgId": BAD}),
     ("leads.1.email", "add", {"leads": [*LEADS, {"email": f"b{BAD}@x.example"}]}),
     *(
         (f"leads.1.{name}", "add", {"leads": [*LEADS, {"email": "b@x.example", name: BAD}]})
-        for name in (
-            *("firstName", "lastName", "companyName", "jobTitle", "phone", "website"),
-            "personalization",
-        )
+        for name in ("firstName", "personalization")
     ),
     (
-        "leads.1.customVariables.city_name",
+        "leads.0.customVariables.city_name",
         "add",
-        {"leads": [*LEADS, {"email": "b@x.example", "customVariables": {"city_name": BAD}}]},
+        {"leads": [{"email": "b@x.example", "customVariables": {"city_name": BAD}}]},
     ),
     *((name, "count", {name: BAD}) for name in ("clerkOrgId", "brandId", "appId")),
     ("clerkOrgId", "recover", {"clerkOrgId": BAD}),
@@ -342,26 +277,18 @@ TEXTS: list[tuple[str, str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("field", "route", "changes"), TEXTS)
 def test_text_that_postgres_cannot_keep_is_refused_by_its_path(
-    client: FlaskClient, upstreams: Upstreams, field: str, route: str, changes: dict[str, Any]
-) -> None:
+    client, upstreams, field, route, changes
+):
     _, path, good = ROUTES[route]
     for bad in UNSTORABLE:
         body = json.dumps({**good, **changes}).replace(BAD, json.dumps(bad)[1:-1])
-        assert list(details(post_bytes(client, body.encode(), path))) == [field], ascii(bad)
+        (named,) = details(post_bytes(client, body.encode(), path))
+        assert named == field.replace(BAD, storable_text(bad)), ascii(bad)
     assert upstreams.runs_http.requests == upstreams.instantly_http.requests == []
 
 
-@pytest.mark.parametrize("bad", UNSTORABLE, ids=ascii)
-def test_a_metadata_key_that_postgres_cannot_keep_is_refused(client: FlaskClient, bad: str) -> None:
-    metadata = {"fine": 1, "outer": {f"k{bad}": 1}}
-    (field,) = details(client.post("/campaigns", json=campaign_request(metadata=metadata)))
-    assert field.startswith("metadata.outer.k")
-
-
-@pytest.mark.parametrize("text", ["😀", "\\u0000", "\\ud800", "\ufffd", "\u2028", "é"])
-def test_what_only_looks_unstorable_is_kept(
-    client: FlaskClient, upstreams: Upstreams, text: str
-) -> None:
+@pytest.mark.parametrize("text", ["😀é", "\\u0000", "\\ud800", "\ufffd\u2028"])
+def test_what_only_looks_unstorable_is_kept(client, text):
     for ensure_ascii in (True, False):
         body = campaign_request(name=text, metadata={text: text})
         data = json.dumps(body, ensure_ascii=ensure_ascii).encode()
@@ -370,13 +297,7 @@ def test_what_only_looks_unstorable_is_kept(
         assert (kept["name"], kept["metadata"]) == (text, {text: text})
 
 
-@pytest.mark.parametrize("query", ["limit=", "limit=x", "limit=1.0", "skip=-1", "cursor=a"])
-def test_a_bad_query_value_is_an_invalid_request(client: FlaskClient, query: str) -> None:
-    answer = client.get(f"/campaigns/by-org/org-1?{query}")
-    assert list(details(answer)) == [query.split("=")[0]]
-
-
-def test_unknown_fields_are_ignored(client: FlaskClient, upstreams: Upstreams) -> None:
+def test_unknown_fields_are_ignored(client):
     body = campaign_request(surprise=1, sequence=[{**STEP, "surprise": [1]}], schedule={"x": None})
     assert client.post("/campaigns", json=body).status_code == 201
 
@@ -390,19 +311,16 @@ def test_unknown_fields_are_ignored(client: FlaskClient, upstreams: Upstreams) -
         (401, "wrong", "POST /nowhere", LIMIT + 1, "text/plain"),
         (401, "wrong", "PUT /campaigns", LIMIT + 1, "text/plain"),
         (401, "wrong", "POST /campaigns", LIMIT + 1, "text/plain"),
-        (401, "wrong", "POST /campaigns", 1, "text/plain"),
-        (401, "wrong", "POST /campaigns", 1, "application/json"),
         (404, API_KEY, "POST /nowhere", LIMIT + 1, "text/plain"),
         (405, API_KEY, "PUT /campaigns", LIMIT + 1, "text/plain"),
         (413, API_KEY, "POST /campaigns", LIMIT + 1, "text/plain"),
-        (413, API_KEY, "POST /campaigns", LIMIT + 1, "application/json"),
         (415, API_KEY, "POST /campaigns", 1, "text/plain"),
         (400, API_KEY, "POST /campaigns", 1, "application/json"),
     ],
 )
 def test_of_several_errors_the_first_in_the_contract_is_told(
-    client: FlaskClient, status: int, key: str, request_line: str, size: int, content_type: str
-) -> None:
+    client, status, key, request_line, size, content_type
+):
     method, path = request_line.split()
     answer = client.open(
         path,
@@ -419,15 +337,15 @@ def test_of_several_errors_the_first_in_the_contract_is_told(
 # Request ids
 
 
-@pytest.mark.parametrize("path", ["/", "/nowhere", "/campaigns/nobody"])
 @pytest.mark.parametrize("asked", ["x", "a-b_c.d:e/f", "with blanks inside", "~" * 128])
-def test_a_sane_request_id_is_echoed(client: FlaskClient, asked: str, path: str) -> None:
-    answer = client.get(path, headers={"X-Request-Id": asked})
-    assert answer.headers.getlist("X-Request-Id") == [asked]
+def test_a_sane_request_id_is_echoed(client, asked):
+    for path in ("/", "/nowhere", "/campaigns/nobody"):
+        answer = client.get(path, headers={"X-Request-Id": asked})
+        assert answer.headers.getlist("X-Request-Id") == [asked]
 
 
 @pytest.mark.parametrize("asked", [None, "", "x" * 129, "tab\tinside", "grüße", "\x7f", "\x00"])
-def test_any_other_request_id_is_replaced(client: FlaskClient, asked: str | None) -> None:
+def test_any_other_request_id_is_replaced(client, asked):
     headers = {} if asked is None else {"X-Request-Id": asked}
     first, second = (client.get("/", headers=headers).headers["X-Request-Id"] for _ in range(2))
     assert str(UUID(first)) == first
@@ -435,7 +353,7 @@ def test_any_other_request_id_is_replaced(client: FlaskClient, asked: str | None
 
 
 @pytest.mark.parametrize("key", [API_KEY, "wrong"])
-def test_every_error_carries_a_request_id(client: FlaskClient, key: str) -> None:
+def test_every_error_carries_a_request_id(client, key):
     for method, path in (*JSON_ROUTES, ("GET", "/nowhere"), ("PUT", "/campaigns")):
         answer = client.open(path, method=method, headers={"X-API-Key": key, "X-Request-Id": "r1"})
         assert answer.status_code >= 400
@@ -456,20 +374,12 @@ def break_database(monkeypatch: pytest.MonkeyPatch, failure: Exception) -> None:
 
 
 READS = ["/campaigns/by-org/org-1", f"/campaigns/{SOME_ID}", "/accounts"]
-UNEXPECTED = [
-    *(RuntimeError, ValueError, KeyError, AssertionError, MemoryError),
-    *(errors.UndefinedTable, errors.UniqueViolation),
-]
-UNREACHABLE = [
-    *(OperationalError, NotConnected, errors.AdminShutdown, errors.CannotConnectNow),
-    errors.TooManyConnections,
-]
+UNEXPECTED = [RuntimeError, KeyError, AssertionError, MemoryError, errors.UniqueViolation]
+UNREACHABLE = [OperationalError, NotConnected, errors.AdminShutdown, errors.TooManyConnections]
 
 
 @pytest.mark.parametrize("failure", UNEXPECTED)
-def test_an_unexpected_error_says_nothing_of_itself(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
-) -> None:
+def test_an_unexpected_error_says_nothing_of_itself(client, monkeypatch, failure):
     break_database(monkeypatch, failure(SECRET_TEXT))
     for path in READS:
         body = error(client.get(path), 500, "Internal server error")
@@ -477,9 +387,7 @@ def test_an_unexpected_error_says_nothing_of_itself(
 
 
 @pytest.mark.parametrize("failure", UNREACHABLE)
-def test_an_unreachable_database_is_a_503_that_says_when_to_come_back(
-    client: FlaskClient, monkeypatch: pytest.MonkeyPatch, failure: type[Exception]
-) -> None:
+def test_an_unreachable_database_is_a_503_that_says_when_to_come_back(client, monkeypatch, failure):
     break_database(monkeypatch, failure(SECRET_TEXT))
     for path in READS:
         answer = client.get(path)
@@ -487,9 +395,7 @@ def test_an_unreachable_database_is_a_503_that_says_when_to_come_back(
         assert int(answer.headers["Retry-After"]) > 0
 
 
-def test_an_answer_that_takes_its_last_breath_is_still_json(
-    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_answer_that_takes_its_last_breath_is_still_json(app, client, monkeypatch):
     # With these two set, Flask would hand the error on to the server.
     for name in ("DEBUG", "TESTING"):
         monkeypatch.setitem(app.config, name, True)
@@ -500,7 +406,7 @@ def test_an_answer_that_takes_its_last_breath_is_still_json(
 # Keys
 
 
-def test_no_answer_ever_holds_a_key(client: FlaskClient, upstreams: Upstreams) -> None:
+def test_no_answer_ever_holds_a_key(client, upstreams):
     answers = [client.get("/"), client.get("/nowhere"), client.get(f"/campaigns/{API_KEY}x")]
     answers.append(client.get("/", headers={"X-API-Key": "wrong"}))
     answers.append(client.post("/campaigns", json=campaign_request()))
@@ -523,9 +429,7 @@ def test_no_answer_ever_holds_a_key(client: FlaskClient, upstreams: Upstreams) -
     ("service", "path", "key"),
     [("runs", "/v1/runs", "runs-key"), ("instantly", "/api/v2/campaigns", "key-1")],
 )
-def test_a_key_that_another_service_repeats_is_not_passed_on(
-    client: FlaskClient, upstreams: Upstreams, service: str, path: str, key: str
-) -> None:
+def test_a_key_that_another_service_repeats_is_not_passed_on(client, upstreams, service, path, key):
     http = getattr(upstreams, f"{service}_http")
     for status in (400, 402, 403, 404, 422):
         http.fail("POST", path, status=status, body={"message": f"Refused 'Bearer {key}' today"})
@@ -535,9 +439,3 @@ def test_a_key_that_another_service_repeats_is_not_passed_on(
     # Nor does it reach runs-service as the reason why the run failed.
     for request in upstreams.runs_http.calls("PATCH", "/v1/runs/.*"):
         assert key.encode() not in request.body
-
-
-def test_an_organisation_may_be_named_like_anything(client: FlaskClient) -> None:
-    body = {**campaign_request(), **dict.fromkeys(ORG, "'; DROP TABLE x; --")}
-    answer = client.post("/campaigns", json=body)
-    error(answer, 422, "BYOK key not configured for this organization")

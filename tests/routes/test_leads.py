@@ -9,10 +9,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from stand_in import RecordedRequest
-from world import Campaign, Statements, World, addresses, leads_of
-
-from instantly.config import USER_AGENT
+from world import World, addresses, leads_of
 
 ADD = ("POST", "/api/v2/leads/add")
 LIST = ("POST", "/api/v2/leads/list")
@@ -36,16 +33,16 @@ def answer_to(total: int, *, added: int, duplicates: int = 0, rejected: Any = ()
     }
 
 
-def sent_to_instantly(world: World) -> RecordedRequest:
-    """The one upload."""
+def sent_to_instantly(world: World) -> dict[str, Any]:
+    """The body of the one upload."""
     (request,) = world.upstreams.instantly_http.calls(*ADD)
-    return request
+    return request.json
 
 
 # Adding: what happens when all goes well
 
 
-def test_leads_are_added(world: World) -> None:
+def test_leads_are_added(world):
     answer = world.upload(leads_of(addresses(3)))
     assert (answer.status_code, answer.get_json()) == (201, answer_to(3, added=3))
     assert world.rows() == addresses(3)
@@ -55,7 +52,7 @@ def test_leads_are_added(world: World) -> None:
     assert [campaign["status"] for campaign in world.campaigns().values()] == [0]
 
 
-def test_every_field_of_a_lead_is_sent_by_instantlys_name(world: World) -> None:
+def test_every_field_of_a_lead_is_sent_by_instantlys_name(world):
     variables = {"city_name": "Köln", "n": 5, "f": 1.5, "yes": True, "no": False, "none": None}
     texts = {
         "firstName": "Ada",
@@ -69,33 +66,20 @@ def test_every_field_of_a_lead_is_sent_by_instantlys_name(world: World) -> None:
     ignored = {"surprise": "ignored", "campaign": "ignored"}
     lead = {"email": " Ada@X.example ", **texts, "customVariables": variables, **ignored}
     assert world.upload([lead]).status_code == 201
-    request = sent_to_instantly(world)
     sent = {re.sub("[A-Z]", lambda m: f"_{m[0].lower()}", name): texts[name] for name in texts}
-    assert request.json == {
+    assert sent_to_instantly(world) == {
         "campaign_id": world.campaign["instantlyCampaignId"],
         "leads": [{"email": "Ada@X.example", **sent, "custom_variables": variables}],
     }
-    assert request.headers["Authorization"] == "Bearer key-1"
-    assert request.headers["User-Agent"] == USER_AGENT
 
 
-def test_key_service_learns_the_route(world: World) -> None:
-    world.add(addresses(1))
-    world.delete(addresses(1))
-    told = [request.headers for request in world.upstreams.keys_http.requests]
-    assert [(headers["X-Caller-Method"], headers["X-Caller-Path"]) for headers in told] == [
-        ("POST", "/campaigns/:campaignId/leads"),
-        ("DELETE", "/campaigns/:campaignId/leads"),
-    ]
+def test_the_organisation_may_be_named_by_either_id(world):
+    for org_id in ("org-1", "clerk-1"):
+        assert world.upload(leads_of(addresses(1)), orgId=org_id).status_code == 201
 
 
-@pytest.mark.parametrize("org_id", ["org-1", "clerk-1"])
-def test_the_organisation_may_be_named_by_either_id(world: World, org_id: str) -> None:
-    assert world.upload(leads_of(addresses(1)), orgId=org_id).status_code == 201
-
-
-@pytest.mark.parametrize("org_id", ["org-2", "brand-1", "app-1", "ORG-1", " org-1", "org"])
-def test_another_organisation_is_refused(world: World, org_id: str) -> None:
+@pytest.mark.parametrize("org_id", ["org-2", "brand-1", "ORG-1", "org"])
+def test_another_organisation_is_refused(world, org_id):
     answer = world.upload(leads_of(addresses(1)), orgId=org_id)
     assert answer.status_code == 403
     assert answer.get_json() == {"error": "Campaign belongs to another organization"}
@@ -103,9 +87,7 @@ def test_another_organisation_is_refused(world: World, org_id: str) -> None:
     assert world.rows() == []
 
 
-def test_2500_leads_are_three_calls_and_a_handful_of_statements(
-    world: World, statements: Statements
-) -> None:
+def test_2500_leads_are_three_calls_and_a_handful_of_statements(world, statements):
     world.add(["single@x.example"])
     for_one_lead = Counter(statements.names)
     statements.names.clear()
@@ -120,34 +102,29 @@ def test_2500_leads_are_three_calls_and_a_handful_of_statements(
     assert world.billed() == 2501
 
 
-def test_ten_thousand_leads_are_taken(world: World) -> None:
-    assert world.add(addresses(10_000))["added"] == 10_000
-    assert world.billed() == 10_000
-
-
 # Adding: duplicates
 
 
-def test_an_address_that_stands_twice_is_one_lead(world: World) -> None:
+def test_an_address_that_stands_twice_is_one_lead(world):
     answer = world.add(["Ada@x.example", "bob@x.example", " ada@X.example\n", "ADA@X.EXAMPLE"])
     assert answer == answer_to(4, added=2, duplicates=2)
-    sent = sent_to_instantly(world).json["leads"]
+    sent = sent_to_instantly(world)["leads"]
     assert [lead["email"].lower() for lead in sent] == ["ada@x.example", "bob@x.example"]
     assert world.rows() == ["ada@x.example", "bob@x.example"]
     assert world.billed() == 2
 
 
-def test_leads_that_we_hold_are_neither_sent_nor_billed_again(world: World) -> None:
+def test_leads_that_we_hold_are_neither_sent_nor_billed_again(world):
     world.add(["a@x.example", "B@x.example"])
     world.upstreams.forget_requests()
     answer = world.add(["A@X.example", " b@x.example", "c@x.example"])
     assert answer == answer_to(3, added=1, duplicates=2)
-    assert sent_to_instantly(world).json["leads"] == leads_of(["c@x.example"])
+    assert sent_to_instantly(world)["leads"] == leads_of(["c@x.example"])
     assert world.rows() == ["a@x.example", "b@x.example", "c@x.example"]
     assert world.billed() == 3
 
 
-def test_nothing_new_is_a_completed_run_without_a_cost(world: World) -> None:
+def test_nothing_new_is_a_completed_run_without_a_cost(world):
     world.add(addresses(2))
     world.upstreams.forget_requests()
     assert world.add(addresses(2)) == answer_to(2, added=0, duplicates=2)
@@ -156,14 +133,13 @@ def test_nothing_new_is_a_completed_run_without_a_cost(world: World) -> None:
     assert (world.runs(), world.billed()) == (["completed"] * 2, 2)
 
 
-def test_addresses_beyond_ascii_are_compared_without_case_too(world: World) -> None:
+def test_addresses_beyond_ascii_are_compared_without_case_too(world):
     world.add(["a@BÜCHER.example"])
     assert world.add(["A@bücher.example"]) == answer_to(1, added=0, duplicates=1)
     assert world.delete(["a@Bücher.example"]).get_json()["deleted"] == 1
-    assert world.rows() == []
 
 
-def test_the_same_lead_may_be_in_two_campaigns(world: World) -> None:
+def test_the_same_lead_may_be_in_two_campaigns(world):
     other = world.created()
     assert world.add(addresses(2))["added"] == 2
     assert world.add(addresses(3), other)["added"] == 3
@@ -174,14 +150,14 @@ def test_the_same_lead_may_be_in_two_campaigns(world: World) -> None:
 # Adding: leads that Instantly holds already, or refuses
 
 
-def test_a_lead_that_only_instantly_holds_is_adopted(world: World) -> None:
+def test_a_lead_that_only_instantly_holds_is_adopted(world):
     lead_id = world.put_into_instantly("Known@x.example")
     assert world.add(["known@X.example", "new@x.example"]) == answer_to(2, added=2)
     assert world.billed() == 2
     assert world.lead_rows()["known@x.example"] == lead_id
 
 
-def test_a_lead_of_another_campaign_is_not_adopted(world: World) -> None:
+def test_a_lead_of_another_campaign_is_not_adopted(world):
     world.put_into_instantly("skip+a@x.example", campaign=world.created())
     answer = world.add(["skip+a@x.example"])
     assert (answer["added"], len(answer["rejected"])) == (0, 1)
@@ -197,9 +173,7 @@ def test_a_lead_of_another_campaign_is_not_adopted(world: World) -> None:
         (["blocked@x.example", "a@x.invalid"], "unknown"),
     ],
 )
-def test_a_refused_lead_is_named_with_the_reason(
-    world: World, refused: list[str], reason: str
-) -> None:
+def test_a_refused_lead_is_named_with_the_reason(world, refused, reason):
     workspace = world.upstreams.instantly.workspace("clerk-1")
     workspace.blocklist |= {"blocked@x.example", "blocked.example"}
     known = addresses(3)
@@ -211,7 +185,7 @@ def test_a_refused_lead_is_named_with_the_reason(
     assert world.billed() == 3
 
 
-def test_when_all_are_refused_nothing_is_billed(world: World) -> None:
+def test_when_all_are_refused_nothing_is_billed(world):
     rejected = [{"email": "a@x.invalid", "reason": "invalid"}]
     answer = world.add(["a@x.invalid", "A@X.INVALID"])
     assert answer == answer_to(2, added=0, duplicates=1, rejected=rejected)
@@ -220,8 +194,8 @@ def test_when_all_are_refused_nothing_is_billed(world: World) -> None:
     assert world.runs() == ["completed"]
 
 
-@pytest.mark.parametrize("seed", range(6))
-def test_added_duplicates_and_rejected_are_the_total(world: World, seed: int) -> None:
+@pytest.mark.parametrize("seed", range(3))
+def test_added_duplicates_and_rejected_are_the_total(world, seed):
     chance = random.Random(seed)
     world.upstreams.instantly.workspace("clerk-1").blocklist.add("blocked.example")
     kinds = ("lead{}@x.example", "skip+{}@x.example", "{}@x.invalid", "{}@blocked.example")
@@ -229,7 +203,7 @@ def test_added_duplicates_and_rejected_are_the_total(world: World, seed: int) ->
     pool = [kind.format(n) for kind in kinds for n in range(40 if kind == kinds[0] else 5)]
     for email in chance.sample(sorted(takeable), 8):
         world.put_into_instantly(email)
-    asked: set[str] = set()
+    asked = set()
     for _ in range(3):
         held = set(world.rows())
         emails = chance.choices(pool, k=chance.randrange(1, 60))
@@ -247,40 +221,27 @@ def test_added_duplicates_and_rejected_are_the_total(world: World, seed: int) ->
 
 # Adding: what is refused before anything is called
 
-TEXTS = (
-    *("firstName", "lastName", "companyName"),
-    *("jobTitle", "phone", "website", "personalization"),
-)
+TEXTS = "firstName lastName companyName jobTitle phone website personalization".split()
 NO_ADDRESSES = [
     *("", "nobody", "@x.example", "a@x", "a b@x.example", "a@x.example,b@x.example"),
-    *("a@x.example\nBcc: b", f"{'a' * 400}@x.example", None, 5, ["a@x.example"]),
+    *("a@x.example\nBcc: b", f"{'a' * 400}@x.example", None, 5),
 ]
-INVALID: list[tuple[Any, str]] = [
-    ([], "leads"),
-    (leads_of(addresses(10_001)), "leads"),
-    *((bad, "leads") for bad in (None, "a@x.example", {"email": "a@x.example"})),
+# What is refused, and under which name; see test_errors for what is no list at all.
+INVALID = [
     (["a@x.example"], "leads.0"),
     ([{"email": "a@x.example"}, None], "leads.1"),
-    ([{"email": "a@x.example"}, {}], "leads.1.email"),
     ([{"Email": "a@x.example"}], "leads.0.email"),
     *(([*leads_of(addresses(3)), {"email": bad}], "leads.3.email") for bad in NO_ADDRESSES),
     *(([{"email": "a@x.example", name: 5}], f"leads.0.{name}") for name in TEXTS),
     *(
-        ([{"email": "a@x.example", "customVariables": bad}], "leads.0.customVariables")
-        for bad in ([], "x", 5)
-    ),
-    *(
-        ([{"email": "a@x.example", "customVariables": {"ok": 1, "bad": bad}}], path)
-        for path in ("leads.0.customVariables.bad",)
-        for bad in ([], {"a": 1})
+        ([{"email": "a@x.example", "customVariables": bad}], f"leads.0.customVariables{below}")
+        for bad, below in (([], ""), ("x", ""), ({"ok": 1, "bad": []}, ".bad"), ({"a": {}}, ".a"))
     ),
 ]
 
 
 @pytest.mark.parametrize("path", dict.fromkeys(path for _, path in INVALID))
-def test_an_invalid_lead_is_refused_by_its_index_and_nothing_is_called(
-    world: World, path: str
-) -> None:
+def test_an_invalid_lead_is_refused_by_its_index_and_nothing_is_called(world, path):
     for leads in (leads for leads, refused in INVALID if refused == path):
         answer = world.upload(leads)
         assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request"), leads
@@ -289,36 +250,24 @@ def test_an_invalid_lead_is_refused_by_its_index_and_nothing_is_called(
     assert world.rows() == []
 
 
-@pytest.mark.parametrize(
-    ("name", "bad"),
-    [*(("orgId", bad) for bad in (None, "", 5)), *(("runId", bad) for bad in ("", "run-1", 5))],
-)
-def test_an_invalid_upload_is_refused(world: World, name: str, bad: Any) -> None:
-    answer = world.upload(leads_of(addresses(1)), **{name: bad})
-    assert (answer.status_code, list(answer.get_json()["details"])) == (400, [name])
-    assert world.upstreams.calls() == 0
-
-
-def test_every_bad_lead_is_named(world: World) -> None:
+def test_every_bad_lead_is_named(world):
     leads = leads_of(addresses(20))
     leads[4], leads[17] = {"email": "nobody"}, {}
     answer = world.upload(leads)
     assert answer.get_json()["details"].keys() == {"leads.4.email", "leads.17.email"}
 
 
-@pytest.mark.parametrize(
-    "email", ["o'brien+tag@x.example", "a_b-c.d@sub.x.example", "1@2.example", "UPPER@X.EXAMPLE"]
-)
-def test_unusual_addresses_are_taken(world: World, email: str) -> None:
-    assert world.add([email])["added"] == 1
-    assert [lead["email"] for lead in world.listed_leads()] == [email]
-    assert world.delete([email]).get_json()["deleted"] == 1
+def test_unusual_addresses_are_taken(world):
+    for email in ("o'brien+tag@x.example", "a_b-c.d@sub.x.example", "1@2.example", "UP@X.EXAMPLE"):
+        assert world.add([email])["added"] == 1
+        assert [lead["email"] for lead in world.listed_leads()] == [email]
+        assert world.delete([email]).get_json()["deleted"] == 1
 
 
 # Listing
 
 
-def test_a_lead_is_shown_with_all_its_fields(world: World) -> None:
+def test_a_lead_is_shown_with_all_its_fields(world):
     variables = {"city_name": "Köln", "n": 5, "f": 1.5, "yes": True, "none": None, "": "😀"}
     lead = {
         "email": "Ada@X.example",
@@ -335,12 +284,10 @@ def test_a_lead_is_shown_with_all_its_fields(world: World) -> None:
     assert world.in_instantly() == {"ada@x.example": shown["instantlyLeadId"]}
     assert (shown["status"], shown["orgId"]) == ("active", "org-1")
     assert [shown["runId"]] == list(world.upstreams.runs.runs)
-    for name in ("createdAt", "updatedAt"):
-        assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", shown[name])
 
 
 @pytest.mark.parametrize("texts", [{}, dict.fromkeys(TEXTS)], ids=["absent", "null"])
-def test_what_a_lead_leaves_out_is_null(world: World, texts: dict[str, None]) -> None:
+def test_what_a_lead_leaves_out_is_null(world, texts):
     assert world.upload([{"email": "a@x.example", **texts}], runId=None).status_code == 201
     (shown,) = world.listed_leads()
     assert (shown["firstName"], shown["lastName"], shown["companyName"]) == (None, None, None)
@@ -350,44 +297,44 @@ def test_what_a_lead_leaves_out_is_null(world: World, texts: dict[str, None]) ->
 # Deleting
 
 
-def test_leads_are_deleted_in_instantly_and_from_our_rows(world: World) -> None:
+def test_leads_are_deleted_in_instantly_and_from_our_rows(world):
     world.add(addresses(5))
-    answer = world.delete(["lead1@x.example", " LEAD3@X.example "])
+    lead_ids = [world.lead_rows()[email] for email in ("lead1@x.example", "lead3@x.example")]
+    answer = world.delete(["lead1@x.example", " LEAD3@X.example ", "LEAD1@x.example"])
     assert answer.status_code == 200
     assert answer.get_json() == {"success": True, "deleted": 2, "notFound": []}
     assert world.rows() == ["lead0@x.example", "lead2@x.example", "lead4@x.example"]
     assert world.agrees()
-
-
-def test_a_bulk_delete_names_its_leads_and_how_many_they_are(world: World) -> None:
-    world.add(addresses(5))
-    lead_ids = [world.lead_rows()[email] for email in addresses(2)]
-    world.delete(addresses(2))
+    # A bulk delete names its leads and how many they are: without ids it would empty the campaign.
     (call,) = world.upstreams.instantly_http.calls(*DELETE)
     assert call.json["campaign_id"] == world.campaign["instantlyCampaignId"]
-    assert sorted(call.json["ids"]) == sorted(lead_ids)
-    assert call.json["limit"] == 2
-    assert call.headers["Content-Type"].startswith("application/json")
+    assert (sorted(call.json["ids"]), call.json["limit"]) == (sorted(lead_ids), 2)
 
 
-def test_unknown_addresses_are_named_as_they_were_written(world: World) -> None:
+def test_unknown_addresses_are_named_once_as_they_were_written(world):
     world.add(addresses(2))
-    answer = world.delete(["No-One@X.example", "lead0@x.example", "b@x.example"]).get_json()
+    answer = world.delete(
+        ["No-One@X.example", "lead0@x.example", "no-one@x.example", "b@x.example"]
+    )
     unknown = ["No-One@X.example", "b@x.example"]
-    assert answer == {"success": True, "deleted": 1, "notFound": unknown}
+    assert answer.get_json() == {"success": True, "deleted": 1, "notFound": unknown}
     assert world.rows() == ["lead1@x.example"]
 
 
-def test_when_no_address_is_known_nothing_is_deleted_at_all(world: World) -> None:
-    world.add(addresses(3))
-    unknown = ["a@x.example", "b@x.example"]
-    answer = world.delete(unknown).get_json()
-    assert answer == {"success": True, "deleted": 0, "notFound": unknown}
+def test_when_no_address_is_known_nothing_is_deleted_at_all(world):
+    """As when a delete is repeated."""
+    world.add(addresses(4))
+    assert world.delete(addresses(2)).get_json()["deleted"] == 2
+    world.upstreams.forget_requests()
+    answer = world.delete(addresses(2))
+    assert answer.status_code == 200
+    assert answer.get_json() == {"success": True, "deleted": 0, "notFound": addresses(2)}
     assert world.upstreams.instantly_http.calls(*DELETE) == []
-    assert len(world.in_instantly()) == len(world.rows()) == 3
+    assert world.rows() == addresses(2, start=2)
+    assert world.agrees()
 
 
-def test_a_lead_that_only_instantly_holds_is_deleted_there(world: World) -> None:
+def test_a_lead_that_only_instantly_holds_is_deleted_there(world):
     world.put_into_instantly("only@x.example")
     world.put_into_instantly("other@x.example")
     answer = world.delete(["ONLY@x.example"])
@@ -395,7 +342,7 @@ def test_a_lead_that_only_instantly_holds_is_deleted_there(world: World) -> None
     assert set(world.in_instantly()) == {"other@x.example"}
 
 
-def test_a_lead_that_instantly_lost_is_deleted_from_our_rows(world: World) -> None:
+def test_a_lead_that_instantly_lost_is_deleted_from_our_rows(world):
     world.add(addresses(2))
     workspace = world.upstreams.instantly.workspace("clerk-1")
     workspace.remove_leads(workspace.leads_of(world.campaign["instantlyCampaignId"])[:1])
@@ -403,8 +350,8 @@ def test_a_lead_that_instantly_lost_is_deleted_from_our_rows(world: World) -> No
     assert world.rows() == ["lead1@x.example"]
 
 
-def test_leads_of_another_campaign_stay(world: World) -> None:
-    other: Campaign = world.created()
+def test_leads_of_another_campaign_stay(world):
+    other = world.created()
     world.add(addresses(2))
     world.add(addresses(3), other)
     world.put_into_instantly("only@x.example", campaign=other)
@@ -414,24 +361,7 @@ def test_leads_of_another_campaign_stay(world: World) -> None:
     assert world.rows() == addresses(3)
 
 
-def test_an_address_that_stands_twice_is_deleted_once(world: World) -> None:
-    world.add(addresses(1))
-    answer = world.delete(["lead0@x.example", "LEAD0@x.example", "no@x.example", "NO@X.example"])
-    assert answer.get_json() == {"success": True, "deleted": 1, "notFound": ["no@x.example"]}
-
-
-def test_deleting_is_safe_to_repeat(world: World) -> None:
-    world.add(addresses(4))
-    assert world.delete(addresses(2)).get_json()["deleted"] == 2
-    world.upstreams.forget_requests()
-    answer = world.delete(addresses(2))
-    assert answer.status_code == 200
-    assert answer.get_json() == {"success": True, "deleted": 0, "notFound": addresses(2)}
-    assert world.upstreams.instantly_http.calls(*DELETE) == []
-    assert world.rows() == addresses(2, start=2)
-
-
-def test_a_deleted_lead_may_come_back_and_only_adding_is_billed(world: World) -> None:
+def test_a_deleted_lead_may_come_back_and_only_adding_is_billed(world):
     world.add(addresses(1))
     world.upstreams.forget_requests()
     world.delete(addresses(1))
@@ -440,7 +370,7 @@ def test_a_deleted_lead_may_come_back_and_only_adding_is_billed(world: World) ->
     assert world.billed() == 2
 
 
-def test_2500_addresses_are_deleted_and_no_others(world: World, statements: Statements) -> None:
+def test_2500_addresses_are_deleted_and_no_others(world, statements):
     world.add(addresses(2510))
     statements.names.clear()
     answer = world.delete(addresses(2500))
@@ -456,17 +386,13 @@ def test_2500_addresses_are_deleted_and_no_others(world: World, statements: Stat
 @pytest.mark.parametrize(
     ("fault", "status", "message"),
     [
-        ({"status": 401}, 422, "Instantly API key was rejected"),
-        ({"status": 400, "body": {"message": "M"}}, 422, "Instantly rejected the request"),
+        ({"status": 400}, 422, "Instantly rejected the request"),
         ({"status": 429, "times": None}, 503, "Instantly rate limit reached"),
-        ({"status": 500, "times": None}, 502, "Instantly unavailable"),
         ({"how": "drop", "times": None}, 502, "Instantly unavailable"),
     ],
 )
 @pytest.mark.parametrize("call", [LIST, DELETE], ids=["listing", "deleting"])
-def test_a_failed_delete_leaves_our_rows(
-    world: World, call: tuple[str, str], fault: dict[str, Any], status: int, message: str
-) -> None:
+def test_a_failed_delete_leaves_our_rows(world, call, fault, status, message):
     world.add(addresses(3))
     world.upstreams.instantly_http.fail(*call, **fault)
     answer = world.delete([*addresses(2), "unknown@x.example"])
@@ -479,25 +405,12 @@ def test_a_failed_delete_leaves_our_rows(
     assert world.rows() == ["lead2@x.example"]
 
 
-def test_without_a_key_nothing_is_deleted(world: World) -> None:
-    world.add(addresses(1))
-    world.upstreams.instantly_http.clear()
-    world.upstreams.keys.organizations.clear()
-    answer = world.delete(addresses(1))
-    assert answer.status_code == 422
-    assert answer.get_json() == {"error": "BYOK key not configured for this organization"}
-    assert world.upstreams.instantly_http.requests == []
-    assert world.rows() == addresses(1)
-
-
 @pytest.mark.parametrize(
     "fault",
     [{"status": 503, "times": 2}, {"how": "drop_after"}, {"how": "after", "status": 404}],
     ids=str,
 )
-def test_a_delete_is_tried_again_and_what_is_gone_already_is_deleted(
-    world: World, fault: dict[str, Any]
-) -> None:
+def test_a_delete_is_tried_again_and_what_is_gone_already_is_deleted(world, fault):
     world.add(addresses(3))
     world.upstreams.instantly_http.fail(*DELETE, **fault)
     assert world.delete(addresses(2)).get_json()["deleted"] == 2
@@ -505,28 +418,21 @@ def test_a_delete_is_tried_again_and_what_is_gone_already_is_deleted(
     assert world.agrees()
 
 
-INVALID_EMAILS: list[tuple[Any, str]] = [
-    *((bad, "emails") for bad in ([], addresses(10_001), "a@x.example", {"a": 1}, None)),
-    *((["a@x.example", bad], "emails.1") for bad in ("", "nobody", None, {}, "a\x00@x.example")),
-]
-
-
-def test_an_invalid_delete_deletes_nothing(world: World) -> None:
+@pytest.mark.parametrize("bad", ["", "nobody", None, {}, "a\x00@x.example"], ids=ascii)
+def test_an_invalid_delete_deletes_nothing(world, bad):
     world.add(addresses(2))
     world.upstreams.forget_requests()
-    for emails, path in INVALID_EMAILS:
-        answer = world.delete(emails)
-        assert answer.status_code == 400, emails
-        assert list(answer.get_json()["details"]) == [path], emails
+    answer = world.delete(["lead0@x.example", bad])
+    assert (answer.status_code, list(answer.get_json()["details"])) == (400, ["emails.1"])
     assert world.upstreams.calls() == 0
     assert world.rows() == addresses(2)
 
 
-def test_rows_and_instantly_agree_after_any_mixture_of_failures(world: World) -> None:
+def test_rows_and_instantly_agree_after_any_mixture_of_failures(world):
     chance = random.Random(7)
-    outcomes: Counter[int] = Counter()
+    outcomes = Counter()
     upstreams = world.upstreams
-    faults: list[dict[str, Any]] = [
+    faults = [
         *({}, {}, {"status": 500, "times": None}, {"status": 429, "times": 2}, {"status": 422})
     ]
     calls = [

@@ -1,32 +1,27 @@
 """The document describes the API, all of it, and the page shows it."""
 
 import re
+from contextlib import nullcontext
 from functools import wraps
-from typing import Any
 
 import pytest
-from flask import Flask
-from flask.testing import FlaskClient
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from instantly.web.openapi import openapi_path
 
 
 @pytest.fixture
-def document(client: FlaskClient) -> dict[str, Any]:
+def document(client):
     answer = client.get("/openapi.json")
     assert answer.status_code == 200
-    found: dict[str, Any] = answer.get_json()
-    return found
+    return answer.get_json()
 
 
-def test_the_document_is_valid(document: dict[str, Any]) -> None:
+def test_the_document_is_valid(document):
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
 
 
-def test_every_route_is_documented_and_every_documented_one_exists(
-    app: Flask, document: dict[str, Any]
-) -> None:
+def test_every_route_is_documented_and_every_documented_one_exists(app, document):
     routes = {
         (openapi_path(rule), method.lower())
         for rule in app.url_map.iter_rules()
@@ -38,14 +33,14 @@ def test_every_route_is_documented_and_every_documented_one_exists(
     assert documented == routes
 
 
-def test_every_operation_has_a_summary_and_a_success(document: dict[str, Any]) -> None:
+def test_every_operation_has_a_summary_and_a_success(document):
     for operations in document["paths"].values():
         for operation in operations.values():
             assert operation["summary"].endswith(".")
             assert [status for status in operation["responses"] if status.startswith("2")]
 
 
-def test_the_two_routes_that_bill_take_an_idempotency_key(document: dict[str, Any]) -> None:
+def test_the_two_routes_that_bill_take_an_idempotency_key(document):
     takers = {
         (path, method)
         for path, operations in document["paths"].items()
@@ -56,23 +51,19 @@ def test_the_two_routes_that_bill_take_an_idempotency_key(document: dict[str, An
     assert takers == {("/campaigns", "post"), ("/campaigns/{campaignId}/leads", "post")}
 
 
-def test_only_the_public_operations_need_no_key(document: dict[str, Any]) -> None:
+def test_only_the_public_operations_need_no_key(document):
     public = {
         path
         for path, operations in document["paths"].items()
         for operation in operations.values()
         if operation.get("security") == []
     }
-    assert public == {
-        *("/", "/health", "/openapi.json", "/docs"),
-        *("/webhooks/instantly/config", "/webhooks/instantly"),
-    }
+    webhooks = {"/webhooks/instantly/config", "/webhooks/instantly"}
+    assert public == {"/", "/health", "/openapi.json", "/docs", *webhooks}
     assert document["security"] == [{"apiKey": []}]
 
 
-def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(
-    client: FlaskClient, document: dict[str, Any]
-) -> None:
+def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(client, document):
     answer = client.get("/docs")
     assert answer.mimetype == "text/html"
     page = answer.text
@@ -89,22 +80,13 @@ def test_the_page_shows_every_operation_and_loads_nothing_from_elsewhere(
         (({"service": "ours", "version": "1"}, 202), "is not documented"),
         ("<html>", "is text/html"),
         (({"message": "Sorry"}, 500), "'error' is a required property"),
+        # It may hold more than is documented.
+        ({"service": "ours", "version": "1", "motto": "Onwards"}, None),
     ],
 )
-def test_an_answer_that_is_not_as_documented_is_caught(
-    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch, answer: Any, told: str
-) -> None:
+def test_an_answer_that_is_not_as_documented_is_caught(app, client, monkeypatch, answer, told):
     """Every test client of this suite looks at every answer."""
     view = wraps(app.view_functions["health.index"])(lambda: answer)
     monkeypatch.setitem(app.view_functions, "health.index", view)
-    with pytest.raises(AssertionError, match=told):
+    with pytest.raises(AssertionError, match=told) if told else nullcontext():
         client.get("/")
-
-
-def test_an_answer_may_hold_more_than_is_documented(
-    app: Flask, client: FlaskClient, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    answer = {"service": "ours", "version": "1", "motto": "Onwards"}
-    view = wraps(app.view_functions["health.index"])(lambda: answer)
-    monkeypatch.setitem(app.view_functions, "health.index", view)
-    assert client.get("/").get_json() == answer

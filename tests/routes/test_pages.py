@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import psycopg
 import pytest
 from psycopg import ClientCursor
 from world import Rows, World, addresses
@@ -54,11 +53,9 @@ class Listing:
         return page
 
     def path(self, owner: int = 1) -> str:
-        is_of_campaigns = self.name == "campaigns"
-        owner_id = self.owner_id(owner)
-        return (
-            f"/campaigns/by-org/{owner_id}" if is_of_campaigns else f"/campaigns/{owner_id}/leads"
-        )
+        if self.name == "campaigns":
+            return f"/campaigns/by-org/{self.owner_id(owner)}"
+        return f"/campaigns/{self.owner_id(owner)}/leads"
 
     def numbers(self, page: dict[str, Any]) -> list[int]:
         """Of the items of a page: the age of each."""
@@ -91,13 +88,13 @@ def insert_campaigns(db: Rows, org_id: str, first: int, last: int) -> None:
 
 
 @pytest.fixture(params=["campaigns", "leads"])
-def listing(request: pytest.FixtureRequest, world: World) -> Listing:
+def listing(request, world):
     if request.param == "campaigns":
         return Listing(world, "campaigns", "select_campaigns_page", "org_id")
     return Listing(world, "leads", "select_leads_page", "campaign_id")
 
 
-def test_a_page_holds_a_hundred_unless_told(listing: Listing) -> None:
+def test_a_page_holds_a_hundred_unless_told(listing):
     listing.insert(101)
     page = listing.page()
     assert listing.numbers(page) == listing.in_order(101)[:100]
@@ -105,15 +102,15 @@ def test_a_page_holds_a_hundred_unless_told(listing: Listing) -> None:
     assert page["nextCursor"] is not None
 
 
-def test_an_empty_list_is_one_page(listing: Listing) -> None:
+def test_an_empty_list_is_one_page(listing):
     listing.insert(0)
     empty = {listing.name: [], "count": 0, "total": 0, "nextCursor": None}
     assert listing.page() == empty
     assert listing.page("cursor=1000000&limit=3") == empty
 
 
-@pytest.mark.parametrize("limit", [1, 2, 7, 20, 21, 1000])
-def test_pages_by_cursor_hold_every_item_once(listing: Listing, limit: int) -> None:
+@pytest.mark.parametrize("limit", [1, 7, 20, 1000])
+def test_pages_by_cursor_hold_every_item_once(listing, limit):
     for _ in range(4):
         listing.insert(5, owner=2)
         listing.insert(5)
@@ -126,32 +123,20 @@ def test_pages_by_cursor_hold_every_item_once(listing: Listing, limit: int) -> N
 
 @pytest.mark.parametrize(
     ("query", "first", "end"),
-    [
-        ("skip=0&limit=2", 0, 2),
-        ("skip=3&limit=2", 3, 5),
-        ("skip=4", 4, 5),
-        ("skip=5", 5, 5),
-        ("skip=9223372036854775807", 5, 5),
-    ],
+    [("skip=0&limit=2", 0, 2), ("skip=3&limit=2", 3, 5), (f"skip={2**63 - 1}", 5, 5)],
 )
-def test_a_page_may_be_reached_by_skipping(
-    listing: Listing, query: str, first: int, end: int
-) -> None:
+def test_a_page_may_be_reached_by_skipping(listing, query, first, end):
     listing.insert(5)
     page = listing.page(query)
     assert listing.numbers(page) == listing.in_order(5)[first:end]
     assert page["total"] == 5
     assert (page["nextCursor"] is None) is (end == 5)
+    if page["nextCursor"]:
+        following = listing.page(f"limit=2&cursor={page['nextCursor']}")
+        assert listing.numbers(following) == listing.in_order(5)[end : end + 2]
 
 
-def test_one_can_go_on_by_cursor_after_skipping(listing: Listing) -> None:
-    listing.insert(5)
-    page = listing.page("skip=1&limit=2")
-    following = listing.page(f"limit=2&cursor={page['nextCursor']}")
-    assert listing.numbers(following) == listing.in_order(5)[3:]
-
-
-def test_a_cursor_of_another_list_shows_nothing_of_it(listing: Listing) -> None:
+def test_a_cursor_of_another_list_shows_nothing_of_it(listing):
     listing.insert(5, owner=2)
     listing.insert(5)
     cursor = listing.page("limit=2", owner=2)["nextCursor"]
@@ -160,34 +145,29 @@ def test_a_cursor_of_another_list_shows_nothing_of_it(listing: Listing) -> None:
 
 
 @pytest.mark.parametrize(
-    ("query", "name"),
+    ("name", "bads"),
     [
-        *((f"limit={bad}", "limit") for bad in ("0", "-1", "1001", "", "x", "1.5", "1e2", "+5")),
-        *((f"limit={bad}", "limit") for bad in ("%205", "\u0661", "99999999999999999999999")),
-        *((f"skip={bad}", "skip") for bad in ("-1", "", "x", "9223372036854775808")),
-        *((f"cursor={bad}", "cursor") for bad in ("-1", "", "%00", "9223372036854775808")),
-        ("skip=0&cursor=1", "cursor"),
+        ("limit", ["0", "-1", "1001", "", "x", "1.5", "+5", "%205", "\u0661", "9" * 30]),
+        ("skip", ["-1", "", "x", "9223372036854775808"]),
+        ("cursor", ["-1", "", "%00", "9223372036854775808", "1&skip=0"]),
     ],
 )
-def test_a_page_that_makes_no_sense_is_a_bad_request(
-    listing: Listing, query: str, name: str
-) -> None:
+def test_a_page_that_makes_no_sense_is_a_bad_request(listing, name, bads):
     listing.insert(1)
-    answer = listing.world.send("GET", f"{listing.path()}?{query}")
-    assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
-    assert list(answer.get_json()["details"]) == [name]
+    for bad in bads:
+        answer = listing.world.send("GET", f"{listing.path()}?{name}={bad}")
+        assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request"), bad
+        assert list(answer.get_json()["details"]) == [name], bad
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_paging_while_items_arrive_and_go_loses_and_doubles_none(
-    listing: Listing, seed: int
-) -> None:
+def test_paging_while_items_arrive_and_go_loses_and_doubles_none(listing, seed):
     chance = random.Random(seed)
     listing.insert(50)
     column = "name" if listing.name == "campaigns" else "split_part(email, '@', 1)"
     delete = f"DELETE FROM instantly_{listing.name} WHERE {column} = %s"  # noqa: S608
-    seen: list[int] = []
-    gone: set[int] = set()
+    seen = []
+    gone = set()
     for page in listing.walk(4):
         seen += listing.numbers(page)
         victim = chance.randrange(1, 51)
@@ -200,11 +180,9 @@ def test_paging_while_items_arrive_and_go_loses_and_doubles_none(
     assert set(seen) <= set(range(1, 51)) or listing.name == "leads"
 
 
-def test_paging_while_leads_are_uploaded_loses_and_doubles_none(
-    world: World, campaign: dict[str, Any]
-) -> None:
+def test_paging_while_leads_are_uploaded_loses_and_doubles_none(world, campaign):
     world.add(addresses(100))
-    problems: list[BaseException] = []
+    problems = []
 
     def upload(writer: int) -> None:
         own_world = world.beside()
@@ -217,7 +195,7 @@ def test_paging_while_leads_are_uploaded_loses_and_doubles_none(
     writers = [threading.Thread(target=upload, args=[number]) for number in range(3)]
     for writer in writers:
         writer.start()
-    seen: list[str] = []
+    seen = []
     query = "limit=7"
     while query:
         page = world.listed(world.path("/leads"), query)
@@ -242,26 +220,20 @@ def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from plan_nodes(child)
 
 
-def page_plan(
-    connection: psycopg.Connection[Any], statement: str, **parameters: Any
-) -> list[dict[str, Any]]:
+def page_plan(connection, statement: str, **parameters: Any) -> list[dict[str, Any]]:
     """The nodes of the plan, as they were really executed."""
     sql = load_statements(SQL_DIRECTORY)[statement]
+    values = {"skip": None, "limit": 20, **parameters}
     with ClientCursor(connection) as cursor:
-        cursor.execute(
-            f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", {"skip": None, "limit": 20, **parameters}
-        )
-        row = cursor.fetchone()
-    assert row is not None
-    return list(plan_nodes(row[0][0]["Plan"]))
+        ((plans,),) = cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values).fetchall()
+    return list(plan_nodes(plans[0]["Plan"]))
 
 
 def rows_read(node: dict[str, Any]) -> int:
-    rows: int = node["Actual Rows"] + node.get("Rows Removed by Filter", 0)
-    return rows * int(node["Actual Loops"])
+    return int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
 
 
-def test_page_n_reads_no_more_rows_than_page_one(listing: Listing) -> None:
+def test_page_n_reads_no_more_rows_than_page_one(listing):
     for owner in range(1, 5):
         listing.insert(1500, owner)
     table, connection = f"instantly_{listing.name}", listing.world.db.connection

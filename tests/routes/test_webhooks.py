@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -15,24 +14,11 @@ from uuid import UUID, uuid4
 
 import pytest
 from conftest import API_KEY, Rows, Upstreams
-from flask import Flask
 from flask.testing import FlaskClient
-from helpers import (
-    UNKNOWN_ID,
-    OurCampaign,
-    client_without_postgres,
-    configure,
-    deliver,
-    recorded,
-    stats,
-)
+from helpers import UNKNOWN_ID, OurCampaign, configure, recorded, stats
 from werkzeug.test import TestResponse
 
-from instantly.config import Settings
-
-SAMPLES: list[dict[str, Any]] = json.loads(
-    (Path(__file__).parents[1] / "webhook_samples.json").read_text()
-)
+SAMPLES = json.loads((Path(__file__).parents[1] / "webhook_samples.json").read_text())
 LOGISTICS = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
 FOUNDERS = "a15919aa-5727-4fb9-84e9-2980007cfc58"
 SAMPLE_LEADS = {
@@ -53,7 +39,7 @@ WITHOUT_REPLY = "campaign_completed_for_lead_without_reply"
 
 
 @pytest.fixture
-def ours(db: Rows, app: Flask) -> OurCampaign:
+def ours(db, app):
     """A campaign of ours; Instantly delivers without a key."""
     return OurCampaign(db, app.test_client())
 
@@ -65,18 +51,6 @@ def raw(ours: OurCampaign, member: str) -> str:
 
 def at(hours: float) -> str:
     return (LABEL_TIME + timedelta(hours=hours)).isoformat()
-
-
-def at_once(threads: int, act: Callable[[int], Any]) -> list[Any]:
-    """What the act returns in each thread; all begin at the same moment."""
-    start = Barrier(threads)
-
-    def begin(number: int) -> Any:
-        start.wait()
-        return act(number)
-
-    with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(begin, range(threads)))
 
 
 # Every sample of Instantly's deliveries, in their order
@@ -101,7 +75,7 @@ LEAD_STATUSES = [
 ]
 
 
-def test_every_sample_is_answered_and_recorded_as_expected(ours: OurCampaign) -> None:
+def test_every_sample_is_answered_and_recorded_as_expected(ours):
     campaigns = {}
     for instantly_id, emails in SAMPLE_LEADS.items():
         campaigns[instantly_id] = ours.another(instantly_id=instantly_id)
@@ -160,9 +134,7 @@ def test_every_sample_is_answered_and_recorded_as_expected(ours: OurCampaign) ->
         ("email_bounced lead_unsubscribed lead_closed reply_received", "unsubscribed"),
     ],
 )
-def test_a_leads_events_end_in_one_status_whatever_order_they_arrive_in(
-    ours: OurCampaign, events: str, status: str
-) -> None:
+def test_a_leads_events_end_in_one_status_whatever_order_they_arrive_in(ours, events, status):
     orders = list(permutations(enumerate(events.split())))
     leads = [f"lead{number}@x.example" for number in range(len(orders))]
     ours.hold(*leads)
@@ -175,35 +147,35 @@ def test_a_leads_events_end_in_one_status_whatever_order_they_arrive_in(
 @pytest.mark.parametrize(
     ("arrivals", "status"),
     [
-        ([("lead_interested", 1), ("lead_lost", 1)], "lost"),
-        ([("lead_lost", 1), ("lead_interested", 1)], "interested"),
-        ([("lead_lost", 2), ("lead_interested", 1)], "lost"),
-        ([("lead_lost", 1), ("lead_neutral", 3), ("lead_interested", 2)], "neutral"),
-        ([("lead_lost", 1), ("lead_neutral", 3), ("lead_interested", 3)], "interested"),
-        ([("lead_lost", 1), ("lead_lost", 3), ("lead_interested", 2)], "lost"),
+        ([("lead_interested", "2024-08-01"), ("lead_lost", "2024-08-01")], "lost"),
+        ([("lead_lost", "2024-08-01"), ("lead_interested", "2024-08-01")], "interested"),
+        ([("lead_lost", "2024-08-02"), ("lead_interested", "2024-08-01")], "lost"),
+        # A repeated label has the time of its last event.
+        (
+            [("lead_lost", "2024-08-01"), ("lead_lost", "2024-08-03"), ("lead_won", "2024-08-02")],
+            "lost",
+        ),
         # An event without a time happened when it arrived.
-        ([("lead_lost", 1), ("lead_neutral", None), ("lead_interested", 2)], "neutral"),
+        ([("lead_neutral", None), ("lead_interested", "2024-08-02")], "neutral"),
+        # Times are compared as moments.
+        (
+            [
+                ("lead_lost", "2024-08-18T10:00:00-05:00"),
+                ("lead_neutral", "2024-08-18T14:59:59Z"),
+                ("lead_no_show", "2024-08-18T16:30:00+02:00"),
+            ],
+            "lost",
+        ),
     ],
 )
-def test_labels_follow_the_time_of_the_event_and_on_a_tie_the_later_arrival(
-    ours: OurCampaign, arrivals: list[tuple[str, int | None]], status: str
-) -> None:
+def test_labels_follow_the_time_of_the_event_and_on_a_tie_the_later_arrival(ours, arrivals, status):
     ours.hold(LEAD)
-    for event_type, day in arrivals:
-        time = {} if day is None else {"timestamp": f"2024-08-0{day}T00:00:00.000Z"}
-        ours.records(event_type, lead_email=LEAD, id=str(uuid4()), **time)
+    for event_type, timestamp in arrivals:
+        ours.records(event_type, lead_email=LEAD, id=str(uuid4()), timestamp=timestamp)
     assert ours.statuses() == {LEAD: status}
 
 
-def test_times_of_labels_are_compared_as_moments(ours: OurCampaign) -> None:
-    ours.hold(LEAD)
-    ours.records("lead_lost", lead_email=LEAD, timestamp="2026-08-18T10:00:00-05:00")
-    ours.records("lead_neutral", lead_email=LEAD, timestamp="2026-08-18T14:59:59Z")
-    ours.records("lead_no_show", lead_email=LEAD, timestamp="2026-08-18T16:30:00+02:00")
-    assert ours.statuses() == {LEAD: "lost"}
-
-
-def test_a_repeated_event_does_not_bring_its_status_back(ours: OurCampaign) -> None:
+def test_a_repeated_event_does_not_bring_its_status_back(ours):
     ours.hold(LEAD)
     assert ours.records("lead_interested", lead_email=LEAD, timestamp=at(1))
     assert ours.records("lead_lost", lead_email=LEAD, timestamp=at(1))
@@ -211,34 +183,22 @@ def test_a_repeated_event_does_not_bring_its_status_back(ours: OurCampaign) -> N
     assert ours.statuses() == {LEAD: "lost"}
 
 
-@pytest.mark.parametrize(
-    ("held", "delivered"),
-    [("Jonas@X.example", "jonas@x.EXAMPLE"), ("PETRA@GRÜN.example", "petra@grün.example")],
-)
-def test_a_lead_is_known_by_its_address_whatever_its_case(
-    ours: OurCampaign, held: str, delivered: str
-) -> None:
-    ours.hold(held)
-    ours.records(lead_email=delivered)
-    assert ours.statuses() == {held: "opened"}
-
-
-def test_an_event_touches_its_lead_alone(ours: OurCampaign) -> None:
+def test_an_event_touches_its_lead_alone_whatever_the_case_of_the_address(ours):
     other = ours.another()
     for campaign in (ours, other):
-        campaign.hold("a@x.example", "b@x.example")
-    ours.records("email_bounced", lead_email="a@x.example")
-    assert ours.statuses() == {"a@x.example": "bounced", "b@x.example": "active"}
-    assert other.statuses() == {"a@x.example": "active", "b@x.example": "active"}
+        campaign.hold("Petra@GRÜN.example", "b@x.example")
+    ours.records("email_bounced", lead_email="PETRA@grün.example")
+    assert ours.statuses() == {"Petra@GRÜN.example": "bounced", "b@x.example": "active"}
+    assert other.statuses() == {"Petra@GRÜN.example": "active", "b@x.example": "active"}
 
 
-def test_the_event_of_a_lead_that_we_do_not_hold_is_recorded(ours: OurCampaign) -> None:
+def test_the_event_of_a_lead_that_we_do_not_hold_is_recorded(ours):
     assert ours.records("reply_received", lead_email="new@x.example")
     assert [event["lead_email"] for event in ours.events()] == ["new@x.example"]
     assert ours.statuses() == {}
 
 
-def test_a_completed_campaign_is_completed_once(ours: OurCampaign) -> None:
+def test_a_completed_campaign_is_completed_once(ours):
     bystander = ours.another()
     ours.records(WITHOUT_REPLY, lead_email=LEAD)
     assert ours.status() == "draft"
@@ -252,7 +212,7 @@ def test_a_completed_campaign_is_completed_once(ours: OurCampaign) -> None:
 # Duplicates
 
 
-def test_the_same_payload_is_recorded_once_however_it_is_written(ours: OurCampaign) -> None:
+def test_the_same_payload_is_recorded_once_however_it_is_written(ours):
     payload = ours.payload("link_clicked", nested={"a": [1, {"b": None, "c": "é\u2028"}], "d": 1.5})
     backwards = {name: payload[name] for name in reversed(payload)}
     backwards["nested"] = {"d": 1.5, "a": [1, {"c": "é\u2028", "b": None}]}
@@ -270,35 +230,25 @@ def test_the_same_payload_is_recorded_once_however_it_is_written(ours: OurCampai
     assert len(ours.events()) == 1
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [{"timestamp": at(2)}, {"lead_email": "A@x.example"}, {"text": "\\u0000"}, {"text": "\ud801"}],
-    ids=ascii,
-)
-def test_another_payload_is_another_event(ours: OurCampaign, changes: dict[str, Any]) -> None:
+def test_another_payload_is_another_event(ours):
     payload = {"lead_email": LEAD, "timestamp": at(1), "text": "\x00"}
-    assert ours.records(**payload)
-    assert ours.records(**payload | changes)
-    assert len(ours.events()) == 2
+    for changes in ({}, {"timestamp": at(2)}, {"lead_email": "A@x.example"}, {"text": "\\u0000"}):
+        assert ours.records(**payload | changes), changes
+    assert len(ours.events()) == 4
 
 
 # Whose delivery it is
 
 
-def test_a_campaign_is_found_whatever_the_case_of_its_id(ours: OurCampaign) -> None:
-    assert ours.records(campaign_id=ours.instantly_id.upper())
-    assert len(ours.events()) == 1
-
-
-def test_a_delivery_of_no_campaign_of_ours_is_welcome_and_not_kept(ours: OurCampaign) -> None:
+def test_a_delivery_of_no_campaign_of_ours_is_welcome_and_not_kept(ours):
     # Our own id of a campaign is not Instantly's.
-    for campaign_id in (None, "", 7, [LOGISTICS], "campaign", "\ud800", UNKNOWN_ID, ours.id):
+    for campaign_id in (None, 7, "campaign", UNKNOWN_ID, ours.id):
         answer = ours.deliver({"event_type": "email_sent", "campaign_id": campaign_id})
         assert (answer.status_code, answer.get_json()) == (200, UNKNOWN), campaign_id
     assert ours.db.count("instantly_events") == 0
 
 
-def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours: OurCampaign) -> None:
+def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours):
     payload = {"event_type": "email_sent", "campaign_id": str(uuid4())}
     assert not recorded(ours.client, payload)
     ours.another(instantly_id=payload["campaign_id"])
@@ -308,14 +258,11 @@ def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours: OurCampaign)
 # What is refused
 
 
-@pytest.mark.parametrize("event_type", [{}, {"event_type": ""}, {"event_type": ["email_sent"]}])
-def test_a_delivery_that_names_no_event_is_400(
-    ours: OurCampaign, event_type: dict[str, object]
-) -> None:
-    answer = ours.deliver({"campaign_id": ours.instantly_id, **event_type})
-    assert answer.status_code == 400
-    assert answer.get_json()["error"] == "Invalid request"
-    assert list(answer.get_json()["details"]) == ["event_type"]
+def test_a_delivery_that_names_no_event_is_400(ours):
+    for event_type in ({}, {"event_type": ""}):
+        answer = ours.deliver({"campaign_id": ours.instantly_id, **event_type})
+        assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
+        assert list(answer.get_json()["details"]) == ["event_type"]
     assert ours.events() == []
 
 
@@ -324,34 +271,26 @@ def padded(ours: OurCampaign, size: int) -> bytes:
     return start + b"x" * (size - len(start) - 2) + b'"}'
 
 
-def test_a_delivery_of_four_mebibytes_is_recorded(ours: OurCampaign) -> None:
+def test_a_delivery_of_four_mebibytes_is_recorded_and_a_larger_one_is_413(ours):
     body = padded(ours, FOUR_MIB)
-    assert len(body) == FOUR_MIB
     assert ours.deliver(body).get_json()["recorded"] is True
     assert ours.events()[0]["payload"] == json.loads(body)
-
-
-@pytest.mark.parametrize("is_chunked", [False, True])
-def test_a_larger_delivery_is_413(ours: OurCampaign, is_chunked: bool) -> None:
     body = padded(ours, FOUR_MIB + 1)
-    if is_chunked:
-        answer = ours.client.post(
-            "/webhooks/instantly",
-            input_stream=BytesIO(body),
-            headers={"Transfer-Encoding": "chunked"},
-            environ_overrides={"wsgi.input_terminated": True},
-        )
-    else:
-        answer = ours.deliver(body)
-    assert (answer.status_code, answer.get_json()) == (413, {"error": "Request body too large"})
-    assert ours.events() == []
+    of_undeclared_length = {
+        "input_stream": BytesIO(body),
+        "headers": {"Transfer-Encoding": "chunked"},
+        "environ_overrides": {"wsgi.input_terminated": True},
+    }
+    for answer in (ours.deliver(body), ours.deliver("", **of_undeclared_length)):
+        assert (answer.status_code, answer.get_json()) == (413, {"error": "Request body too large"})
+    assert len(ours.events()) == 1
 
 
 @pytest.mark.parametrize(
     "content_type",
     [None, "text/html; charset=utf-16", "multipart/form-data; boundary=x", ";;;="],
 )
-def test_any_content_type_will_do(ours: OurCampaign, content_type: str | None) -> None:
+def test_any_content_type_will_do(ours, content_type):
     answer = ours.deliver(ours.payload(lead_email="ü@x.example"), content_type=content_type)
     assert (answer.status_code, answer.get_json()["recorded"]) == (200, True)
     assert ours.events()[0]["lead_email"] == "ü@x.example"
@@ -362,45 +301,30 @@ def test_any_content_type_will_do(ours: OurCampaign, content_type: str | None) -
 
 @pytest.mark.parametrize(
     ("sent", "kept"),
-    [
-        ("a\x00b", "a\\u0000b"),
-        ("\ud83d🚚\udc00", "\\ud83d🚚\\udc00"),
-        ("\\\x00\\ud800", "\\\\u0000\\ud800"),
-        ("\x01\x1f\x7f\x85\u2028\u2029\ufeff\uffff", "\x01\x1f\x7f\x85\u2028\u2029\ufeff\uffff"),
-    ],
+    [("a\x00b", "a\\u0000b"), ("\ud83d🚚\udc00\u2028", "\\ud83d🚚\\udc00\u2028")],
     ids=ascii,
 )
-def test_no_text_loses_an_event_and_what_can_be_kept_is_kept(
-    ours: OurCampaign, sent: str, kept: str
-) -> None:
-    def payload(text: str) -> dict[str, Any]:
+def test_no_text_loses_an_event_and_what_can_be_kept_is_kept(ours, sent, kept):
+    def payload(text):
         nested = [{"deeper": [[{f"key {text}": [text, None]}]]}]
-        return ours.payload(lead_email=LEAD, nested=nested, **{f"key {text}": text})
+        return ours.payload(nested=nested, **{f"key {text}": text})
 
-    ours.hold(LEAD)
     assert recorded(ours.client, payload(sent))
     assert not recorded(ours.client, payload(sent))
     (event,) = ours.events()
     assert event["payload"] == payload(kept)
-    assert ours.statuses() == {LEAD: "opened"}
 
 
-READ_FIELDS = ["event_type", "lead_email", "email_account", "timestamp", "step", "variant"]
-
-
-@pytest.mark.parametrize(
-    "text", ["\x00", "a\ud800b", "x" * 200_000, "🚚" * 200_000], ids=lambda text: ascii(text)[:20]
-)
-def test_no_text_in_a_field_that_is_read_loses_the_event(
-    client: FlaskClient, ours: OurCampaign, text: str
-) -> None:
-    for field in READ_FIELDS:
+@pytest.mark.parametrize("text", ["\x00", "a\ud800b", "🚚" * 200_000], ids=["NUL", "half", "long"])
+def test_no_text_in_a_field_that_is_read_loses_the_event(client, ours, text):
+    fields = ["event_type", "lead_email", "email_account", "timestamp", "step", "variant"]
+    for field in fields:
         assert recorded(ours.client, ours.payload() | {field: text}), field
-    assert len(ours.events()) == len(READ_FIELDS)
+    assert len(ours.events()) == len(fields)
     assert client.post("/stats", json={"campaignId": ours.id}).status_code == 200
 
 
-def test_the_payload_is_kept_as_it_came(ours: OurCampaign) -> None:
+def test_the_payload_is_kept_as_it_came(ours):
     numbers = [0, -1, 10**30, -(10**30), 10**300, 2**53 + 1, 0.1, -1.5e-7, 1e22]
     others = [None, True, "", [], {}, [[], {}, None], {"": {"": None}}]
     # A lead's own data may be called like anything.
@@ -411,13 +335,13 @@ def test_the_payload_is_kept_as_it_came(ours: OurCampaign) -> None:
 
 
 ODD_NUMBERS = [
-    *("1e400", "-1e400", "1e999999999", "1e-400", "-0.0", "NaN", "-Infinity"),
+    *("1e400", "1e999999999", "1e-400", "-0.0", "NaN", "-Infinity"),
     *("0." + "1" * 5000, "1" * 1000, "1" * 1001, "-" + "9" * 200_000),
 ]
 
 
 @pytest.mark.parametrize("number", ODD_NUMBERS, ids=lambda number: number[:12] + str(len(number)))
-def test_no_number_is_an_error_of_ours(ours: OurCampaign, number: str) -> None:
+def test_no_number_is_an_error_of_ours(ours, number):
     for field in ("price", "step", "timestamp", "lead_email"):
         body = raw(ours, f'"{field}": {number}')
         answer = ours.deliver(body)
@@ -431,9 +355,7 @@ def test_no_number_is_an_error_of_ours(ours: OurCampaign, number: str) -> None:
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("depth", [100, 500, *range(900, 1001, 10), 5000, 20_000])
-def test_no_depth_is_an_error_of_ours(
-    ours: OurCampaign, depth: int, opening: str, closing: str
-) -> None:
+def test_no_depth_is_an_error_of_ours(ours, depth, opening, closing):
     answer = ours.deliver(raw(ours, f'"nested": {opening * depth}1{closing * depth}'))
     # How deep is too deep depends on Python.
     assert answer.status_code in ((200,) if depth <= 500 else (200, 400))
@@ -441,39 +363,26 @@ def test_no_depth_is_an_error_of_ours(
     assert len(rows) == (answer.status_code == 200)
 
 
-@pytest.mark.parametrize(
-    ("step", "kept"), [(2**63 - 1, 2**63 - 1), (2**63, None), (0, None), ("1", None)]
-)
-def test_a_step_or_variant_that_is_no_positive_integer_is_null(
-    ours: OurCampaign, step: object, kept: int | None
-) -> None:
-    for field, other in (("step", "variant"), ("variant", "step")):
-        assert ours.records(**{field: step})
-        event = ours.events()[-1]
-        assert (event[field], event[other], event["payload"][field]) == (kept, None, step)
+def test_a_step_or_variant_that_is_no_positive_integer_is_null(ours):
+    for step, kept in ((2**63 - 1, 2**63 - 1), (2**63, None), ("1", None)):
+        for field, other in (("step", "variant"), ("variant", "step")):
+            assert ours.records(**{field: step})
+            event = ours.events()[-1]
+            assert (event[field], event[other], event["payload"][field]) == (kept, None, step)
 
 
-@pytest.mark.parametrize(
-    ("timestamp", "moment"),
-    [
+def test_a_timestamp_is_the_time_of_the_event(ours):
+    for timestamp, moment in (
         ("2026-08-18T10:11:12.123456789+02:00", "2026-08-18T08:11:12.123456+00:00"),
         ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00+00:00"),
         ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59+00:00"),
-    ],
-)
-def test_a_timestamp_is_the_time_of_the_event(
-    ours: OurCampaign, timestamp: str, moment: str
-) -> None:
-    assert ours.records(timestamp=timestamp)
-    assert ours.events()[0]["occurred_at"] == datetime.fromisoformat(moment)
+    ):
+        assert ours.records(timestamp=timestamp)
+        assert ours.events()[-1]["occurred_at"] == datetime.fromisoformat(moment)
 
 
-@pytest.mark.parametrize(
-    "time", [{}, {"timestamp": "yesterday"}, {"timestamp": "9999-12-31T23:59:59-14:00"}]
-)
-def test_an_event_without_a_readable_time_happened_when_it_arrived(
-    ours: OurCampaign, time: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("time", [{}, {"timestamp": "9999-12-31T23:59:59-14:00"}])
+def test_an_event_without_a_readable_time_happened_when_it_arrived(ours, time):
     before = datetime.now(UTC) - timedelta(minutes=1)
     assert ours.records(**time)
     assert not ours.records(**time)
@@ -482,7 +391,7 @@ def test_an_event_without_a_readable_time_happened_when_it_arrived(
 
 
 @pytest.mark.parametrize("letter", ["x", "🚚", "İ", "\x00", "\ud800"], ids=ascii)
-def test_no_address_is_too_long_for_its_event(ours: OurCampaign, letter: str) -> None:
+def test_no_address_is_too_long_for_its_event(ours, letter):
     chance = random.Random(320)
     for length in (319, 320, 321):
         assert ours.records("email_sent", step=1, lead_email=letter * length)
@@ -491,40 +400,17 @@ def test_no_address_is_too_long_for_its_event(ours: OurCampaign, letter: str) ->
         assert ours.records("email_sent", step=1, lead_email=varied)
 
 
-@pytest.mark.parametrize("value", [5, None, ["a@x.example"]])
-def test_an_address_that_is_no_text_is_none(ours: OurCampaign, value: object) -> None:
-    assert ours.records(lead_email=value, email_account=value)
-    (event,) = ours.events()
-    assert (event["lead_email"], event["account_email"]) == (None, None)
-
-
-# Postgres down
-
-
-def test_while_postgres_is_down_instantly_is_told_to_come_again(settings: Settings) -> None:
-    with client_without_postgres(settings) as client:
-        answer = deliver(client, SAMPLES[0]["payload"])
-        assert answer.status_code == 503
-        assert answer.get_json() == {"error": "Database unavailable"}
-        assert int(answer.headers["Retry-After"]) > 0
-        assert deliver(client, {"campaign_id": LOGISTICS}).status_code == 400
-
-
 # Where webhooks must point
 
 
-def test_the_config_route_says_where_webhooks_must_point(ours: OurCampaign) -> None:
+def test_the_config_route_says_where_webhooks_must_point(app, ours, monkeypatch):
     answer = ours.client.get("/webhooks/instantly/config")
     assert (answer.status_code, answer.get_json()) == (200, {"webhookUrl": URL})
-
-
-def test_without_a_base_url_only_the_config_route_fails(
-    app: Flask, ours: OurCampaign, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    # Without a base URL this route fails, and no other.
     configure(app, monkeypatch, webhook_base_url=None)
     answer = ours.client.get("/webhooks/instantly/config")
-    assert answer.status_code == 500
-    assert answer.get_json() == {"error": "WEBHOOK_BASE_URL not configured"}
+    error = {"error": "WEBHOOK_BASE_URL not configured"}
+    assert (answer.status_code, answer.get_json()) == (500, error)
     assert ours.records()
 
 
@@ -579,20 +465,20 @@ def everything(db: Rows, client: FlaskClient) -> list[object]:
         "SELECT instantly_campaign_id, id, status FROM instantly_campaigns"
         " ORDER BY instantly_campaign_id"
     )
-    conditions: list[dict[str, Any]] = [{"appId": "app-1"}]
+    conditions = [{"appId": "app-1"}]
     conditions += [{"campaignId": str(campaign.pop("id"))} for campaign in campaigns]
     counted = [client.post("/stats", json=condition).get_json() for condition in conditions]
     return [events, leads, campaigns, counted]
 
 
 def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pass_leaves(
-    client: FlaskClient, app: Flask, db: Rows
-) -> None:
+    client, app, db
+):
     chance = random.Random(7)
     campaign_ids = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(3)]
     history = random_history(chance, 2000, campaign_ids)
 
-    def begin() -> None:
+    def begin():
         db.connection.execute("TRUNCATE instantly_campaigns CASCADE")
         for campaign_id in campaign_ids:
             leads = (f"lead{number}@x.example" for number in range(LEADS_A_CAMPAIGN))
@@ -606,23 +492,15 @@ def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pas
     storm = history * 2
     chance.shuffle(storm)
 
-    def some(number: int) -> int:
+    def some(number):
+        start.wait()
         thread_client = app.test_client()
         return sum(recorded(thread_client, payload) for payload in storm[number::16])
 
-    assert sum(at_once(16, some)) == len(history)
+    start = Barrier(16)
+    with ThreadPoolExecutor(16) as threads:
+        assert sum(threads.map(some, range(16))) == len(history)
     assert everything(db, client) == orderly
-
-
-def test_one_payload_from_everywhere_at_once_is_recorded_once(
-    client: FlaskClient, app: Flask, ours: OurCampaign
-) -> None:
-    ours.hold(LEAD)
-    payload = ours.payload("email_sent", lead_email=LEAD, step=1)
-    assert at_once(16, lambda _: recorded(app.test_client(), payload)).count(True) == 1
-    assert len(ours.events()) == 1
-    answer = client.post("/stats", json={"campaignId": ours.id})
-    assert answer.get_json()["stats"]["emailsSent"] == 1
 
 
 # Recovery
@@ -643,19 +521,9 @@ class Outage:
             "id": workspace.ids.uuid(),
             "timestamp_created": "2026-08-18T07:13:00.000Z",
             "timestamp_created_date": "2026-08-18",
-            "organization_id": workspace.id,
             "payload": payload,
             "success": False,
-            "retry_count": 3,
-            "will_retry": False,
             "webhook_url": URL,
-            "status_code": 503,
-            "error_message": "Request failed with status code 503",
-            "timestamp_next_retry": None,
-            "retry_group_id": workspace.ids.uuid(),
-            "retry_successful": None,
-            "lead_email": None,
-            "response_time_ms": 12,
             **changes,
         }
         workspace.events.append(delivery)
@@ -678,12 +546,11 @@ class Outage:
     def recovered(self, **changes: Any) -> dict[str, Any]:
         answer = self.recover(**changes)
         assert answer.status_code == 200
-        body: dict[str, Any] = answer.get_json()
-        return body
+        return answer.get_json()
 
 
 @pytest.fixture
-def outage(client: FlaskClient, ours: OurCampaign, upstreams: Upstreams) -> Outage:
+def outage(client, ours, upstreams):
     return Outage(client, ours, upstreams)
 
 
@@ -692,11 +559,7 @@ def outcome(**changes: Any) -> dict[str, Any]:
     return {"success": True, **counts, "resumedWebhooks": [], **changes}
 
 
-def test_nothing_missed_is_nothing_found(outage: Outage) -> None:
-    assert outage.recovered() == outcome()
-
-
-def test_missed_deliveries_are_recorded_as_if_they_had_arrived(outage: Outage) -> None:
+def test_missed_deliveries_are_recorded_as_if_they_had_arrived(outage):
     ours = outage.ours
     ours.hold("a@x.example", "b@x.example")
     missed = [
@@ -715,20 +578,15 @@ def test_missed_deliveries_are_recorded_as_if_they_had_arrived(outage: Outage) -
     assert ours.status() == "completed"
 
 
-def test_recovery_is_safe_to_repeat(outage: Outage) -> None:
+def test_recovery_is_safe_to_repeat_and_each_attempt_at_a_delivery_is_found(outage):
     outage.miss_several(3)
-    assert outage.recovered() == outcome(found=3, recorded=3)
-    assert outage.recovered() == outcome(found=3, duplicates=3)
+    outage.miss_several(1)
+    assert outage.recovered() == outcome(found=4, recorded=3, duplicates=1)
+    assert outage.recovered() == outcome(found=4, duplicates=4)
     assert len(outage.ours.events()) == 3
 
 
-def test_each_attempt_at_one_delivery_is_found_and_one_is_recorded(outage: Outage) -> None:
-    for retry in range(4):
-        outage.miss(outage.ours.payload(), retry_count=retry)
-    assert outage.recovered() == outcome(found=4, recorded=1, duplicates=3)
-
-
-def test_what_arrived_after_all_is_a_duplicate(outage: Outage) -> None:
+def test_what_arrived_after_all_is_a_duplicate(outage):
     odd = {
         "text": "優希 🚚 a\x00b\ud800c\\u0000",
         "\x00": ["\udfff"],
@@ -743,29 +601,15 @@ def test_what_arrived_after_all_is_a_duplicate(outage: Outage) -> None:
     assert outage.recovered() == outcome(found=1, duplicates=1)
 
 
-def test_every_page_is_read(outage: Outage) -> None:
-    outage.miss_several(201)
-    assert outage.recovered() == outcome(found=201, recorded=201)
-    assert len(outage.ours.events()) == 201
-
-
-def test_exactly_the_failed_deliveries_of_these_days_are_asked_for(outage: Outage) -> None:
+def test_exactly_the_failed_deliveries_of_these_days_are_asked_for(outage):
     for day in ("2026-08-16", "2026-08-17", "2026-08-19", "2026-08-20"):
         outage.miss(outage.ours.payload(day=day), timestamp_created_date=day)
     outage.miss(outage.ours.payload(day="delivered"), success=True)
     assert outage.recovered() == outcome(found=2, recorded=2)
     days = {event["payload"]["day"] for event in outage.ours.events()}
     assert days == {"2026-08-17", "2026-08-19"}
-    for request in outage.upstreams.instantly_http.calls("GET", "/api/v2/webhook-events"):
-        assert request.query["success"] == ["false"]
-        assert request.query["from"] == ["2026-08-17"]
-        assert request.query["to"] == ["2026-08-19"]
-
-
-def test_one_day_is_a_range(outage: Outage) -> None:
-    outage.miss(outage.ours.payload())
-    body = outage.recovered(**{"from": "2026-08-18", "to": "2026-08-18"})
-    assert body == outcome(found=1, recorded=1)
+    # One day is a range.
+    assert outage.recovered(to="2026-08-17") == outcome(found=1, duplicates=1)
 
 
 MISSING = object()
@@ -776,57 +620,47 @@ MISSING = object()
     [
         {"webhook_url": "https://somebody-else.example/webhooks/instantly"},
         {"webhook_url": f"{URL}-other"},
-        {"webhook_url": "https://instantly-service.example.evil.example/webhooks/instantly"},
-        {"webhook_url": None},
         {"webhook_url": MISSING},
         {"payload": {"event_type": "email_sent", "campaign_id": UNKNOWN_ID}},
-        {"payload": {"event_type": "supersearch_enrichment_completed"}},
         {"payload": {"event_type": 5}},
-        {"payload": None},
         {"payload": []},
         {"payload": MISSING},
     ],
     ids=lambda changes: ascii(changes)[:60],
 )
-def test_what_is_not_ours_is_ignored(outage: Outage, changes: dict[str, Any]) -> None:
+def test_what_is_not_ours_is_ignored(outage, changes):
     delivery = outage.miss(outage.ours.payload(number=1), **changes)
-    for name in [name for name, value in changes.items() if value is MISSING]:
-        del delivery[name]
+    for name in changes:
+        if delivery[name] is MISSING:
+            del delivery[name]
     outage.miss(outage.ours.payload(number=2))
     assert outage.recovered() == outcome(found=2, recorded=1, ignored=1)
     assert [event["payload"]["number"] for event in outage.ours.events()] == [2]
 
 
-def test_a_secret_in_the_url_leaves_it_ours(outage: Outage) -> None:
+def test_a_secret_in_the_url_leaves_it_ours(outage):
     outage.miss(outage.ours.payload(), webhook_url=f"{URL}?secret=1")
     webhook = outage.webhook(f"{URL}?secret=1")
     assert outage.recovered() == outcome(found=1, recorded=1, resumedWebhooks=[webhook["id"]])
 
 
-def test_webhooks_of_ours_that_were_switched_off_are_resumed_and_no_others(outage: Outage) -> None:
-    off = [outage.webhook(), outage.webhook()]
+def test_webhooks_of_ours_that_were_switched_off_are_resumed_and_no_others(outage):
     others = [
         outage.webhook("https://somebody-else.example/webhooks/instantly"),
-        outage.webhook(status=1),
+        # More than a page.
+        *(outage.webhook(status=1) for _ in range(104)),
     ]
+    off = [outage.webhook(), outage.webhook()]
     body = outage.recovered()
     assert sorted(body["resumedWebhooks"]) == sorted(webhook["id"] for webhook in off)
-    assert [webhook["status"] for webhook in (*off, *others)] == [1, 1, -1, 1]
-    resumed = outage.upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*/resume")
-    assert len(resumed) == 2
+    assert [webhook["status"] for webhook in (*off, *others)] == [1, 1, -1] + [1] * 104
+    assert len(outage.upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*/resume")) == 2
     assert outage.recovered() == outcome()
 
 
-def test_webhooks_on_later_pages_are_resumed(outage: Outage) -> None:
-    for _ in range(104):
-        outage.webhook(status=1)
-    last = outage.webhook()
-    assert outage.recovered() == outcome(resumedWebhooks=[last["id"]])
-
-
 def test_without_a_base_url_every_delivery_is_considered_and_no_webhook_resumed(
-    app: Flask, outage: Outage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    app, outage, monkeypatch
+):
     configure(app, monkeypatch, webhook_base_url=None)
     outage.miss(outage.ours.payload(number=1), webhook_url="https://somebody-else.example/")
     outage.miss(outage.ours.payload(number=2))
@@ -844,44 +678,31 @@ def test_without_a_base_url_every_delivery_is_considered_and_no_webhook_resumed(
         ({"status": 429, "times": None}, (503, "Instantly rate limit reached")),
     ],
 )
-def test_what_was_recorded_before_an_error_stays(
-    outage: Outage, fault: dict[str, Any], error: tuple[int, str]
-) -> None:
-    outage.miss_several(150)
+def test_what_was_recorded_before_an_error_stays_and_then_every_page_is_read(outage, fault, error):
+    outage.miss_several(201)
     outage.upstreams.instantly_http.fail("GET", "/api/v2/webhook-events", after=1, **fault)
     answer = outage.recover()
     assert (answer.status_code, answer.get_json()["error"]) == error
     assert len(outage.ours.events()) == 100
     outage.upstreams.instantly_http.heal()
-    assert outage.recovered() == outcome(found=150, recorded=50, duplicates=100)
+    assert outage.recovered() == outcome(found=201, recorded=101, duplicates=100)
 
 
 @pytest.mark.parametrize(
     ("method", "path"), [("GET", "/api/v2/webhooks"), ("POST", "/api/v2/webhooks/.*/resume")]
 )
-def test_events_stay_when_the_webhook_cannot_be_resumed(
-    outage: Outage, method: str, path: str
-) -> None:
+def test_events_stay_when_the_webhook_cannot_be_resumed(outage, method, path):
     outage.miss(outage.ours.payload())
     webhook = outage.webhook()
-    refusal = {"message": "no plan"}
-    outage.upstreams.instantly_http.fail(method, path, status=403, body=refusal)
+    outage.upstreams.instantly_http.fail(method, path, status=403, body={"message": "no plan"})
     answer = outage.recover()
     assert answer.status_code == 422
-    assert answer.get_json()["details"] == {"status": 403, **refusal}
+    assert answer.get_json()["details"] == {"status": 403, "message": "no plan"}
     assert len(outage.ours.events()) == 1
     again = outcome(found=1, duplicates=1, resumedWebhooks=[webhook["id"]])
     assert outage.recovered() == again
 
 
-def test_what_is_no_json_number_in_a_missed_delivery_is_no_error_of_ours(outage: Outage) -> None:
+def test_what_is_no_json_number_in_a_missed_delivery_is_no_error_of_ours(outage):
     outage.miss(outage.ours.payload(prices=[float("nan"), float("-inf")]))
     assert outage.recover().status_code in (200, 502)
-
-
-def test_an_organization_recovers_its_own_workspace(outage: Outage) -> None:
-    elsewhere = outage.ours.another(clerk_org_id="clerk-2")
-    outage.miss(elsewhere.payload())
-    outage.upstreams.keys.organizations["clerk-2"] = "key-1"
-    assert outage.recovered(clerkOrgId="clerk-2") == outcome(found=1, recorded=1)
-    assert len(elsewhere.events()) == 1
