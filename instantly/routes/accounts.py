@@ -54,8 +54,7 @@ def list_accounts() -> Response:
 @waits_for_upstreams
 def sync_accounts() -> ResponseReturnValue:
     """Takes over every account that Instantly lists, and marks the others removed."""
-    accounts = {account["email"].lower(): account for account in app_workspace().list_accounts()}
-    row = store(list(accounts.values()), is_complete=True)
+    row = store(list(app_workspace().list_accounts()), is_complete=True)
     return {"success": True, "synced": row["synced"], "removed": row["removed"]}
 
 
