@@ -3,16 +3,7 @@
 from itertools import product
 
 import pytest
-from calls import (
-    BY_NAME,
-    CAMPAIGN,
-    CAMPAIGN_ID,
-    JOB,
-    LEAD_ID,
-    LEADS,
-    PAGE,
-    refused,
-)
+from calls import BY_NAME, CAMPAIGN, CAMPAIGN_ID, JOB, LEAD_ID, LEADS, PAGE, refused
 from calls import socket_of_the_module as socket_of_the_module
 from calls import upstream as upstream
 

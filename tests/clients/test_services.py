@@ -27,10 +27,7 @@ def test_the_app_key_is_that_of_this_service(upstream):
 
 @pytest.mark.parametrize(
     ("name", "error"),
-    [
-        ("decrypt_organization_key", OrganizationKeyMissing),
-        ("decrypt_app_key", AppKeyMissing),
-    ],
+    [("decrypt_organization_key", OrganizationKeyMissing), ("decrypt_app_key", AppKeyMissing)],
 )
 def test_a_missing_key_is_told_apart_from_a_failing_key_service(name, error, upstream):
     upstream.fail_all(status=404, body={"error": "Key not found"}, times=None)
