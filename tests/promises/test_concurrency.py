@@ -1,12 +1,11 @@
 """Many at once on one campaign: each lead once, and our tables equal to Instantly."""
 
 import threading
-import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import psycopg
@@ -14,19 +13,16 @@ import pytest
 from flask import Flask
 from harness import HANGING_SECONDS, wait_until
 from werkzeug.test import TestResponse
-from world import Campaign, World, addresses, leads_of
+from world import World, addresses, leads_of
 
 import instantly.storage.leases
 from instantly import application
-from instantly.config import Settings
 from instantly.storage.database import Database
 from instantly.web.services import EXTENSION
 
 ADD = ("POST", "/api/v2/leads/add")
 BUSY = {"error": "Another change of this campaign is in progress"}
 STATUSES = {1: "active", 2: "paused"}
-
-Result = TypeVar("Result")
 
 pytestmark = pytest.mark.usefixtures("campaign")
 
@@ -37,7 +33,7 @@ def closed(app: Flask) -> None:
 
 
 @pytest.fixture(scope="module")
-def other_process(settings: Settings) -> Iterator[Flask]:
+def other_process(settings):
     """The service once more: it shares nothing with the first but the database."""
     app = application.create_app(settings)
     yield app
@@ -45,16 +41,16 @@ def other_process(settings: Settings) -> Iterator[Flask]:
 
 
 @pytest.fixture
-def other(world: World, campaign: Campaign, other_process: Flask) -> World:
+def other(world, campaign, other_process):
     """The same world, and campaign, by way of the other process."""
     return world.beside(other_process)
 
 
-def all_at_once(*tasks: Callable[[], Result]) -> list[Result]:
+def all_at_once(*tasks: Callable[[], Any]) -> list[Any]:
     """The results of tasks that begin together."""
     start = threading.Barrier(len(tasks))
 
-    def run(task: Callable[[], Result]) -> Result:
+    def run(task: Callable[[], Any]) -> Any:
         start.wait(HANGING_SECONDS)
         return task()
 
@@ -85,7 +81,7 @@ def has_the_status_of_instantly(world: World) -> bool:
 
 
 @contextmanager
-def under_way(task: Callable[[], Result]) -> Iterator["Future[Result]"]:
+def under_way(task: Callable[[], Any]) -> Iterator["Future[Any]"]:
     with ThreadPoolExecutor(1) as thread:
         yield thread.submit(task)
 
@@ -93,9 +89,7 @@ def under_way(task: Callable[[], Result]) -> Iterator["Future[Result]"]:
 # All at once
 
 
-def test_the_same_list_by_eight_clients_is_stored_and_billed_once(
-    world: World, other: World
-) -> None:
+def test_the_same_list_by_eight_clients_is_stored_and_billed_once(world, other):
     answers = all_at_once(*[partial(upload, (world, other)[n % 2], range(300)) for n in range(8)])
     assert [answer.status_code for answer in answers] == [201] * 8
     assert sorted(answer.get_json()["added"] for answer in answers) == [0] * 7 + [300]
@@ -109,30 +103,18 @@ def test_the_same_list_by_eight_clients_is_stored_and_billed_once(
     assert world.db.count("instantly_open_runs") == 0
 
 
-def test_overlapping_lists_are_billed_as_their_union(world: World, other: World) -> None:
-    lists = [range(50 * n, 50 * n + 100) for n in range(8)]
-    answers = all_at_once(*[partial(upload, (world, other)[n % 2], lists[n]) for n in range(8)])
-    assert [answer.status_code for answer in answers] == [201] * 8
-    assert sum(answer.get_json()["added"] for answer in answers) == 450
-    assert set(world.lead_rows()) == set(addresses(450))
-    assert world.agrees()
-    assert world.billed() == 450
-
-
-def test_uploads_and_deletes_of_the_same_leads_end_with_equal_tables(
-    world: World, other: World
-) -> None:
-    def uploads(world: World, start: int) -> int:
+def test_uploads_and_deletes_of_the_same_leads_end_with_equal_tables(world, other):
+    def uploads(world, start):
         answers = [upload(world, range(start, start + 40)) for _ in range(5)]
         assert {answer.status_code for answer in answers} == {201}
         return sum(answer.get_json()["added"] for answer in answers)
 
-    def deletes(world: World, start: int) -> int:
+    def deletes(world, start):
         answers = [delete(world, range(start, start + 30)) for _ in range(5)]
         assert {answer.status_code for answer in answers} == {200}
         return sum(answer.get_json()["deleted"] for answer in answers)
 
-    *added, deleted_1, deleted_2 = all_at_once(
+    *added, deleted, deleted_too = all_at_once(
         partial(uploads, world, 0),
         partial(uploads, other, 20),
         partial(uploads, other, 0),
@@ -140,14 +122,12 @@ def test_uploads_and_deletes_of_the_same_leads_end_with_equal_tables(
         partial(deletes, other, 0),
     )
     assert world.agrees()
-    assert sum(added) - deleted_1 - deleted_2 == len(world.lead_rows())
+    assert sum(added) - deleted - deleted_too == len(world.lead_rows())
     assert world.billed() == sum(added)
 
 
-def test_the_row_holds_the_status_that_was_set_last_in_instantly(
-    world: World, other: World
-) -> None:
-    def switches(world: World, *statuses: str) -> None:
+def test_the_row_holds_the_status_that_was_set_last_in_instantly(world, other):
+    def switches(world, *statuses):
         for status in statuses * 4:
             assert switch(world, status).status_code == 200
 
@@ -160,7 +140,7 @@ def test_the_row_holds_the_status_that_was_set_last_in_instantly(
     assert has_the_status_of_instantly(world)
 
 
-def test_other_campaigns_do_not_wait(world: World) -> None:
+def test_other_campaigns_do_not_wait(world):
     another = world.created(name="Other")
     stand_in = world.upstreams.instantly_http
     stand_in.fail(*ADD, how="hang")
@@ -198,9 +178,7 @@ each_change = pytest.mark.parametrize(
 
 
 @each_change
-def test_waiting_is_bounded(
-    world: World, monkeypatch: pytest.MonkeyPatch, scope: str, change: Change
-) -> None:
+def test_waiting_is_bounded(world, monkeypatch, scope, change):
     monkeypatch.setattr(instantly.storage.leases, "WAIT_SECONDS", 0.2)
     hold_lock(world, scope, seconds=60)
     answer = change(world)
@@ -211,12 +189,9 @@ def test_waiting_is_bounded(
     assert world.db.count("instantly_leases") == 1
 
 
-@pytest.mark.parametrize("seconds", [-1.0, 0.5], ids=["long ago", "just now"])
 @each_change
-def test_the_lock_of_a_dead_holder_is_taken_over(
-    world: World, scope: str, change: Change, seconds: float
-) -> None:
-    hold_lock(world, scope, seconds)
+def test_the_lock_of_a_dead_holder_is_taken_over(world, scope, change):
+    hold_lock(world, scope, seconds=0.5)
     assert change(world).status_code in (200, 201)
     assert world.db.count("instantly_leases") == 0
 
@@ -229,9 +204,7 @@ def is_alive_for(world: World, name: str, seconds: float) -> bool:
     return bool(world.db.all(alive, name, seconds))
 
 
-def test_who_works_for_long_keeps_what_is_his(
-    settings: Settings, world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_who_works_for_long_keeps_what_is_his(settings, world, monkeypatch):
     """The lock, the key and the run say again and again that they are alive."""
     monkeypatch.setattr(instantly.storage.leases, "HEARTBEAT_SECONDS", 0.05)
     app = application.create_app(settings)
@@ -252,8 +225,8 @@ def test_who_works_for_long_keeps_what_is_his(
 
 
 def test_a_lease_that_a_statement_has_locked_does_not_keep_the_others_from_being_renewed(
-    app: Flask, world: World, database_url: str
-) -> None:
+    app, world, database_url
+):
     """A keyed upload locks the lease of its campaign, then that of its key: no deadlock."""
     leases = app.extensions[EXTENSION].leases
     locked, free = leases.take("leads:locked", 20), leases.take("key:free", 20)
@@ -274,9 +247,7 @@ def test_a_lease_that_a_statement_has_locked_does_not_keep_the_others_from_being
 # Who lost his lock
 
 
-def test_an_upload_that_lost_its_lock_stores_nothing_and_takes_out_nothing_of_others(
-    world: World, other: World
-) -> None:
+def test_an_upload_that_lost_its_lock_stores_nothing_and_takes_out_nothing_of_others(world, other):
     stand_in = world.upstreams.instantly_http
     stand_in.fail(*ADD, how="hang_after")
     with under_way(lambda: upload(world, range(5))) as first:
@@ -298,12 +269,12 @@ def test_an_upload_that_lost_its_lock_stores_nothing_and_takes_out_nothing_of_ot
 
 
 def test_an_upload_that_lost_its_lock_takes_out_nothing_that_another_is_about_to_store(
-    world: World, other: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    world, other, monkeypatch
+):
     reached, may_go_on = threading.Event(), threading.Event()
     run = Database._run
 
-    def stop_at_the_first_insert(self: Database, name: str, parameters: dict[str, Any]) -> Any:
+    def stop_at_the_first_insert(self, name, parameters):
         if name == "insert_leads" and not reached.is_set():
             reached.set()
             assert may_go_on.wait(HANGING_SECONDS)
@@ -319,9 +290,7 @@ def test_an_upload_that_lost_its_lock_takes_out_nothing_that_another_is_about_to
             stand_in.wait_until_hanging()
             may_go_on.set()
             # It may wait for the other, but not for ever.
-            deadline = time.monotonic() + 2
-            while not first.done() and time.monotonic() < deadline:
-                time.sleep(0.02)
+            wait([first], timeout=2)
             stand_in.heal()
             assert second.result(HANGING_SECONDS).status_code == 201
         assert first.result(HANGING_SECONDS).status_code == 503
@@ -329,7 +298,7 @@ def test_an_upload_that_lost_its_lock_takes_out_nothing_that_another_is_about_to
     assert world.billed() == len(world.lead_rows()) == 3
 
 
-def test_a_delete_that_lost_its_lock_leaves_the_rows_of_others(world: World, other: World) -> None:
+def test_a_delete_that_lost_its_lock_leaves_the_rows_of_others(world, other):
     upload(world, range(3))
     stand_in = world.upstreams.instantly_http
     stand_in.fail("DELETE", "/api/v2/leads", how="hang")
@@ -343,9 +312,7 @@ def test_a_delete_that_lost_its_lock_leaves_the_rows_of_others(world: World, oth
     assert world.agrees()
 
 
-def test_a_switch_that_lost_its_lock_does_not_overwrite_a_later_one(
-    world: World, other: World
-) -> None:
+def test_a_switch_that_lost_its_lock_does_not_overwrite_a_later_one(world, other):
     stand_in = world.upstreams.instantly_http
     stand_in.fail("POST", "/api/v2/campaigns/[^/]+/activate", how="hang_after")
     with under_way(lambda: switch(world, "active")) as first:

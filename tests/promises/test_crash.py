@@ -1,13 +1,14 @@
 """The process dies in the middle of an act: what is left, and that a repeat does not double it."""
 
 from concurrent.futures import ThreadPoolExecutor
+from itertools import product
 from typing import Any
 
 import pytest
 import requests
 from harness import HANGING_SECONDS, wait_until
 from werkzeug.test import TestResponse
-from world import Act, World, addresses, creating, leads_of, uploading
+from world import Act, addresses, creating, leads_of, uploading
 
 pytestmark = pytest.mark.crash
 
@@ -20,8 +21,21 @@ TAKE_BACK = ("take back", 0)
 Call = tuple[str, int]
 """which call of the act, and how many of its kind come before it"""
 
-at_each_moment = pytest.mark.parametrize("when", ["hang", "hang_after"], ids=["before", "after"])
-keyed_or_not = pytest.mark.parametrize("key", [None, "one act"], ids=["without key", "with key"])
+BEFORE, AFTER = "hang", "hang_after"
+"""the death: before the call is acted upon, or before its answer comes"""
+
+
+# With every key where the act may be stored already, and the repeat is told apart by it.
+WHILE_NOTHING_IS_STORED = [
+    *((KEYS, BEFORE, None), (RUN, BEFORE, "one act"), (RUN, AFTER, "one act")),
+    *((INSTANTLY, AFTER, None), (INSTANTLY, AFTER, "one act")),
+]
+ONCE_IT_MAY_BE_STORED = product([COSTS, END_RUN, TAKE_BACK], [BEFORE, AFTER], [None, "one act"])
+EVERY_MOMENT = [*WHILE_NOTHING_IS_STORED, *ONCE_IT_MAY_BE_STORED]
+
+
+def at(*moments):
+    return pytest.mark.parametrize(("call", "when", "key"), moments, ids=str)
 
 
 def die_at(act: Act, call: Call, when: str, key: str | None) -> None:
@@ -67,19 +81,15 @@ def end_of_first_run(call: Call, when: str) -> list[str]:
 
     A run whose id was never told to us stays open: nobody can end it, but it has no cost.
     """
-    if call is KEYS or (call, when) == (RUN, "hang"):
+    if call is KEYS or (call, when) == (RUN, BEFORE):
         return []
     if call is RUN:
         return ["running"]
     return ["completed" if call is END_RUN else "failed"]
 
 
-@keyed_or_not
-@at_each_moment
-@pytest.mark.parametrize("call", [KEYS, RUN, INSTANTLY, COSTS, END_RUN, TAKE_BACK], ids=str)
-def test_a_campaign_survives_the_death_of_its_process(
-    served: World, call: Call, when: str, key: str | None
-) -> None:
+@at(*EVERY_MOMENT, (INSTANTLY, BEFORE, "one act"))
+def test_a_campaign_survives_the_death_of_its_process(served, call, when, key):
     act = creating(served)
     die_at(act, call, when, key)
     stored = served.campaign_rows()
@@ -93,11 +103,11 @@ def test_a_campaign_survives_the_death_of_its_process(
     assert len(rows) == (2 if stored and not key else 1)
     assert ("Idempotent-Replayed" in answer.headers) is is_replayed
     # None is billed twice.
-    is_unbilled = call is COSTS and when == "hang"
+    is_unbilled = call is COSTS and when == BEFORE
     assert served.billed() == len(rows) - is_unbilled
     # One draft may be left over, when the act was not stored, and it is named.
     orphans = served.campaigns().keys() - set(rows)
-    assert len(orphans) == ((call, when) in [(INSTANTLY, "hang_after"), (TAKE_BACK, "hang")])
+    assert len(orphans) == ((call, when) in [(INSTANTLY, AFTER), (TAKE_BACK, BEFORE)])
     assert set(rows) <= served.campaigns().keys()
     for orphan in orphans:
         assert served.campaigns()[orphan]["status"] == 0
@@ -107,14 +117,8 @@ def test_a_campaign_survives_the_death_of_its_process(
     assert served.db.count("instantly_open_runs") == 0
 
 
-@keyed_or_not
-@at_each_moment
-@pytest.mark.parametrize(
-    "call", [KEYS, RUN, INSTANTLY, SECOND_CHUNK, COSTS, END_RUN, TAKE_BACK], ids=str
-)
-def test_leads_survive_the_death_of_their_process(
-    served: World, call: Call, when: str, key: str | None
-) -> None:
+@at(*EVERY_MOMENT, (SECOND_CHUNK, BEFORE, "one act"), (SECOND_CHUNK, AFTER, None))
+def test_leads_survive_the_death_of_their_process(served, call, when, key):
     act = uploading(served)
     emails = addresses(1001)
     act.body["leads"] = leads_of(emails)
@@ -132,7 +136,7 @@ def test_leads_survive_the_death_of_their_process(
     assert (body["total"], body["rejected"]) == (len(emails), [])
     assert ("Idempotent-Replayed" in answer.headers) is is_replayed
     # None is billed twice.
-    is_unbilled = call is COSTS and when == "hang"
+    is_unbilled = call is COSTS and when == BEFORE
     assert served.billed() == (0 if is_unbilled else len(emails))
     assert served.runs() == end_of_first_run(call, when) + ["completed"] * (not is_replayed)
     assert served.db.count("instantly_open_runs") == 0
@@ -141,7 +145,7 @@ def test_leads_survive_the_death_of_their_process(
         assert served.campaign["instantlyCampaignId"] in cleaned
 
 
-def test_the_cleanup_leaves_a_living_run_alone(served: World) -> None:
+def test_the_cleanup_leaves_a_living_run_alone(served):
     act, service = creating(served), served.client
     stand_in = act.fail("instantly", how="hang")
     with ThreadPoolExecutor(1) as caller:

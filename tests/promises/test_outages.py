@@ -7,30 +7,19 @@ import os
 import signal
 import socket
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
+from http.client import HTTPResponse
 from pathlib import Path
-from typing import Any
+from threading import Event
+from typing import Any, NamedTuple
 
 import pytest
 import requests
-from flask.testing import FlaskClient
 from harness import HANGING_SECONDS, Service, looking_at, running, wait_until
-from stand_in import StandIn
-from world import (
-    API_KEY,
-    CALLS,
-    Act,
-    Campaign,
-    Upstreams,
-    World,
-    creating,
-    uploading,
-)
+from world import API_KEY, CALLS, World, creating, uploading
 
 from instantly.migrate import migrate
 from instantly.sandbox.postgres import LocalPostgres
@@ -44,87 +33,100 @@ RECOVERY_SECONDS = 5.0
 # A refusal comes within a few seconds: twice that is allowed on a busy machine.
 QUICK_SECONDS = 14.0
 
-HTML = "<html><body>Bad gateway</body></html>"
-SHORT_TIMEOUT = (3, 0.3)
-
 
 # PostgreSQL
 
 
-@dataclass
-class Answer:
-    path: str
-    at: float
-    seconds: float
+class Answer(NamedTuple):
+    client: str
+    begin: float
+    end: float
     status: int
     retry_after: str | None
 
 
-@dataclass
 class Traffic:
     """Clients that do not stop: events, each repeated until it is answered 200, and reads."""
 
-    service: Service
-    instantly_campaign_id: str
-    is_over: threading.Event = field(default_factory=threading.Event)
-    events: list[Answer] = field(default_factory=list)
-    reads: list[Answer] = field(default_factory=list)
-    received: set[str] = field(default_factory=set)
-    """the events that were answered with 200"""
+    def __init__(self, world: World) -> None:
+        self.url, self.campaign = world.client.url, world.created()
+        self.is_over = Event()
+        self.answers: list[Answer] = []
+        self.received: set[str] = set()
+        """the events that were answered with 200"""
+        reads = (f"/campaigns/{self.campaign['id']}", "/campaigns/by-org/org-1", "/health")
+        self.clients = [
+            *(lambda name=f"client{n}": self.deliver(name) for n in range(5)),
+            *(lambda path=path: self.read(path) for path in reads),
+        ]
 
     def deliver(self, name: str) -> None:
         with client() as session:
-            for number in range(20_000):
-                event = f"{name}-{number}"
-                while not self.is_over.is_set():
-                    answer = self.call(
-                        session, "POST", "/webhooks/instantly", json=self.event(event)
-                    )
-                    self.events.append(answer)
-                    if answer.status == 200:
-                        self.received.add(event)
-                        break
+            number = 0
+            while not self.is_over.is_set():
+                event = event_of(self.campaign, name=f"{name}-{number}")
+                if self.call(session, name, "POST", "/webhooks/instantly", json=event) == 200:
+                    self.received.add(event["name"])
+                    number += 1
+                    time.sleep(0.005)
+                else:
                     time.sleep(0.1)
-                if self.is_over.is_set():
-                    return
-                time.sleep(0.005)
 
     def read(self, path: str) -> None:
         with client() as session:
             while not self.is_over.is_set():
-                self.reads.append(self.call(session, "GET", path))
+                self.call(session, path, "GET", path)
                 time.sleep(0.05)
 
-    def event(self, name: str) -> dict[str, Any]:
-        return {
-            "event_type": "email_opened",
-            "campaign_id": self.instantly_campaign_id,
-            "lead_email": "ada@example.com",
-            "name": name,
-        }
-
-    def call(self, session: requests.Session, method: str, path: str, **more: Any) -> Answer:
+    def call(
+        self, session: requests.Session, client: str, method: str, path: str, **more: Any
+    ) -> int:
         begin = time.monotonic()
-        answer = session.request(
-            method,
-            self.service.url + path,
-            headers={"X-API-Key": API_KEY},
-            timeout=HANGING_SECONDS,
-            **more,
-        )
-        seconds = time.monotonic() - begin
-        return Answer(path, begin, seconds, answer.status_code, answer.headers.get("Retry-After"))
+        answer = session.request(method, self.url + path, timeout=HANGING_SECONDS, **more)
+        status, retry_after = answer.status_code, answer.headers.get("Retry-After")
+        self.answers.append(Answer(client, begin, time.monotonic(), status, retry_after))
+        return status
+
+    def all_are_served(self, since: float) -> bool:
+        """Whether every client has asked something since then, and got it."""
+        served = {answer.client for answer in self.answered(since) if answer.status == 200}
+        return len(served) == len(self.clients)
+
+    def answered(self, since: float) -> list[Answer]:
+        return [answer for answer in list(self.answers) if answer.begin > since]
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        with ThreadPoolExecutor(len(self.clients)) as threads:
+            clients = [threads.submit(each) for each in self.clients]
+            try:
+                wait_until(lambda: self.all_are_served(since=0))
+                yield
+            finally:
+                self.is_over.set()
+            for each in clients:
+                each.result(HANGING_SECONDS)
+
+
+def event_of(campaign: dict[str, Any], **more: Any) -> dict[str, Any]:
+    return {
+        "event_type": "email_opened",
+        "campaign_id": campaign["instantlyCampaignId"],
+        "lead_email": "ada@example.com",
+        **more,
+    }
 
 
 @contextmanager
 def client() -> Iterator[requests.Session]:
     with requests.Session() as session:
         session.trust_env = False
+        session.headers["X-API-Key"] = API_KEY
         yield session
 
 
 @pytest.fixture(scope="module")
-def own_postgres() -> Iterator[LocalPostgres]:
+def own_postgres():
     """A server that may be stopped."""
     with LocalPostgres() as server:
         migrate(str(server.url()))
@@ -133,18 +135,14 @@ def own_postgres() -> Iterator[LocalPostgres]:
 
 
 @pytest.fixture(scope="module")
-def service_on_own_postgres(
-    own_postgres: LocalPostgres, sockets: Upstreams, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
+def service_on_own_postgres(own_postgres, sockets, tmp_path_factory):
     folder = tmp_path_factory.mktemp("outage")
     with running(Service(str(own_postgres.url()), sockets, folder)) as service:
         yield service
 
 
 @pytest.fixture
-def mortal(
-    own_postgres: LocalPostgres, service_on_own_postgres: Service, upstreams: Upstreams
-) -> Iterator[World]:
+def mortal(own_postgres, service_on_own_postgres, upstreams):
     """A world whose PostgreSQL may be stopped; looking at it is a new connection then."""
     with looking_at(str(own_postgres.url())) as db:
         db.empty()
@@ -163,15 +161,11 @@ def processes_of(server: LocalPostgres) -> list[int]:
     """Postgres and its children."""
     parents = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
-        try:
+        with suppress(OSError):  # it has just ended
             words = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has just ended
-            continue
-        parents[int(stat.parent.name)] = int(words[1])
-    return [
-        server.server_pid,
-        *(pid for pid, parent in parents.items() if parent == server.server_pid),
-    ]
+            parents[int(stat.parent.name)] = int(words[1])
+    children = [pid for pid, parent in parents.items() if parent == server.server_pid]
+    return [server.server_pid, *children]
 
 
 @contextmanager
@@ -197,37 +191,32 @@ def stopped(server: LocalPostgres) -> Iterator[None]:
         server.start()
 
 
-@pytest.mark.parametrize("away", [frozen, stopped])
+# A frozen server is noticed after 5 s only, one that is stopped at once.
+@pytest.mark.parametrize(("away", "share"), [(frozen, 1), (stopped, 0.5)])
 def test_without_postgres_all_are_refused_quickly_and_nothing_is_lost(
-    own_postgres: LocalPostgres, mortal: World, away: Callable[[LocalPostgres], Any]
-) -> None:
-    campaign = mortal.created()
-    traffic = Traffic(mortal.client, campaign["instantlyCampaignId"])
-    with ThreadPoolExecutor(8) as threads:
-        clients = [threads.submit(traffic.deliver, f"client{n}") for n in range(5)]
-        for path in (f"/campaigns/{campaign['id']}", "/campaigns/by-org/org-1", "/health"):
-            clients.append(threads.submit(traffic.read, path))
-        time.sleep(1)
+    own_postgres, mortal, away, share
+):
+    traffic = Traffic(mortal)
+    with traffic.going_on():
         with away(own_postgres):
             gone = time.monotonic()
-            time.sleep(OUTAGE_SECONDS)
+            time.sleep(OUTAGE_SECONDS * share)
             back = time.monotonic()
         # A real start takes its time, too.
         back = max(back, time.monotonic()) if away is stopped else back
-        time.sleep(RECOVERY_SECONDS + 1)
-        traffic.is_over.set()
-        for one in clients:
-            one.result(HANGING_SECONDS)
+        wait_until(lambda: traffic.all_are_served(since=back), RECOVERY_SECONDS)
+        well = time.monotonic()
+        time.sleep(1)
 
-    answers = [*traffic.events, *traffic.reads]
+    answers = traffic.answers
     assert {answer.status for answer in answers} == {200, 503}
     refusals = [answer for answer in answers if answer.status == 503]
-    assert all(answer.retry_after for answer in refusals if answer.path != "/health")
-    assert 503 in {answer.status for answer in answers if gone <= answer.at < back}
-    assert max(answer.seconds for answer in answers) < QUICK_SECONDS
-    assert max(a.seconds for a in answers if a.path == "/health") < QUICK_SECONDS / 2
-    late = [answer for answer in answers if answer.at > back + RECOVERY_SECONDS]
-    assert {answer.status for answer in late} == {200}
+    assert any(gone <= answer.begin < back for answer in refusals)
+    assert all(answer.retry_after for answer in refusals if answer.client != "/health")
+    assert all(answer.begin < well for answer in refusals)
+    assert max(answer.end - answer.begin for answer in answers) < QUICK_SECONDS
+    health = [answer.end - answer.begin for answer in answers if answer.client == "/health"]
+    assert max(health) < QUICK_SECONDS / 2
     with risen(mortal, own_postgres) as world:
         rows = world.db.all(
             "SELECT payload->>'name' AS name, count(*) AS n FROM instantly_events GROUP BY 1"
@@ -242,9 +231,7 @@ def test_without_postgres_all_are_refused_quickly_and_nothing_is_lost(
 
 @pytest.mark.parametrize("is_back", [True, False], ids=["back at once", "still away"])
 @pytest.mark.parametrize("make", [creating, uploading], ids=["campaigns", "leads"])
-def test_an_act_that_postgres_did_not_store_is_taken_back(
-    own_postgres: LocalPostgres, mortal: World, make: Callable[[World], Act], is_back: bool
-) -> None:
+def test_an_act_that_postgres_did_not_store_is_taken_back(own_postgres, mortal, make, is_back):
     """Leads while Postgres is still away, too: nobody can have taken the lock so soon."""
     act = make(mortal)
     instantly_http = act.fail("instantly", how="hang_after")
@@ -263,11 +250,12 @@ def test_an_act_that_postgres_did_not_store_is_taken_back(
         answer = first.result(HANGING_SECONDS)
     assert (answer.status_code, answer.get_json()) == (503, {"error": "Database unavailable"})
     assert answer.headers["Retry-After"]
-    with risen(mortal, own_postgres):
-        assert (mortal.runs(), mortal.billed()) == (["failed"], 0)
+    with risen(mortal, own_postgres) as world:
+        assert (world.runs(), world.billed()) == (["failed"], 0)
         for place in ("our campaigns", "our leads", "Instantly's campaigns", "Instantly's leads"):
-            assert mortal.state()[place] == act.before[place]
-        # Its row and leases are the cleanup's, when Postgres was away for too long.
+            assert world.state()[place] == act.before[place]
+        # Its row and leases are the cleanup's, and in the way for no longer than they last.
+        world.db.fall_silent()
         act.succeeds()
 
 
@@ -278,55 +266,30 @@ UNAVAILABLE = {
     "runs": (502, "runs-service unavailable"),
     "instantly": (502, "Instantly unavailable"),
 }
-FAULTS: dict[str, dict[str, Any]] = {
-    "silent": {"how": "hang"},
-    "drops": {"how": "drop"},
-    "HTML": {"status": 200, "body": HTML},
-    "HTML 502": {"status": 502, "body": HTML},
-    "429": {"status": 429},
-    "429 come back in 2 s": {"status": 429, "headers": {"Retry-After": "2"}},
-    "429 come back in 60 s": {"status": 429, "headers": {"Retry-After": "60"}},
-}
 
 
 @pytest.fixture
-def short_timeouts(client: FlaskClient) -> Iterator[None]:
+def short_timeouts(client, monkeypatch):
     parts = client.application.extensions[EXTENSION]
-    clients = [parts.keys, parts.runs, parts.instantly]
-    before = [one._timeout for one in clients]
-    for one in clients:
-        one._timeout = SHORT_TIMEOUT
-    yield
-    for one, timeout in zip(clients, before, strict=True):
-        one._timeout = timeout
+    for each in (parts.keys, parts.runs, parts.instantly):
+        monkeypatch.setattr(each, "_timeout", (3, 0.3))
 
 
-@contextmanager
-def broken(stand_in: StandIn, call: tuple[str, str], fault: str) -> Iterator[None]:
-    if fault == "unreachable":
-        stand_in.stop()
-    else:
-        stand_in.fail(*call, times=None, **FAULTS[fault])
-    try:
-        yield
-    finally:
-        stand_in.heal()
-        if fault == "unreachable":
-            stand_in.start()
-        wait_until(lambda: stand_in.hanging == 0)
-
-
-@pytest.mark.parametrize("fault", ["unreachable", *FAULTS])
+@pytest.mark.parametrize("is_reachable", [False, True], ids=["unreachable", "silent"])
 @pytest.mark.parametrize("name", ["keys", "runs", "instantly"])
 def test_while_a_service_is_away_nothing_is_done_and_then_all_is_well(
-    act: Act, short_timeouts: None, waits: list[float], name: str, fault: str
-) -> None:
-    stand_in: StandIn = getattr(act.world.upstreams, f"{name}_http")
-    status, error = UNAVAILABLE[name]
-    if name == "instantly" and fault.startswith("429"):
-        status, error = 503, "Instantly rate limit reached"
-    with broken(stand_in, act.calls[name], fault):
-        act.fails(status, error, runs=["failed"] if name == "instantly" else [])
+    act, short_timeouts, waits, name, is_reachable
+):
+    stand_in = act.fail(name, times=None, how="hang")
+    if not is_reachable:
+        stand_in.stop()
+    try:
+        act.fails(*UNAVAILABLE[name], runs=["failed"] if name == "instantly" else [])
+    finally:
+        stand_in.heal()
+        if not is_reachable:
+            stand_in.start()
+    wait_until(lambda: stand_in.hanging == 0)
     # A longer wait than 30 s in all is not begun.
     assert sum(waits) <= 30
     act.succeeds()
@@ -334,55 +297,32 @@ def test_while_a_service_is_away_nothing_is_done_and_then_all_is_well(
 
 # Stuck uploads and webhooks
 
-
-def webhook_rate(world: World, campaign: Campaign, seconds: float) -> float:
-    """Events answered 200 in a second, by four clients."""
-
-    def deliver(_: int) -> int:
-        count = 0
-        with client() as session:
-            deadline = time.monotonic() + seconds
-            while time.monotonic() < deadline and count < 10_000:
-                event = {
-                    "event_type": "email_opened",
-                    "campaign_id": campaign["instantlyCampaignId"],
-                    "lead_email": f"{count}@example.com",
-                    "at": time.time_ns(),
-                }
-                url = f"{world.client.url}/webhooks/instantly"
-                assert session.post(url, json=event, timeout=30).status_code == 200
-                count += 1
-        return count
-
-    with ThreadPoolExecutor(4) as clients:
-        return sum(clients.map(deliver, range(4))) / seconds
+STUCK = 10  # more than there are connections to the database
 
 
 @pytest.mark.parametrize(
-    ("name", "campaigns"), [("keys", 16), ("runs", 16), ("instantly", 16), ("instantly", 1)]
+    ("name", "campaigns"),
+    [*(("keys", STUCK), ("runs", STUCK)), *(("instantly", STUCK), ("instantly", 1))],
 )
-def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(
-    served: World, name: str, campaigns: int
-) -> None:
-    another, *own = [served.created() for _ in range(1 + campaigns)]
-
-    def upload(number: int) -> dict[str, Any]:
-        return served.add([f"lead{number}@example.com"], own[number % campaigns])
-
-    stand_in: StandIn = getattr(served.upstreams, f"{name}_http")
+def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(served, name, campaigns):
+    traffic, own = Traffic(served), [served.created() for _ in range(campaigns)]
+    stand_in = getattr(served.upstreams, f"{name}_http")
     calls = {**CALLS, "instantly": ("POST", "/api/v2/leads/add")}
-    webhook_rate(served, another, 0.5)
-    before = webhook_rate(served, another, 1.5)
+
+    def upload(number):
+        return served.add([f"lead{number}@example.com"], own[number % campaigns])["added"]
+
     stand_in.fail(*calls[name], times=None, how="hang")
-    with ThreadPoolExecutor(16) as callers:
-        stuck = [callers.submit(upload, number) for number in range(16)]
+    with ThreadPoolExecutor(STUCK) as callers, traffic.going_on():
+        stuck = [callers.submit(upload, number) for number in range(STUCK)]
         stand_in.wait_until_hanging(campaigns)
-        during = webhook_rate(served, another, 1.5)
+        begin = time.monotonic()
+        wait_until(lambda: len(traffic.answered(since=begin)) > 300, QUICK_SECONDS)
         assert not any(upload.done() for upload in stuck)
         stand_in.heal()
-        assert [upload.result(HANGING_SECONDS)["added"] for upload in stuck] == [1] * 16
-    after = webhook_rate(served, another, 1.5)
-    assert during / ((before + after) / 2) >= 0.5
+        assert [upload.result(HANGING_SECONDS) for upload in stuck] == [1] * STUCK
+    assert {answer.status for answer in traffic.answers} == {200}
+    assert max(answer.end - answer.begin for answer in traffic.answers) < QUICK_SECONDS / 2
 
 
 # Clients that are slow, or talk nonsense
@@ -390,8 +330,8 @@ def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(
 IMPATIENT = """
 import sys
 import instantly.server
-instantly.server.SEND_SECONDS = 1
-instantly.server.RECEIVE_SECONDS = 1
+instantly.server.SEND_SECONDS = 0.6
+instantly.server.RECEIVE_SECONDS = 0.6
 from gunicorn.app.wsgiapp import run
 sys.argv = ["gunicorn", *sys.argv[1:]]
 run()
@@ -399,22 +339,18 @@ run()
 
 
 @pytest.fixture
-def service(served: World) -> Service:
-    running_service: Service = served.client
-    return running_service
+def service(served):
+    return served.client
 
 
 @pytest.fixture(scope="module")
-def impatient_service(
-    service_of_the_module: World, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Service]:
-    """One second for a client to send its request, and one to take its answer."""
+def impatient_service(service_of_the_module, tmp_path_factory):
+    """A moment for a client to send its request, and one to take its answer."""
     world, folder = service_of_the_module, tmp_path_factory.mktemp("impatient")
     service = Service(world.db.connection.info.dsn, world.upstreams, folder)
     arguments = ["--config", "python:instantly.server", "app:create_app()"]
     try:
-        service.start([sys.executable, "-c", IMPATIENT, *arguments])
-        yield service
+        yield service.start([sys.executable, "-c", IMPATIENT, *arguments])
     finally:
         service.kill()
 
@@ -431,28 +367,24 @@ def request_head(method: str, path: str, *headers: str) -> bytes:
 
 
 JSON_TYPE = "Content-Type: application/json"
+CHUNKED = "Transfer-Encoding: chunked"
 HALF_HEADERS = b"POST /webhooks/instantly HTTP/1.1\r\nHost: x\r\nContent-Ty"
 HALF_BODY = request_head("POST", "/webhooks/instantly", JSON_TYPE, "Content-Length: 100") + b'{"a'
-HALF_CHUNK = (
-    request_head("POST", "/webhooks/instantly", JSON_TYPE, "Transfer-Encoding: chunked")
-    + b'64\r\n{"a'
-)
+HALF_CHUNK = request_head("POST", "/webhooks/instantly", JSON_TYPE, CHUNKED) + b'64\r\n{"a'
 UNREAD_ANSWERS = request_head("GET", "/openapi.json") * 400
 
 
 def read_to_the_end(connection: socket.socket) -> bytes:
     """What the server says until it closes; a reset counts as closing."""
     said = b""
-    try:
+    with suppress(ConnectionError):
         while part := connection.recv(65536):
             said += part
-    except ConnectionError:
-        pass
     return said
 
 
 @pytest.mark.parametrize("sent", [HALF_HEADERS, HALF_BODY, HALF_CHUNK], ids=lambda s: s[-12:])
-def test_who_does_not_send_on_is_ended(impatient_service: Service, sent: bytes) -> None:
+def test_who_does_not_send_on_is_ended(impatient_service, sent):
     with raw(impatient_service) as connection:
         connection.sendall(sent)
         answered = read_to_the_end(connection)
@@ -460,172 +392,127 @@ def test_who_does_not_send_on_is_ended(impatient_service: Service, sent: bytes) 
 
 
 @pytest.mark.parametrize("sent", [HALF_HEADERS, HALF_BODY], ids=lambda s: s[-12:])
-def test_a_trickle_is_slow_sending_too(impatient_service: Service, sent: bytes) -> None:
+def test_a_trickle_is_slow_sending_too(impatient_service, sent):
     """However lively it looks."""
     with raw(impatient_service) as connection:
         connection.sendall(sent)
-        begin = time.monotonic()
-        with suppress(ConnectionError):
-            while time.monotonic() < begin + HANGING_SECONDS:
+        with pytest.raises(ConnectionError):
+            for _ in range(int(HANGING_SECONDS / 0.05)):
                 connection.sendall(b"E")
-                time.sleep(0.1)
-        assert time.monotonic() < begin + HANGING_SECONDS
+                time.sleep(0.05)
 
 
-def test_a_client_between_two_requests_has_longer(impatient_service: Service) -> None:
+def test_a_client_between_two_requests_has_longer(impatient_service):
     with raw(impatient_service) as connection:
-        for _ in range(2):
+        for pause in (1.2, 0):
             connection.sendall(request_head("GET", "/"))
             assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
-            time.sleep(1.5)
+            time.sleep(pause)
 
 
-def test_who_does_not_read_is_ended(impatient_service: Service) -> None:
+def test_who_does_not_read_is_ended(impatient_service):
     with raw(impatient_service) as connection:
         connection.sendall(UNREAD_ANSWERS)
-        time.sleep(2.5)
+        time.sleep(2)
         assert read_to_the_end(connection).count(b"HTTP/1.1 200 ") < 400
 
 
-def test_refused_clients_that_stay_keep_nobody_waiting(service: Service) -> None:
+def test_refused_clients_that_stay_keep_nobody_waiting(service):
     with ExitStack() as stack:
         for _ in range(30):
-            connection = stack.enter_context(raw(service))
-            connection.sendall(b"NONSENSE\r\n\r\n")
+            stack.enter_context(raw(service)).sendall(b"NONSENSE\r\n\r\n")
         begin = time.monotonic()
-        for _ in range(5):
+        assert service.call("GET", "/health").status_code == 200
+        assert time.monotonic() - begin < QUICK_SECONDS
+
+
+def test_a_body_that_nobody_reads_keeps_nobody_waiting_however_fast_it_comes(service):
+    def send_on(connection):
+        with suppress(ConnectionError):
+            while True:
+                connection.sendall(b"10000\r\n" + b"a" * 0x10000 + b"\r\n")
+
+    with ExitStack() as stack, ThreadPoolExecutor(2) as senders:
+        sending = []
+        for length in ("Content-Length: 1000000000000", CHUNKED):
+            connection = stack.enter_context(raw(service))
+            connection.sendall(f"POST /campaigns HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
+            sending.append(senders.submit(send_on, connection))
+        begin = time.monotonic()
+        while not all(one.done() for one in sending):
             assert service.call("GET", "/health").status_code == 200
         assert time.monotonic() - begin < QUICK_SECONDS
 
 
-@dataclass
-class RawAnswer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
+def refusal(service: Service, sent: bytes) -> tuple[int, str]:
+    """Status and error of the one answer to these bytes, which is clean JSON.
 
-
-def ask(service: Service, sent: bytes) -> RawAnswer:
-    """The one answer to these bytes; the client sends no more and goes on listening."""
+    The client sends no more and goes on listening.
+    """
     with raw(service) as connection:
         connection.sendall(sent)
-        said = b""
-        while b"\r\n\r\n" not in said:
-            part = connection.recv(65536)
-            assert part, f"closed after {said!r}"
-            said += part
-        head, _, body = said.partition(b"\r\n\r\n")
-        status_line, *lines = head.decode("latin-1").split("\r\n")
-        headers = {
-            name.lower(): value.strip() for name, _, value in (s.partition(":") for s in lines)
-        }
-        while len(body) < int(headers["content-length"]):
-            part = connection.recv(65536)
-            assert part
-            body += part
-    return RawAnswer(int(status_line.split()[1]), headers, body)
-
-
-def is_a_clean_refusal(answer: RawAnswer) -> bool:
-    return (
-        400 <= answer.status < 500
-        and answer.headers["content-type"] == "application/json"
-        and isinstance(json.loads(answer.body)["error"], str)
-        and len(answer.headers["x-request-id"]) == 36
-    )
+        answer = HTTPResponse(connection)
+        answer.begin()
+        body = answer.read()
+    assert answer.headers["Content-Type"] == "application/json"
+    assert len(answer.headers["X-Request-Id"]) == 36
+    assert b"\x00" not in body
+    return answer.status, json.loads(body)["error"]
 
 
 MIB = 1024 * 1024
-
-
-@pytest.mark.parametrize(
-    ("path", "length"),
-    [
-        ("/campaigns", 16 * MIB + 1),
-        ("/campaigns", 10**18),
-        ("/campaigns/11111111-1111-4111-8111-111111111111/leads", 17 * MIB),
-        ("/stats", 17 * MIB),
-        ("/webhooks/instantly", 4 * MIB + 1),
-    ],
-)
-def test_a_body_over_the_limit_is_refused_before_it_is_sent(
-    service: Service, path: str, length: int
-) -> None:
-    sent = request_head("POST", path, JSON_TYPE, f"Content-Length: {length}") + b'{"a":'
-    begin = time.monotonic()
-    answer = ask(service, sent)
-    assert time.monotonic() - begin < QUICK_SECONDS
-    assert (answer.status, json.loads(answer.body)) == (413, {"error": "Request body too large"})
-    assert is_a_clean_refusal(answer)
+TOO_LARGE = (413, "Request body too large")
 
 
 @pytest.mark.parametrize(
     ("path", "limit"), [("/campaigns", 16 * MIB), ("/webhooks/instantly", 4 * MIB)]
 )
-def test_a_body_over_the_limit_is_refused_without_a_declared_length(
-    service: Service, path: str, limit: int
-) -> None:
+def test_a_body_over_the_limit_is_refused_before_it_is_sent_and_without_a_length(
+    service, path, limit
+):
+    begin = time.monotonic()
+    for length in (limit + 1, 10**18):
+        head = request_head("POST", path, JSON_TYPE, f"Content-Length: {length}")
+        assert refusal(service, head + b'{"a":') == TOO_LARGE
+    assert time.monotonic() - begin < QUICK_SECONDS
     chunk = b"%x\r\n%s\r\n" % (MIB, b" " * MIB)
-    head = request_head("POST", path, JSON_TYPE, "Transfer-Encoding: chunked")
-    answer = ask(service, head + chunk * (limit // MIB + 1) + b"0\r\n\r\n")
-    assert (answer.status, json.loads(answer.body)) == (413, {"error": "Request body too large"})
+    chunks = chunk * (limit // MIB + 1) + b"0\r\n\r\n"
+    assert refusal(service, request_head("POST", path, JSON_TYPE, CHUNKED) + chunks) == TOO_LARGE
 
 
-def test_a_caller_without_the_key_is_refused_before_its_body_is_sent(service: Service) -> None:
-    head = b"POST /campaigns HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n"
-    answer = ask(service, head + b"Content-Type: application/json\r\n\r\n")
-    assert (answer.status, json.loads(answer.body)) == (401, {"error": "Unauthorized"})
+def test_a_caller_without_the_key_is_refused_before_its_body_is_sent(service):
+    head = f"POST /campaigns HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n{JSON_TYPE}\r\n\r\n"
+    assert refusal(service, head.encode()) == (401, "Unauthorized")
 
 
-@pytest.mark.parametrize("length", ["Content-Length: 1000000000000", "Transfer-Encoding: chunked"])
-def test_a_body_that_nobody_reads_keeps_nobody_waiting_however_fast_it_comes(
-    service: Service, length: str
-) -> None:
-    with raw(service) as connection, ThreadPoolExecutor(1) as sender:
-        connection.sendall(f"POST /campaigns HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode())
-
-        def send_on() -> None:
-            with suppress(ConnectionError):
-                while True:
-                    connection.sendall(b"10000\r\n" + b"a" * 0x10000 + b"\r\n")
-
-        sending = sender.submit(send_on)
-        begin = time.monotonic()
-        while not sending.done():
-            assert service.call("GET", "/health").status_code == 200
-        assert time.monotonic() - begin < QUICK_SECONDS
-
-
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n"
 NONSENSE = [
     b"NONSENSE\r\n\r\n",
     b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-    b"GET\r\n\r\n",
     b"GET / HTTP/9.9\r\n\r\n",
     b"G\x00T / HTTP/1.1\r\nHost: x\r\n\r\n",
     b"GET /" + b"a" * 10_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: " + b"a" * 100_000 + b"\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X-Many: a\r\n" * 1000 + b"\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nNo colon\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nBad Name: a\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nX-Nul: a\x00b\r\n\r\n",
-    b"GET / HTTP/1.1\r\nHost: x\r\nX-Folded: a\r\n b\r\n\r\n",
+    GET + b"X-Long: " + b"a" * 100_000 + b"\r\n\r\n",
+    GET + b"X-Many: a\r\n" * 1000 + b"\r\n",
+    GET + b"No colon\r\n\r\n",
+    GET + b"Bad Name: a\r\n\r\n",
+    GET + b"X-Nul: a\x00b\r\n\r\n",
+    GET + b"X-Folded: a\r\n b\r\n\r\n",
     request_head("POST", "/stats", "Content-Length: many"),
     request_head("POST", "/stats", "Content-Length: -1"),
     request_head("POST", "/stats", "Content-Length: 1", "Content-Length: 2"),
-    request_head("POST", "/stats", "Content-Length: 1", "Transfer-Encoding: chunked"),
-    request_head("POST", "/stats", JSON_TYPE, "Transfer-Encoding: chunked") + b"zz\r\n{}\r\n",
+    request_head("POST", "/stats", "Content-Length: 1", CHUNKED),
+    request_head("POST", "/stats", JSON_TYPE, CHUNKED) + b"zz\r\n{}\r\n",
     *(
         request_head("GET", path)
         for path in (
-            *("/%00", "/campaigns/%00", "/campaigns/by-org/a%00b?limit=1", "//campaigns//"),
-            *("/campaigns/by-org/%ff%fe/x", "/campaigns/by-org/org?limit=%ff", "/campaigns/%zz"),
-            *("/campaigns/by-org/org?cursor=%00", "/campaigns/..%2f..%2fetc%2fpasswd"),
-            *("/../../etc/passwd", "/campaigns/" + "%41" * 1000),
+            *("/campaigns/%00", "/campaigns/by-org/a%00b?limit=1", "//campaigns//"),
+            *("/campaigns/by-org/org?limit=%ff", "/campaigns/by-org/org?cursor=%00"),
+            *("/campaigns/by-org/%ff%fe/x", "/campaigns/%zz", "/../../etc/passwd"),
         )
     ),
     request_head("POST", "/accounts/%00/warmup", JSON_TYPE, "Content-Length: 16")
     + b'{"enabled":true}',
-    request_head("DELETE", "/"),
     request_head("TRACE", "/health"),
     request_head("FOO", "/campaigns"),
     b"CONNECT x:1 HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -634,8 +521,8 @@ NONSENSE = [
 
 
 @pytest.mark.parametrize("sent", NONSENSE, ids=lambda sent: repr(sent[:60] + sent[-30:])[:90])
-def test_nonsense_is_refused_in_clean_json(service: Service, sent: bytes) -> None:
-    answer = ask(service, sent)
-    assert is_a_clean_refusal(answer), answer
-    assert b"\x00" not in answer.body
+def test_nonsense_is_refused_in_clean_json(service, sent):
+    status, error = refusal(service, sent)
+    assert 400 <= status < 500
+    assert isinstance(error, str)
     assert service.call("GET", "/health").status_code == 200

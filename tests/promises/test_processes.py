@@ -1,37 +1,38 @@
 """Four processes side by side on one database keep every promise that one keeps."""
 
 import random
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from harness import Service, fresh_database, looking_at, running
-from world import Upstreams, World, addresses, campaign_request
-
-from instantly.sandbox.postgres import LocalPostgres
+from world import World, addresses, campaign_request
 
 PROCESSES = 4
 
 
-@pytest.fixture
-def worlds(postgres: LocalPostgres, upstreams: Upstreams, tmp_path: Path) -> Iterator[list[World]]:
-    """The same world, by way of each process."""
+@pytest.fixture(scope="module")
+def processes(postgres, sockets, tmp_path_factory):
+    """One world, by way of each process."""
     with fresh_database(postgres) as url, looking_at(url) as db, ExitStack() as stack:
-        started = []
-        for number in range(PROCESSES):
-            folder = tmp_path / str(number)
-            folder.mkdir()
+        services = [
             # Few connections each: pool size times processes is what PostgreSQL must allow.
-            service = Service(url, upstreams, folder, DATABASE_POOL_SIZE="2")
-            started.append(World(db, upstreams, stack.enter_context(running(service))))
-        campaign = started[0].created()
-        yield [replace(world, campaign=campaign) for world in started]
+            Service(url, sockets, tmp_path_factory.mktemp("process"), DATABASE_POOL_SIZE="2")
+            for _ in range(PROCESSES)
+        ]
+        yield [World(db, sockets, stack.enter_context(running(each))) for each in services]
 
 
-def test_a_list_is_stored_and_billed_once_over_all_processes(worlds: list[World]) -> None:
+@pytest.fixture
+def worlds(processes, upstreams):
+    """They hold a campaign each test, and nothing else."""
+    processes[0].db.empty()
+    campaign = processes[0].created()
+    return [replace(world, campaign=campaign) for world in processes]
+
+
+def test_a_list_is_stored_and_billed_once_over_all_processes(worlds):
     with ThreadPoolExecutor(8) as threads:
         answers = list(threads.map(lambda world: world.add(addresses(200)), worlds * 2))
     assert sum(answer["added"] for answer in answers) == 200
@@ -40,8 +41,8 @@ def test_a_list_is_stored_and_billed_once_over_all_processes(worlds: list[World]
     assert worlds[0].billed() == 1 + 200
 
 
-def test_a_key_acts_once_over_all_processes(worlds: list[World]) -> None:
-    def create(world: World) -> int:
+def test_a_key_acts_once_over_all_processes(worlds):
+    def create(world):
         key = {"Idempotency-Key": "once"}
         return world.send("POST", "/campaigns", campaign_request(), headers=key).status_code
 
@@ -52,7 +53,7 @@ def test_a_key_acts_once_over_all_processes(worlds: list[World]) -> None:
     assert len(worlds[0].campaigns()) == worlds[0].billed() == 1 + 1
 
 
-def test_deliveries_count_once_over_all_processes(worlds: list[World]) -> None:
+def test_deliveries_count_once_over_all_processes(worlds):
     payloads = [
         {
             "event_type": "email_opened",
@@ -66,7 +67,7 @@ def test_deliveries_count_once_over_all_processes(worlds: list[World]) -> None:
     deliveries = payloads * 2
     random.Random(3).shuffle(deliveries)
 
-    def deliver(number: int) -> int:
+    def deliver(number):
         world = worlds[number % PROCESSES]
         answer = world.send("POST", "/webhooks/instantly", deliveries[number])
         return int(answer.get_json()["recorded"])

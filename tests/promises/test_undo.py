@@ -12,12 +12,11 @@ from uuid import uuid4
 
 import pytest
 from psycopg import OperationalError
-from world import LONG_AGO, Act, Statements, World, addresses, leads_of
+from world import LONG_AGO, Act, World, addresses, leads_of
 
 import instantly.once.billing
 import instantly.once.upload
 from instantly.cleanup import clean_up
-from instantly.config import USER_AGENT
 from instantly.sandbox.workspace import now
 from instantly.storage.pool import DeadlineConnection
 from instantly.web.services import EXTENSION
@@ -25,6 +24,7 @@ from instantly.web.services import EXTENSION
 HTML = "<html><body>Bad gateway</body></html>"
 LOST = ["after", "drop_after", "cut"]
 """what was done, but whose answer never came"""
+UNEXPECTED_BY_LIBRARIES = {"headers": {"Transfer-Encoding": "chunked"}, "body": "-5\r\n"}
 KEYS_DOWN = (502, "key-service unavailable")
 RUNS_DOWN = (502, "runs-service unavailable")
 RUNS_REFUSE = (422, "runs-service rejected the request")
@@ -57,16 +57,13 @@ def impatient_with_instantly(world: World) -> Iterator[None]:
 # When all goes well
 
 
-def test_the_requests_to_runs_service_are_those_of_its_contract(act: Act) -> None:
+def test_the_requests_to_runs_service_are_those_of_its_contract(act):
     parent = str(uuid4())
     act.world.upstreams.runs.known_parents.add(parent)
     act.body["runId"] = parent
     act.succeeds()
-    (run_id,) = act.world.upstreams.runs.runs
-    opened, billed, ended = act.world.upstreams.runs_http.requests
     is_upload = act.name == "leads"
-    assert (opened.method, opened.path) == ("POST", "/v1/runs")
-    assert opened.json == {
+    opened = {
         "clerkOrgId": "clerk-1",
         "appId": "app-1",
         "serviceName": "instantly-service",
@@ -76,13 +73,14 @@ def test_the_requests_to_runs_service_are_those_of_its_contract(act: Act) -> Non
         **({"campaignId": act.world.campaign["id"]} if is_upload else {}),
     }
     cost_name = "instantly-lead-add" if is_upload else "instantly-campaign-create"
-    assert (billed.method, billed.path) == ("POST", f"/v1/runs/{run_id}/costs")
-    assert billed.json == {"items": [{"costName": cost_name, "quantity": act.quantity}]}
-    assert (ended.method, ended.path) == ("PATCH", f"/v1/runs/{run_id}")
-    assert ended.json == {"status": "completed"}
-    for request in (opened, billed, ended):
-        assert request.headers["X-Api-Key"] == "runs-key"
-        assert request.headers["User-Agent"] == USER_AGENT
+    costs = {"items": [{"costName": cost_name, "quantity": act.quantity}]}
+    (run_id,) = act.world.upstreams.runs.runs
+    requests = act.world.upstreams.runs_http.requests
+    assert [(request.method, request.path, request.json) for request in requests] == [
+        ("POST", "/v1/runs", opened),
+        ("POST", f"/v1/runs/{run_id}/costs", costs),
+        ("PATCH", f"/v1/runs/{run_id}", {"status": "completed"}),
+    ]
 
 
 # Org key, or creating the run: nothing was done yet
@@ -95,12 +93,11 @@ def test_the_requests_to_runs_service_are_those_of_its_contract(act: Act) -> Non
         ({"status": 500, "times": None}, KEYS_DOWN),
         ({"status": 401}, KEYS_DOWN),
         ({"status": 200, "body": HTML}, KEYS_DOWN),
-        ({"status": 200, "body": {}}, KEYS_DOWN),
-        ({"how": "drop", "times": None}, KEYS_DOWN),
+        ({"status": 429, "times": None}, KEYS_DOWN),
         ({"how": "cut", "times": None}, KEYS_DOWN),
     ],
 )
-def test_without_a_key_nothing_was_done(act: Act, fault: Fault, answer: Answer) -> None:
+def test_without_a_key_nothing_was_done(act, fault, answer):
     keys_http = act.fail("keys", **fault)
     act.fails(*answer, runs=[])
     assert act.world.upstreams.calls() == len(keys_http.requests)
@@ -117,17 +114,16 @@ def test_without_a_key_nothing_was_done(act: Act, fault: Fault, answer: Answer) 
         ({"status": 500}, RUNS_DOWN),
         ({"status": 429, "times": None}, RUNS_DOWN),
         ({"status": 200, "body": HTML}, RUNS_DOWN),
-        ({"status": 201, "body": {"id": 1}}, RUNS_DOWN),
         ({"how": "drop"}, RUNS_DOWN),
     ],
 )
-def test_without_a_run_nothing_was_done(act: Act, fault: Fault, answer: Answer) -> None:
+def test_without_a_run_nothing_was_done(act, fault, answer):
     act.fail("runs", **fault)
     act.fails(*answer, runs=[])
     assert act.world.upstreams.instantly_http.requests == []
 
 
-def test_a_parent_run_that_does_not_exist_is_refused_in_the_words_of_runs_service(act: Act) -> None:
+def test_a_parent_run_that_does_not_exist_is_refused_in_the_words_of_runs_service(act):
     act.body["runId"] = str(uuid4())
     answer = act.fails(*RUNS_REFUSE, runs=[])
     told = {"status": 400, "message": "Parent run does not exist"}
@@ -135,16 +131,14 @@ def test_a_parent_run_that_does_not_exist_is_refused_in_the_words_of_runs_servic
 
 
 @pytest.mark.parametrize("how", ["drop_after", "cut"])
-def test_a_run_whose_id_was_lost_has_no_cost(act: Act, how: str) -> None:
+def test_a_run_whose_id_was_lost_has_no_cost(act, how):
     """It stays open, since nobody knows it; but nothing was done in its name."""
     act.fail("runs", how=how)
     act.fails(*RUNS_DOWN, runs=["running"])
     act.succeeds()
 
 
-def test_a_run_that_we_cannot_remember_is_ended_before_anything_is_done(
-    act: Act, statements: Statements
-) -> None:
+def test_a_run_that_we_cannot_remember_is_ended_before_anything_is_done(act, statements):
     statements.fail("insert_open_run")
     act.fails(503, "Database unavailable")
 
@@ -155,62 +149,51 @@ def test_a_run_that_we_cannot_remember_is_ended_before_anything_is_done(
 @pytest.mark.parametrize(
     ("fault", "answer"),
     [
-        ({"status": 400}, INSTANTLY_REFUSES),
         ({"status": 401}, (422, "Instantly API key was rejected")),
         ({"status": 402}, INSTANTLY_REFUSES),
         ({"status": 404}, INSTANTLY_REFUSES),
         ({"status": 429, "times": None}, RATE_LIMIT),
         ({"status": 500, "times": None}, INSTANTLY_DOWN),
-        ({"status": 503, "body": HTML, "times": None}, INSTANTLY_DOWN),
         ({"status": 200, "body": HTML, "times": None}, INSTANTLY_DOWN),
-        ({"status": 200, "body": [], "times": None}, INSTANTLY_DOWN),
         ({"status": 200, "body": {}, "times": None}, INSTANTLY_DOWN),
         ({"how": "drop", "times": None}, INSTANTLY_DOWN),
     ],
 )
-def test_what_instantly_did_not_do_is_not_billed(act: Act, fault: Fault, answer: Answer) -> None:
+def test_what_instantly_did_not_do_is_not_billed(act, fault, answer):
     act.fail("instantly", **fault)
     act.fails(*answer)
 
 
-def test_what_instantly_refuses_is_told_in_its_words(act: Act) -> None:
+def test_what_instantly_refuses_is_told_in_its_words(act):
     act.fail("instantly", status=402, body={"statusCode": 402, "error": "E", "message": "M"})
     told = act.fails(*INSTANTLY_REFUSES).get_json()["details"]
     assert told == {"status": 402, "message": "M"}
 
 
 @pytest.mark.parametrize("seconds", [1, 3600])
-def test_a_rate_limit_says_when_to_come_back(act: Act, seconds: int) -> None:
+def test_a_rate_limit_says_when_to_come_back(act, seconds):
     act.fail("instantly", status=429, times=None, headers={"Retry-After": str(seconds)})
     assert act.fails(*RATE_LIMIT).headers["Retry-After"] == str(seconds)
 
 
-def test_a_rate_limit_that_passes_costs_nobody_the_act(act: Act) -> None:
+def test_what_passes_costs_nobody_the_act(act):
     for service in act.calls:
         act.fail(service, status=429, times=2)
+    act.fail("runs end", times=2)
     act.succeeds()
+    assert act.world.runs() == ["completed"]
+    assert act.world.db.count("instantly_open_runs") == 0
 
 
-@pytest.mark.parametrize("how", LOST)
-def test_a_lost_answer_leaves_one_draft_at_most(create_act: Act, how: str) -> None:
+@pytest.mark.parametrize("how", [*LOST, "hang_after"])
+def test_a_lost_answer_leaves_one_draft_at_most(create_act, how):
     instantly_http = create_act.fail("instantly", how=how, times=None)
-    is_one_draft_left(create_act)
-    assert len(instantly_http.requests) == 1
-
-
-def test_a_campaign_that_instantly_is_slow_to_create_leaves_one_draft_at_most(
-    create_act: Act,
-) -> None:
-    create_act.fail("instantly", how="hang_after")
     with impatient_with_instantly(create_act.world):
-        is_one_draft_left(create_act)
-
-
-def is_one_draft_left(act: Act) -> None:
-    answer, world = act.send(), act.world
+        answer, world = create_act.send(), create_act.world
     assert (answer.status_code, answer.get_json()) == (502, {"error": "Instantly unavailable"})
     assert [draft["status"] for draft in world.campaigns().values()] == [0]
     assert (world.campaign_rows(), world.runs(), world.billed()) == ([], ["failed"], 0)
+    assert len(instantly_http.requests) == 1
 
 
 @pytest.mark.parametrize("chunk", [0, 1], ids=["first chunk", "second chunk"])
@@ -218,19 +201,18 @@ def is_one_draft_left(act: Act) -> None:
     ("fault", "answer"),
     [
         ({"status": 400}, INSTANTLY_REFUSES),
-        ({"status": 429, "times": None}, RATE_LIMIT),
-        ({"status": 500, "times": None}, INSTANTLY_DOWN),
-        ({"how": "drop", "times": None}, INSTANTLY_DOWN),
-        *(({"how": how, "times": None}, INSTANTLY_DOWN) for how in LOST),
-        ({"how": "after", "status": 200, "body": HTML}, INSTANTLY_DOWN),
+        ({"status": 429}, RATE_LIMIT),
+        ({"how": "drop"}, INSTANTLY_DOWN),
+        *(({"how": how}, INSTANTLY_DOWN) for how in (*LOST, "hang_after")),
         ({"how": "after", "status": 200, "body": {}}, INSTANTLY_DOWN),
+        ({"how": "after", "status": 200, **UNEXPECTED_BY_LIBRARIES}, INSTANTLY_DOWN),
     ],
+    ids=str,
 )
-def test_no_chunk_stays_when_one_fails(
-    upload_act: Act, chunk: int, fault: Fault, answer: Answer
-) -> None:
-    instantly_http = upload_act.fail("instantly", after=chunk, **fault)
-    upload_act.fails(*answer)
+def test_no_chunk_stays_when_one_fails(upload_act, chunk, fault, answer):
+    instantly_http = upload_act.fail("instantly", after=chunk, times=None, **fault)
+    with impatient_with_instantly(upload_act.world):
+        upload_act.fails(*answer)
     instantly_http.heal()
     upload_act.succeeds()
 
@@ -240,28 +222,19 @@ def test_no_chunk_stays_when_one_fails(
     [
         ("/api/v2/leads/add", {"status": 400}, INSTANTLY_REFUSES),
         ("/api/v2/leads/add", {"status": 429, "headers": {"Retry-After": "60"}}, RATE_LIMIT),
-        ("/api/v2/leads/add", {"status": 200, "body": HTML}, INSTANTLY_DOWN),
-        ("/api/v2/leads/list", {"status": 400}, INSTANTLY_REFUSES),
-        ("/api/v2/leads/list", {"status": 429, "headers": {"Retry-After": "60"}}, RATE_LIMIT),
         ("/api/v2/leads/list", {"status": 200, "body": {}}, INSTANTLY_DOWN),
     ],
 )
 def test_a_chunk_whose_first_try_was_lost_is_taken_out_when_the_next_call_fails(
-    upload_act: Act, path: str, fault: Fault, answer: Answer
-) -> None:
-    upload_act.world.put_into_instantly("Ada@example.com", LONG_AGO)
+    upload_act, path, fault, answer
+):
+    upload_act.world.put_into_instantly("Ada@example.com")
     upload_act.before = upload_act.world.state()
     upload_act.fail("instantly", how="drop_after").fail("POST", path, **fault)
     upload_act.fails(*answer)
 
 
-def test_a_silent_upload_is_taken_out(upload_act: Act) -> None:
-    upload_act.fail("instantly", after=1, how="hang_after", times=3)
-    with impatient_with_instantly(upload_act.world):
-        upload_act.fails(*INSTANTLY_DOWN)
-
-
-def test_four_chunks_are_under_way_at_once_and_keep_their_order(upload_act: Act) -> None:
+def test_four_chunks_are_under_way_at_once_and_keep_their_order(upload_act):
     upload_act.body["leads"] = leads_of(addresses(11))
     instantly_http = upload_act.fail("instantly", times=None, how="hang")
     with ThreadPoolExecutor(1) as caller:
@@ -275,9 +248,7 @@ def test_four_chunks_are_under_way_at_once_and_keep_their_order(upload_act: Act)
     assert upload_act.world.rows() == ["old@example.com", *addresses(11)]
 
 
-def test_chunks_under_way_when_another_fails_are_taken_out_and_no_other_begins(
-    upload_act: Act,
-) -> None:
+def test_chunks_under_way_when_another_fails_are_taken_out_and_no_other_begins(upload_act):
     upload_act.body["leads"] = leads_of(addresses(20))
     instantly_http = upload_act.fail("instantly", times=3, how="hang_after")
     upload_act.fail("instantly", status=400)
@@ -291,24 +262,10 @@ def test_chunks_under_way_when_another_fails_are_taken_out_and_no_other_begins(
     assert upload_act.world.state() == upload_act.before
 
 
-def test_an_answer_that_no_library_expects_is_undone_like_a_lost_one(upload_act: Act) -> None:
-    upload_act.fail(
-        "instantly",
-        how="after",
-        status=200,
-        headers={"Transfer-Encoding": "chunked"},
-        body="-5\r\n",
-        times=None,
-    )
-    upload_act.fails(502, "Instantly unavailable")
-
-
-def test_leads_that_were_certainly_created_go_even_when_others_cannot_be_looked_up(
-    upload_act: Act,
-) -> None:
+def test_leads_that_were_certainly_created_go_even_when_others_cannot_be_looked_up(upload_act):
     upload_act.body["leads"] = leads_of(addresses(4))
-    upload_act.fail("instantly", after=1, status=500, times=None)
-    upload_act.world.upstreams.instantly_http.fail("POST", "/api/v2/leads/list", times=None)
+    instantly_http = upload_act.fail("instantly", after=1, times=None)
+    instantly_http.fail("POST", "/api/v2/leads/list", times=None)
     assert upload_act.send().status_code == 502
     assert upload_act.world.state()["Instantly's leads"] == upload_act.before["Instantly's leads"]
 
@@ -317,7 +274,7 @@ def test_leads_that_were_certainly_created_go_even_when_others_cannot_be_looked_
 
 
 @pytest.mark.parametrize("created", [LONG_AGO, None], ids=["long ago", "just now"])
-def test_leads_that_instantly_held_before_stay(upload_act: Act, created: str | None) -> None:
+def test_leads_that_instantly_held_before_stay(upload_act, created):
     """They are adopted on success; on failure they are none of our business."""
     upload_act.world.put_into_instantly("Ada@example.com", created or now())
     upload_act.before = upload_act.world.state()
@@ -327,16 +284,12 @@ def test_leads_that_instantly_held_before_stay(upload_act: Act, created: str | N
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_leads_of_a_lost_first_try_are_taken_out_on_a_later_failure(
-    upload_act: Act, how: str
-) -> None:
+def test_leads_of_a_lost_first_try_are_taken_out_on_failure_and_else_adopted_and_billed(
+    upload_act, how
+):
     upload_act.fail("instantly", how=how)
     upload_act.fail("runs costs")
     upload_act.fails(*RUNS_DOWN)
-
-
-@pytest.mark.parametrize("how", LOST)
-def test_leads_of_a_lost_first_try_are_adopted_and_billed(upload_act: Act, how: str) -> None:
     upload_act.fail("instantly", how=how)
     upload_act.succeeds()
 
@@ -354,17 +307,15 @@ def test_leads_of_a_lost_first_try_are_adopted_and_billed(upload_act: Act, how: 
     ],
     ids=["away", "a bug"],
 )
-def test_an_insert_that_fails_leaves_nothing_behind(
-    act: Act, statements: Statements, failure: Exception, answer: Answer, acts: bool, key: Any
-) -> None:
+def test_an_insert_that_fails_leaves_nothing_behind(act, statements, failure, answer, acts, key):
     statements.fail(act.insert, failure=failure, acts=acts)
     act.fails(*answer, key=key)
 
 
-def test_a_run_that_was_ended_meanwhile_stores_nothing(act: Act, statements: Statements) -> None:
+def test_a_run_that_was_ended_meanwhile_stores_nothing(act, statements):
     """As by the cleanup, for a process that was cut off from the database."""
 
-    def end_runs(_: object) -> bool:
+    def end_runs(_):
         act.world.db.connection.execute("UPDATE instantly_open_runs SET outcome = 'failed'")
         return False
 
@@ -390,9 +341,7 @@ def slow_inserts(act: Act) -> Iterator[None]:
 
 
 @keyed_or_not
-def test_an_insert_that_postgres_does_after_we_gave_it_up_stores_nothing(
-    act: Act, monkeypatch: pytest.MonkeyPatch, key: str | None
-) -> None:
+def test_an_insert_that_postgres_does_after_we_gave_it_up_stores_nothing(act, monkeypatch, key):
     """A stalled server still has the statement, and goes on with it one day."""
     with slow_inserts(act), monkeypatch.context() as impatience:
         impatience.setattr(DeadlineConnection, "deadline_seconds", 0.3)
@@ -405,15 +354,12 @@ def test_an_insert_that_postgres_does_after_we_gave_it_up_stores_nothing(
     ("fault", "answer"),
     [
         ({"status": 500}, RUNS_DOWN),
-        ({"status": 401}, RUNS_DOWN),
         ({"status": 429, "times": None}, RUNS_DOWN),
         ({"status": 422, "body": {"error": "no"}}, RUNS_REFUSE),
         ({"how": "drop"}, RUNS_DOWN),
     ],
 )
-def test_a_cost_that_cannot_be_logged_leaves_nothing_behind(
-    act: Act, fault: Fault, answer: Answer
-) -> None:
+def test_a_cost_that_cannot_be_logged_leaves_nothing_behind(act, fault, answer):
     runs_http = act.fail("runs costs", **fault)
     act.fails(*answer)
     runs_http.heal()
@@ -421,7 +367,7 @@ def test_a_cost_that_cannot_be_logged_leaves_nothing_behind(
 
 
 @pytest.mark.parametrize("how", LOST)
-def test_a_cost_whose_answer_is_lost_stands_on_a_failed_run_only(act: Act, how: str) -> None:
+def test_a_cost_whose_answer_is_lost_stands_on_a_failed_run_only(act, how):
     """Costs may not be logged twice and cannot be taken back."""
     runs_http = act.fail("runs costs", how=how)
     answer = act.send()
@@ -436,28 +382,25 @@ def test_a_cost_whose_answer_is_lost_stands_on_a_failed_run_only(act: Act, how: 
 
 
 @pytest.mark.parametrize(
-    "fault", [{"status": 500}, {"status": 404}, {"how": "drop"}, {"how": "drop_after"}], ids=str
+    "fault", [{"status": 500}, {"status": 401}, {"how": "drop_after"}], ids=str
 )
-def test_a_run_that_cannot_be_completed_costs_nobody_the_act(act: Act, fault: Fault) -> None:
+def test_a_run_that_cannot_be_completed_costs_nobody_the_act(act, fault):
     runs_http = act.fail("runs end", times=None, **fault)
     assert act.send().status_code == 201
     assert (act.world.agrees(), act.world.billed()) == (True, act.quantity)
+    # It is the cleanup's, which tries again until runs-service has heard it.
+    (line,) = cleaned(act.world)
+    assert "could not be ended" in line
     assert act.world.db.count("instantly_open_runs") == 1
     runs_http.heal()
     (line,) = cleaned(act.world)
     assert "ended as completed" in line
     assert act.world.runs() == ["completed"]
     assert act.world.db.count("instantly_open_runs") == 0
+    assert cleaned(act.world) == []
 
 
-def test_completing_the_run_is_tried_again(act: Act) -> None:
-    act.fail("runs end", times=2)
-    act.succeeds()
-    assert act.world.runs() == ["completed"]
-    assert act.world.db.count("instantly_open_runs") == 0
-
-
-def test_a_run_that_we_cannot_forget_costs_nobody_the_act(act: Act, statements: Statements) -> None:
+def test_a_run_that_we_cannot_forget_costs_nobody_the_act(act, statements):
     statements.fail("delete_open_run")
     act.succeeds()
     assert act.world.runs() == ["completed"]
@@ -466,21 +409,17 @@ def test_a_run_that_we_cannot_forget_costs_nobody_the_act(act: Act, statements: 
 # Taking back, and ending the run as failed
 
 
-def test_taking_back_in_instantly_and_ending_the_run_are_tried_again(act: Act) -> None:
+@pytest.mark.parametrize("fault", [{"times": 2}, {"how": "after", "status": 404}], ids=str)
+def test_taking_back_in_instantly_and_ending_the_run_are_tried_again(act, fault):
+    """What is gone already is taken back."""
     act.fail("runs costs")
-    act.fail("take back", times=2)
+    act.fail("take back", **fault)
     act.fail("runs end", how="drop", times=2)
     act.fails(*RUNS_DOWN)
 
 
-def test_what_is_gone_already_is_taken_back(act: Act) -> None:
-    act.fail("runs costs")
-    act.fail("take back", how="after", status=404)
-    act.fails(*RUNS_DOWN)
-
-
 @done_or_not
-def test_taking_our_rows_back_is_tried_again(act: Act, statements: Statements, acts: bool) -> None:
+def test_taking_our_rows_back_is_tried_again(act, statements, acts):
     """A database that went away may be away for a moment still."""
     statements.fail(act.take_back, times=1, acts=acts)
     act.fail("runs costs")
@@ -489,8 +428,8 @@ def test_taking_our_rows_back_is_tried_again(act: Act, statements: Statements, a
 
 @pytest.mark.parametrize("what", ["in Instantly", "the run", "our rows", "all of it"])
 def test_what_cannot_be_taken_back_does_not_hide_the_first_error(
-    act: Act, statements: Statements, monkeypatch: pytest.MonkeyPatch, what: str
-) -> None:
+    act, statements, monkeypatch, what
+):
     monkeypatch.setattr(instantly.once.billing, "DATABASE_PAUSES_SECONDS", (0, 0))
     stays = {what} if what != "all of it" else {"in Instantly", "the run", "our rows"}
     act.fail("runs costs", status=422, body={"error": "Unknown cost name"})
@@ -514,10 +453,9 @@ def test_what_cannot_be_taken_back_does_not_hide_the_first_error(
         assert {**left, "open runs": 0, "leases": 0} == act.before
 
 
-@pytest.mark.parametrize("fault", [{"status": 500}, {"how": "drop"}], ids=str)
-def test_a_run_that_cannot_be_failed_is_failed_by_the_cleanup(act: Act, fault: Fault) -> None:
+def test_a_run_that_cannot_be_failed_is_failed_by_the_cleanup(act):
     act.fail("instantly", status=402)
-    runs_http = act.fail("runs end", times=None, **fault)
+    runs_http = act.fail("runs end", times=None)
     answer = act.send()
     assert (answer.status_code, answer.get_json()["error"]) == INSTANTLY_REFUSES
     assert {**act.world.state(), "open runs": 0, "leases": 0} == act.before
@@ -527,14 +465,3 @@ def test_a_run_that_cannot_be_failed_is_failed_by_the_cleanup(act: Act, fault: F
     assert "ended as failed" in line
     assert act.world.runs() == ["failed"]
     assert act.world.state() == act.before
-
-
-def test_the_cleanup_tries_again_what_runs_service_did_not_hear(act: Act) -> None:
-    runs_http = act.fail("runs end", times=None)
-    assert act.send().status_code == 201
-    (line,) = cleaned(act.world)
-    assert "could not be ended" in line
-    assert act.world.db.count("instantly_open_runs") == 1
-    runs_http.heal()
-    assert len(cleaned(act.world)) == 1
-    assert cleaned(act.world) == []
