@@ -19,6 +19,7 @@ from werkzeug.test import TestResponse
 
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
+from instantly.sandbox.workspace import Workspace
 from instantly.storage.database import Database, Session
 
 API_KEY = "service-key"
@@ -66,16 +67,19 @@ class Upstreams:
         return self.keys_http, self.runs_http, self.instantly_http
 
     def reset(self) -> None:
-        """As on the first day: no state, no faults, no recorded requests."""
-        self.instantly = InstantlyStandIn({"key-1": "clerk-1", "app-key": "app"}, plays=False)
-        self.keys = KeyServiceStandIn("keys-key", {"clerk-1": "key-1"}, "app-key")
-        self.runs = RunsServiceStandIn("runs-key")
-        services = (self.keys, self.runs, self.instantly)
-        for http, service in zip(self.https, services, strict=True):
+        """As on the first day: no state, no faults, no recorded requests.
+
+        The apps stay, since to make them anew takes longer than most tests.
+        """
+        for http in self.https:
             http.heal()
             http.clear()
             http.latency_seconds = 0.0
-            http.app = service.app
+        self.keys.organizations, self.keys.app_key = {"clerk-1": "key-1"}, "app-key"
+        self.runs.runs, self.runs.known_parents = {}, set()
+        self.instantly.workspaces = {name: Workspace() for name in ("clerk-1", "app")}
+        self.instantly.job_outcome = InstantlyStandIn.job_outcome
+        self.instantly.loses_email_list = InstantlyStandIn.loses_email_list
 
     def calls(self) -> int:
         """How often any of them was asked anything."""
