@@ -8,7 +8,7 @@ from pathlib import Path
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 
 
-def test_every_row_of_the_benchmarks_can_be_driven(tmp_path: Path) -> None:
+def test_every_row_of_the_benchmarks_can_be_driven(tmp_path):
     figures = tmp_path / "figures.json"
     command = [sys.executable, str(BENCHMARKS), "--seconds", "0.2", "--connections", "4"]
     command += ["--campaigns", "10", "--events", "100", "200", "--crowd", "20"]

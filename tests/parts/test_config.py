@@ -84,12 +84,12 @@ def named_in(message: str) -> set[str]:
     return words & FIELDS.keys()
 
 
-def test_an_empty_environment_is_refused_with_every_required_name_at_once() -> None:
+def test_an_empty_environment_is_refused_with_every_required_name_at_once():
     assert named_in(refusal({})) == set(REQUIRED)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
-def test_a_required_variable_that_is_absent_or_empty_is_missing(name: str) -> None:
+def test_a_required_variable_that_is_absent_or_empty_is_missing(name):
     environment = {**REQUIRED, **OPTIONAL}
     del environment[name]
     for nothing in ({}, {name: ""}, {name: " \n"}):
@@ -101,7 +101,7 @@ def test_a_required_variable_that_is_absent_or_empty_is_missing(name: str) -> No
 @pytest.mark.parametrize(
     ("name", "value"), [(name, value) for name, values in MALFORMED.items() for value in values]
 )
-def test_a_malformed_variable_is_named_and_its_value_is_not_repeated(name: str, value: str) -> None:
+def test_a_malformed_variable_is_named_and_its_value_is_not_repeated(name, value):
     message = refusal({**REQUIRED, **OPTIONAL, name: value})
     assert named_in(message) == {name}
     if len(value) > len("https://"):
@@ -121,11 +121,11 @@ def test_a_malformed_variable_is_named_and_its_value_is_not_repeated(name: str, 
         ("KEY_SERVICE_URL", "http://user:hush-hush@keys.example?x"),
     ],
 )
-def test_a_refusal_says_no_part_of_a_secret_or_of_a_url(name: str, value: str) -> None:
+def test_a_refusal_says_no_part_of_a_secret_or_of_a_url(name, value):
     assert "hush-hush" not in refusal({**REQUIRED, name: value})
 
 
-def test_all_that_is_missing_or_malformed_is_named_in_one_message() -> None:
+def test_all_that_is_missing_or_malformed_is_named_in_one_message():
     message = refusal(
         {
             "INSTANTLY_SERVICE_API_KEY": "two words",
@@ -145,7 +145,7 @@ def test_all_that_is_missing_or_malformed_is_named_in_one_message() -> None:
     assert "\n" not in message
 
 
-def test_the_optional_variables_have_defaults() -> None:
+def test_the_optional_variables_have_defaults():
     settings = Settings.from_environment(REQUIRED)
     assert settings.webhook_base_url is None
     assert settings.port == 3011
@@ -155,7 +155,7 @@ def test_the_optional_variables_have_defaults() -> None:
     assert settings.log_level == "INFO"
 
 
-def test_an_optional_variable_that_is_empty_takes_its_default() -> None:
+def test_an_optional_variable_that_is_empty_takes_its_default():
     nothing = dict.fromkeys(OPTIONAL, " ")
     assert Settings.from_environment(REQUIRED | nothing) == Settings.from_environment(REQUIRED)
 
@@ -182,13 +182,13 @@ def test_an_optional_variable_that_is_empty_takes_its_default() -> None:
         ("STATS_EXCLUDED_DOMAINS", ",", ()),
     ],
 )
-def test_a_value_is_read(name: str, text: str, value: object) -> None:
+def test_a_value_is_read(name, text, value):
     settings = Settings.from_environment({**REQUIRED, name: text})
     assert getattr(settings, FIELDS[name]) == value
 
 
 @pytest.mark.parametrize("name", [name for name in FIELDS if name.endswith(("_KEY", "_URL"))])
-def test_neither_a_secret_nor_a_url_shows_in_the_repr(name: str) -> None:
+def test_neither_a_secret_nor_a_url_shows_in_the_repr(name):
     environment = {**REQUIRED, **OPTIONAL}
     if name in URLS:
         environment[name] += "/hush-hush"
@@ -200,6 +200,6 @@ def test_neither_a_secret_nor_a_url_shows_in_the_repr(name: str) -> None:
         assert "pg-password" not in representation
 
 
-def test_unknown_variables_are_no_concern() -> None:
+def test_unknown_variables_are_no_concern():
     environment = {**REQUIRED, "PATH": "/bin", "INSTANTLY_SERVICE_UNKNOWN": "\x00"}
     assert Settings.from_environment(environment) == Settings.from_environment(REQUIRED)

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -44,7 +43,7 @@ def load(tmp_path: Path) -> Load:
     return load
 
 
-def test_statements_are_loaded_by_name_from_all_files(load: Load) -> None:
+def test_statements_are_loaded_by_name_from_all_files(load):
     second = "-- name: select_two\n-- The number two,\n-- in two lines.\nSELECT\n  2 AS two;\n\n"
     third = "-- name: select_three\n-- 3.\n-- It's a % sign.\nSELECT 3 -- really\n;"
     statements = load(GOOD + "\n\n" + second, third)
@@ -77,12 +76,12 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_file_is_refused(load: Load, text: str) -> None:
+def test_a_malformed_file_is_refused(load, text):
     with pytest.raises(ValueError, match=r"\.sql"):
         load(text)
 
 
-def test_a_name_that_stands_in_two_files_is_refused(load: Load) -> None:
+def test_a_name_that_stands_in_two_files_is_refused(load):
     with pytest.raises(ValueError, match=r"\.sql"):
         load(GOOD, GOOD)
 
@@ -91,9 +90,7 @@ def test_a_name_that_stands_in_two_files_is_refused(load: Load) -> None:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_the_statement_fits_the_schema_with_null_for_every_placeholder(
-    database_url: str, name: str
-) -> None:
+def test_the_statement_fits_the_schema_with_null_for_every_placeholder(database_url, name):
     statement = STATEMENTS[name]
     nulls = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement))
     with psycopg.connect(database_url) as connection, connection.transaction(force_rollback=True):
@@ -103,7 +100,7 @@ def test_the_statement_fits_the_schema_with_null_for_every_placeholder(
             pass  # It ran, and a constraint refused the NULLs.
 
 
-def test_every_statement_is_used_and_every_name_that_is_used_is_that_of_a_statement() -> None:
+def test_every_statement_is_used_and_every_name_that_is_used_is_that_of_a_statement():
     sources = [path for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts]
     nodes = (node for path in sources for node in ast.walk(ast.parse(path.read_text())))
     texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
@@ -161,7 +158,7 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(DeadlineConnection, "deadline_seconds", 0.5)
 
 
-def test_json_is_utf_8_whatever_the_connection_string_says(database_url: str) -> None:
+def test_json_is_utf_8_whatever_the_connection_string_says(database_url):
     with opened(database_url + "?client_encoding=LATIN1") as database:
         row = database.fetch_one("select_json", name="Grüße, 東京")
     assert row
@@ -208,14 +205,14 @@ def processes_of(database: Database, pool_size: int) -> set[int]:
                 return processes
 
 
-def test_a_statement_answers_rows_by_column_name(database_url: str) -> None:
+def test_a_statement_answers_rows_by_column_name(database_url):
     with opened(database_url) as database:
         assert database.fetch_all("select_numbers", last=2) == [{"number": 1}, {"number": 2}]
         assert database.fetch_one("select_numbers", last=2) == {"number": 1}
         assert database.fetch_one("select_numbers", last=0) is None
 
 
-def test_each_statement_is_its_own_transaction(database_url: str) -> None:
+def test_each_statement_is_its_own_transaction(database_url):
     with opened(database_url) as database:
         first = database.fetch_one("select_transaction")
         with pytest.raises(psycopg.errors.DivisionByZero):
@@ -223,9 +220,7 @@ def test_each_statement_is_its_own_transaction(database_url: str) -> None:
         assert database.fetch_one("select_transaction") != first
 
 
-def test_a_transaction_is_kept_whole_or_not_at_all(
-    database_url: str, connection: psycopg.Connection[Any]
-) -> None:
+def test_a_transaction_is_kept_whole_or_not_at_all(database_url, connection):
     connection.execute("CREATE TABLE marks (mark integer)")
     try:
         with opened(database_url) as database:
@@ -242,38 +237,34 @@ def test_a_transaction_is_kept_whole_or_not_at_all(
         connection.execute("DROP TABLE marks")
 
 
-def test_opening_waits_for_no_server(silent_url: str) -> None:
+def test_opening_waits_for_no_server(silent_url):
     for url in (refused_url(), silent_url):
         with no_longer_than(1.5):
             database = Database(url, 1)
         database.close()
 
 
-def test_without_a_server_ping_says_so_within_three_seconds() -> None:
+def test_without_a_server_ping_says_so_within_three_seconds():
     with opened(refused_url()) as database:
         for _ in range(2):
             with no_longer_than(3.0):
                 assert database.ping() is False
 
 
-def test_a_server_with_two_addresses_that_are_silent_is_given_up_within_three_seconds(
-    silent_url: str,
-) -> None:
+def test_a_server_with_two_addresses_that_are_silent_is_given_up_within_three_seconds(silent_url):
     port = silent_url.rpartition(":")[2].partition("/")[0]
     with opened(f"postgresql://postgres@127.0.0.1:{port},127.0.0.1:{port}/test") as database:
         with no_longer_than(3.0):
             assert database.ping() is False
 
 
-def test_without_a_server_statements_fail_instead_of_hanging() -> None:
+def test_without_a_server_statements_fail_instead_of_hanging():
     with opened(refused_url()) as database:
         with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
             database.fetch_one("select_one")
 
 
-def test_a_server_that_accepts_and_never_answers_hangs_nobody(
-    silent_url: str, short_waits: None
-) -> None:
+def test_a_server_that_accepts_and_never_answers_hangs_nobody(silent_url, short_waits):
     with opened(silent_url) as database:
         with no_longer_than(3.0):
             assert database.ping() is False
@@ -281,9 +272,7 @@ def test_a_server_that_accepts_and_never_answers_hangs_nobody(
             database.fetch_one("select_one")
 
 
-def test_a_server_that_falls_silent_hangs_no_statement(
-    database_url: str, short_waits: None
-) -> None:
+def test_a_server_that_falls_silent_hangs_no_statement(database_url, short_waits):
     with opened(database_url) as database:
         for run in (database.fetch_all, database.fetch_one, database.execute):
             with stopped(process_of(database)):
@@ -293,9 +282,7 @@ def test_a_server_that_falls_silent_hangs_no_statement(
                 assert database.fetch_one("select_one") == {"one": 1}
 
 
-def test_a_server_that_falls_silent_hangs_no_transaction(
-    database_url: str, short_waits: None
-) -> None:
+def test_a_server_that_falls_silent_hangs_no_transaction(database_url, short_waits):
     with opened(database_url) as database, stopped(process_of(database)):
         with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
             with database.transaction() as session:
@@ -303,23 +290,21 @@ def test_a_server_that_falls_silent_hangs_no_transaction(
         assert database.fetch_one("select_one") == {"one": 1}
 
 
-def test_a_server_that_falls_silent_hangs_no_ping(database_url: str) -> None:
+def test_a_server_that_falls_silent_hangs_no_ping(database_url):
     with opened(database_url) as database:
         with stopped(process_of(database)), no_longer_than(3.0):
             assert database.ping() is False
         assert database.ping() is True
 
 
-def test_a_statement_that_never_ends_is_given_up(database_url: str, short_waits: None) -> None:
+def test_a_statement_that_never_ends_is_given_up(database_url, short_waits):
     with opened(database_url) as database:
         with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
             database.fetch_one("select_nothing_for_ever")
         assert database.ping() is True
 
 
-def test_a_ping_leaves_the_deadline_of_statements_as_it_was(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_ping_leaves_the_deadline_of_statements_as_it_was(database_url, monkeypatch):
     monkeypatch.setattr(module, "PING_TIMEOUT_SECONDS", 0.2)
     with opened(database_url) as database:
         assert database.fetch_one("select_one")
@@ -327,9 +312,7 @@ def test_a_ping_leaves_the_deadline_of_statements_as_it_was(
         assert database.fetch_one("select_slowly") == {"never": False}
 
 
-def test_when_no_connection_is_free_a_statement_fails_in_time(
-    database_url: str, short_waits: None
-) -> None:
+def test_when_no_connection_is_free_a_statement_fails_in_time(database_url, short_waits):
     with opened(database_url) as database, database.transaction():
         with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
             database.fetch_one("select_one")
@@ -337,8 +320,8 @@ def test_when_no_connection_is_free_a_statement_fails_in_time(
 
 @pytest.mark.parametrize("pool_size", [1, 5])
 def test_connections_that_were_closed_while_idle_are_replaced_unnoticed(
-    database_url: str, connection: psycopg.Connection[Any], pool_size: int
-) -> None:
+    database_url, connection, pool_size
+):
     with opened(database_url, pool_size) as database:
         processes = processes_of(database, pool_size)
         for process in processes:
@@ -347,17 +330,13 @@ def test_connections_that_were_closed_while_idle_are_replaced_unnoticed(
             assert process_of(database) not in processes
 
 
-def test_ping_replaces_a_closed_connection_too(
-    database_url: str, connection: psycopg.Connection[Any]
-) -> None:
+def test_ping_replaces_a_closed_connection_too(database_url, connection):
     with opened(database_url) as database:
         connection.execute("SELECT pg_terminate_backend(%s, 5000)", [process_of(database)])
         assert database.ping() is True
 
 
-def test_a_connection_that_dies_under_a_statement_fails_that_statement_alone(
-    database_url: str,
-) -> None:
+def test_a_connection_that_dies_under_a_statement_fails_that_statement_alone(database_url):
     with opened(database_url) as database:
         with pytest.raises(OperationalError):
             database.fetch_one("select_the_end")

@@ -102,7 +102,7 @@ def is_subsequence(part: str, whole: str) -> bool:
         ("<your name here>", "<p>&lt;your name here&gt;</p>"),
     ],
 )
-def test_a_body_without_tags_is_text(body: str, html: str) -> None:
+def test_a_body_without_tags_is_text(body, html):
     assert email_html(body) == html
 
 
@@ -116,7 +116,7 @@ WHOLE = [
 
 
 @pytest.mark.parametrize("html", WHOLE)
-def test_html_that_holds_all_its_text_is_sent_as_it_is(html: str) -> None:
+def test_html_that_holds_all_its_text_is_sent_as_it_is(html):
     assert email_html(html) == html
 
 
@@ -136,7 +136,7 @@ def test_html_that_holds_all_its_text_is_sent_as_it_is(html: str) -> None:
         ("<p>one</p><strange>two</strange>3", "<p>one</p><p><strange>two</strange>3</p>"),
     ],
 )
-def test_text_beside_the_elements_becomes_a_paragraph(body: str, html: str) -> None:
+def test_text_beside_the_elements_becomes_a_paragraph(body, html):
     assert email_html(body) == html
 
 
@@ -152,7 +152,7 @@ MIXED = [
 
 
 @pytest.mark.parametrize("body", MIXED)
-def test_no_word_is_left_outside_an_element(body: str) -> None:
+def test_no_word_is_left_outside_an_element(body):
     kept = Sanitizer(email_html(body))
     assert kept.outside == []
     words = re.findall(r"one|two|three|four", body)
@@ -160,7 +160,7 @@ def test_no_word_is_left_outside_an_element(body: str) -> None:
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_of_any_mixture_every_word_stands_inside_an_element_and_in_its_order(seed: int) -> None:
+def test_of_any_mixture_every_word_stands_inside_an_element_and_in_its_order(seed):
     for number in range(100):
         bodies = Bodies(1000 * seed + number)
         body = bodies.several(bodies.mixture, depth=3) + "<br>"

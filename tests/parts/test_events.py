@@ -41,20 +41,20 @@ def payload(**changes: Any) -> dict[str, Any]:
     return {"event_type": "email_sent", "campaign_id": CAMPAIGN_ID, **changes}
 
 
-def test_the_strengths_are_those_of_the_contract_weakest_first() -> None:
+def test_the_strengths_are_those_of_the_contract_weakest_first():
     assert LABELS == CONTRACT_LABELS
     assert [set(statuses) for statuses in STRENGTH] == [
         CONTRACT_LABELS if status is None else {status} for status in ORDER
     ]
 
 
-def test_every_status_of_a_lead_has_exactly_one_strength() -> None:
+def test_every_status_of_a_lead_has_exactly_one_strength():
     statuses = [status for equals in STRENGTH for status in equals]
     assert len(statuses) == len(set(statuses))
     assert set(statuses) == CONTRACT_STATUSES
 
 
-def test_a_status_beats_all_that_are_weaker_and_none_that_is_as_strong() -> None:
+def test_a_status_beats_all_that_are_weaker_and_none_that_is_as_strong():
     for weaker, stronger in pairwise(STRENGTH):
         for status in stronger:
             beaten = set(WEAKER_STATUSES[status])
@@ -64,7 +64,7 @@ def test_a_status_beats_all_that_are_weaker_and_none_that_is_as_strong() -> None
                 assert set(WEAKER_STATUSES[weak]) < beaten
 
 
-def test_nothing_is_weaker_than_active() -> None:
+def test_nothing_is_weaker_than_active():
     assert WEAKER_STATUSES["active"] == []
 
 
@@ -81,16 +81,16 @@ SAYS = {
 }
 
 
-def test_an_event_says_this_of_its_lead() -> None:
+def test_an_event_says_this_of_its_lead():
     labels = {f"lead_{label}": label for label in CONTRACT_LABELS}
     assert LEAD_STATUS == labels | SAYS
 
 
-def test_only_the_end_of_the_campaign_changes_the_campaign() -> None:
+def test_only_the_end_of_the_campaign_changes_the_campaign():
     assert CAMPAIGN_STATUS == {"campaign_completed": "completed"}
 
 
-def test_an_event_counts_as_this() -> None:
+def test_an_event_counts_as_this():
     assert COUNTED_AS == {
         "email_sent": "sent",
         "email_opened": "opened",
@@ -106,7 +106,7 @@ def test_an_event_counts_as_this() -> None:
     assert Event.from_payload(payload(event_type="account_error")).counted_as is None
 
 
-def test_what_the_statistics_count_is_known_under_its_recorded_name() -> None:
+def test_what_the_statistics_count_is_known_under_its_recorded_name():
     assert not COUNTED_AS.keys() & RECORDED_NAMES.keys()
     assert not LEAD_STATUS.keys() & RECORDED_NAMES.keys()
 
@@ -122,9 +122,7 @@ def test_what_the_statistics_count_is_known_under_its_recorded_name() -> None:
         (None, None, True),
     ],
 )
-def test_the_sending_account_is_no_lead(
-    lead: str | None, account: str | None, counts: bool
-) -> None:
+def test_the_sending_account_is_no_lead(lead, account, counts):
     event = Event.from_payload(payload(lead_email=lead, email_account=account))
     assert (event.counted_as is not None) is counts
 
@@ -139,7 +137,7 @@ def test_the_sending_account_is_no_lead(
         ("a\x00b", "a\\u0000b"),
     ],
 )
-def test_a_name_is_recorded_as_it_is_but_for_clicks(delivered: str, recorded: str) -> None:
+def test_a_name_is_recorded_as_it_is_but_for_clicks(delivered, recorded):
     assert Event.from_payload(payload(event_type=delivered)).event_type == recorded
 
 
@@ -164,9 +162,7 @@ def test_a_name_is_recorded_as_it_is_but_for_clicks(delivered: str, recorded: st
     ],
     ids=lambda text: ascii(text)[:30],
 )
-def test_text_that_postgres_cannot_keep_becomes_the_text_of_its_escape(
-    sent: str, kept: str
-) -> None:
+def test_text_that_postgres_cannot_keep_becomes_the_text_of_its_escape(sent, kept):
     assert storable_text(sent) == kept
     value = {sent: [{"deeper": [sent, None]}]}
     assert json.loads(storable_json(canonical_json(value))) == {kept: [{"deeper": [kept, None]}]}
@@ -176,11 +172,11 @@ def test_text_that_postgres_cannot_keep_becomes_the_text_of_its_escape(
     ("value", "readable"),
     [("email_sent", True), (" ", True), ("", False), (None, False), (1, False), (["a"], False)],
 )
-def test_a_payload_is_readable_when_it_names_its_event(value: object, readable: bool) -> None:
+def test_a_payload_is_readable_when_it_names_its_event(value, readable):
     assert (Event.from_payload({"event_type": value}) is not None) is readable
 
 
-def test_a_payload_without_an_event_type_is_not_readable() -> None:
+def test_a_payload_without_an_event_type_is_not_readable():
     assert Event.from_payload({}) is None
 
 
@@ -198,7 +194,7 @@ def test_a_payload_without_an_event_type_is_not_readable() -> None:
         ("9999-12-31T23:59:59Z", datetime(9999, 12, 31, 23, 59, 59, 0, UTC)),
     ],
 )
-def test_a_timestamp_is_read_as_utc(value: str, moment: datetime) -> None:
+def test_a_timestamp_is_read_as_utc(value, moment):
     assert moment_or_none(value) == moment
 
 
@@ -214,11 +210,11 @@ NO_TIMES = [
 
 
 @pytest.mark.parametrize("value", NO_TIMES, ids=lambda value: ascii(value)[:30])
-def test_what_is_no_time_is_none(value: object) -> None:
+def test_what_is_no_time_is_none(value):
     assert moment_or_none(value) is None
 
 
-def test_a_step_or_variant_is_a_positive_integer_or_null() -> None:
+def test_a_step_or_variant_is_a_positive_integer_or_null():
     for number in (1, 2, 99999999999, 2**63 - 1):
         assert positive_or_none(number) == number
     for value in (2**63, 10**30, 0, -1, 1.5, 1.0, "1", "", True, False, None, [1], {"step": 1}):
@@ -243,13 +239,13 @@ def test_a_step_or_variant_is_a_positive_integer_or_null() -> None:
         *((value, None) for value in ("", "   ", None, 5, True, ["a@x.example"], {"email": "a"})),
     ],
 )
-def test_an_address_is_read_trimmed_and_in_lower_case(value: object, address: str | None) -> None:
+def test_an_address_is_read_trimmed_and_in_lower_case(value, address):
     assert address_or_none(value) == address
     event = Event.from_payload(payload(lead_email=value, email_account=value))
     assert (event.lead_email, event.account_email) == (address, address)
 
 
-def test_a_campaign_id_is_a_uuid_or_nothing() -> None:
+def test_a_campaign_id_is_a_uuid_or_nothing():
     assert uuid_or_none(CAMPAIGN_ID) == uuid_or_none(CAMPAIGN_ID.upper()) == CAMPAIGN_ID
     texts = (
         CAMPAIGN_ID[:-1],
@@ -265,7 +261,7 @@ def test_a_campaign_id_is_a_uuid_or_nothing() -> None:
         assert uuid_or_none(value) is None
 
 
-def test_a_payload_that_names_nothing_but_its_event_is_an_event() -> None:
+def test_a_payload_that_names_nothing_but_its_event_is_an_event():
     assert Event.from_payload({"event_type": "account_error"}) == Event(
         event_type="account_error",
         campaign_id=None,
@@ -277,7 +273,7 @@ def test_a_payload_that_names_nothing_but_its_event_is_an_event() -> None:
     )
 
 
-def test_the_order_of_keys_at_any_depth_makes_no_other_event() -> None:
+def test_the_order_of_keys_at_any_depth_makes_no_other_event():
     one = {"a": 1, "b": {"c": [1, {"d": 2, "e": 3}], "f": "ü"}}
     other = {"b": {"f": "ü", "c": [1, {"e": 3, "d": 2}]}, "a": 1}
     assert fingerprint(canonical_json(one)) == fingerprint(canonical_json(other))
@@ -287,15 +283,15 @@ def test_the_order_of_keys_at_any_depth_makes_no_other_event() -> None:
     "other",
     [{"a": [2, 1]}, {"a": [1, 2], "b": None}, {"a": [1, "2"]}, {"A": [1, 2]}, {"a": [True, 2]}, {}],
 )
-def test_another_value_is_another_event(other: dict[str, Any]) -> None:
+def test_another_value_is_another_event(other):
     assert fingerprint(canonical_json({"a": [1, 2]})) != fingerprint(canonical_json(other))
 
 
-def test_a_nul_and_the_text_of_its_escape_are_different_events() -> None:
+def test_a_nul_and_the_text_of_its_escape_are_different_events():
     assert canonical_json({"a": "\x00"}) != canonical_json({"a": "\\u0000"})
 
 
-def test_the_schema_of_the_table_and_the_code_name_the_same_statuses(db: Any) -> None:
+def test_the_schema_of_the_table_and_the_code_name_the_same_statuses(db):
     rows = db.all(
         "SELECT pg_get_constraintdef(oid) AS definition FROM pg_constraint"
         " WHERE conname = 'instantly_leads_status_check'"

@@ -1,12 +1,9 @@
 """The outward form of rows is put in place by every run of the migrations."""
 
-from pathlib import Path
-
 import psycopg
 from harness import fresh_database
 
 from instantly.migrate import MIGRATIONS, migrate
-from instantly.sandbox.postgres import LocalPostgres
 
 FUNCTION = "CREATE OR REPLACE FUNCTION shape() RETURNS text LANGUAGE sql AS $$ SELECT '{}' $$;"
 
@@ -18,9 +15,7 @@ def shape(url: str) -> str:
     return str(row[0])
 
 
-def test_a_changed_function_is_in_place_after_the_next_run(
-    postgres: LocalPostgres, tmp_path: Path
-) -> None:
+def test_a_changed_function_is_in_place_after_the_next_run(postgres, tmp_path):
     folder = tmp_path / "migrations"
     folder.mkdir()
     for path in MIGRATIONS.glob("*.sql"):

@@ -62,28 +62,28 @@ def run(**environment: str) -> subprocess.CompletedProcess[str]:
     return run_python("-m", "instantly.migrate", **environment)
 
 
-def test_a_fresh_database_gets_every_file(url: str) -> None:
+def test_a_fresh_database_gets_every_file(url):
     names = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
     assert migrate(url) == names
     assert applied(url) == names
     assert {"instantly_campaigns", "instantly_leads", "instantly_events"} <= tables(url)
 
 
-def test_a_second_time_does_nothing(url: str, files: Files) -> None:
+def test_a_second_time_does_nothing(url, files):
     folder = files(**{ONE: "CREATE TABLE one ();", TWO: "CREATE TABLE two ();"})
     assert migrate(url, folder) == [ONE, TWO]
     assert migrate(url, folder) == []
     assert tables(url) == {"one", "two"}
 
 
-def test_a_new_file_is_applied_alone(url: str, files: Files) -> None:
+def test_a_new_file_is_applied_alone(url, files):
     migrate(url, files(**{ONE: "CREATE TABLE one ();"}))
     folder = files(**{ONE: "CREATE TABLE one ();", TWO: "CREATE TABLE two ();"})
     assert migrate(url, folder) == [TWO]
     assert tables(url) == {"one", "two"}
 
 
-def test_a_file_may_hold_any_sql(url: str, files: Files) -> None:
+def test_a_file_may_hold_any_sql(url, files):
     text = """
         CREATE TABLE one (percent text DEFAULT '100 %s; %(name)s');
         CREATE FUNCTION two() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RETURN 2; END; $$;
@@ -92,9 +92,7 @@ def test_a_file_may_hold_any_sql(url: str, files: Files) -> None:
     assert migrate(url, files(**{ONE: text})) == [ONE]
 
 
-def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(
-    url: str, files: Files
-) -> None:
+def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(url, files):
     slow = "SELECT pg_sleep(0.05); CREATE TABLE {} ();"
     names = {ONE: "one", TWO: "two", THREE: "three"}
     folder = files(**{file: slow.format(name) for file, name in names.items()})
@@ -124,9 +122,7 @@ OTHER_FILES = {
 
 
 @pytest.mark.parametrize("texts", OTHER_FILES.values(), ids=OTHER_FILES)
-def test_a_database_that_holds_other_migrations_is_refused_and_left_alone(
-    url: str, files: Files, texts: dict[str, str]
-) -> None:
+def test_a_database_that_holds_other_migrations_is_refused_and_left_alone(url, files, texts):
     migrate(url, files(**{ONE: CREATE_ONE, TWO: "SELECT 2;"}))
     folder = files(**texts)
     with pytest.raises(MigrationError):
@@ -135,7 +131,7 @@ def test_a_database_that_holds_other_migrations_is_refused_and_left_alone(
     assert tables(url) == {"one"}
 
 
-def test_a_database_ahead_of_the_code_is_refused(url: str, files: Files) -> None:
+def test_a_database_ahead_of_the_code_is_refused(url, files):
     folder = files(**{ONE: "CREATE TABLE one ();"})
     migrate(url, folder)
     with psycopg.connect(url) as connection:
@@ -149,9 +145,7 @@ def test_a_database_ahead_of_the_code_is_refused(url: str, files: Files) -> None
 @pytest.mark.parametrize(
     "broken", ["SELECT no_such_column;", "CREATE TABLE", "DROP TABLE schema_migrations;"]
 )
-def test_a_failing_file_leaves_nothing_behind_but_those_before_it(
-    url: str, files: Files, broken: str
-) -> None:
+def test_a_failing_file_leaves_nothing_behind_but_those_before_it(url, files, broken):
     folder = files(
         **{
             ONE: "CREATE TABLE one ();",
@@ -178,21 +172,19 @@ def test_a_failing_file_leaves_nothing_behind_but_those_before_it(
     ],
     ids=", ".join,
 )
-def test_gaps_and_bad_names_are_refused_before_anything_is_applied(
-    url: str, files: Files, names: list[str]
-) -> None:
+def test_gaps_and_bad_names_are_refused_before_anything_is_applied(url, files, names):
     folder = files(**dict.fromkeys(names, "CREATE TABLE one ();"))
     with pytest.raises(MigrationError):
         migrate(url, folder)
     assert tables(url) == set()
 
 
-def test_other_files_of_the_folder_are_no_migrations(url: str, files: Files) -> None:
+def test_other_files_of_the_folder_are_no_migrations(url, files):
     folder = files(**{ONE: "CREATE TABLE one ();", "README.md": "words", "0002_two.sql~": "words"})
     assert migrate(url, folder) == [ONE]
 
 
-def test_the_command_says_what_it_applied(url: str) -> None:
+def test_the_command_says_what_it_applied(url):
     first, second = (run(**ENVIRONMENT, **{DATABASE_URL: url}) for _ in range(2))
     for ended in (first, second):
         assert (ended.returncode, ended.stderr) == (0, "")
@@ -202,7 +194,7 @@ def test_the_command_says_what_it_applied(url: str) -> None:
     assert ".sql" not in second.stdout
 
 
-def test_the_command_stops_at_a_bad_environment_with_one_message() -> None:
+def test_the_command_stops_at_a_bad_environment_with_one_message():
     ended = run(RUNS_SERVICE_URL="nonsense", PORT="many")
     assert ended.returncode != 0
     assert ended.stdout == ""
@@ -212,9 +204,7 @@ def test_the_command_stops_at_a_bad_environment_with_one_message() -> None:
 
 
 @pytest.mark.parametrize("fault", ["nobody listens", "no such database"])
-def test_the_command_fails_without_a_stack_trace_when_it_cannot_connect(
-    postgres: LocalPostgres, fault: str
-) -> None:
+def test_the_command_fails_without_a_stack_trace_when_it_cannot_connect(postgres, fault):
     url = postgres.url(database="no_such_database", user="postgres:hush-hush")
     if fault == "nobody listens":
         url = postgres.url(port=1, user="postgres:hush-hush")

@@ -4,11 +4,9 @@ import random
 from typing import Any
 
 import pytest
-from conftest import Rows
 from flask.testing import FlaskClient
 from helpers import ENVIRONMENT, run_python
 
-from instantly.config import Settings
 from instantly.rebuild import main, rebuild
 from instantly.storage.database import Database
 
@@ -36,9 +34,7 @@ def recorded(client: FlaskClient, campaign: dict[str, Any]) -> None:
         assert client.post("/webhooks/instantly", json=payload).get_json()["recorded"]
 
 
-def test_a_rebuild_changes_nothing_that_was_right(
-    recorded: None, settings: Settings, db: Rows
-) -> None:
+def test_a_rebuild_changes_nothing_that_was_right(recorded, settings, db):
     before = db.all(ACTIVITY)
     assert len(before) > 10
     database = Database(settings.database_url, pool_size=1)
@@ -47,9 +43,7 @@ def test_a_rebuild_changes_nothing_that_was_right(
     assert db.all(ACTIVITY) == before
 
 
-def test_a_rebuild_mends_what_was_wrong(
-    recorded: None, settings: Settings, db: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_rebuild_mends_what_was_wrong(recorded, settings, db, monkeypatch):
     before = db.all(ACTIVITY)
     db.connection.execute("UPDATE instantly_lead_activity SET sent = sent + 1 WHERE step = 1")
     db.connection.execute("DELETE FROM instantly_lead_activity WHERE step = 2")
@@ -60,7 +54,7 @@ def test_a_rebuild_mends_what_was_wrong(
     assert db.all(ACTIVITY) == before
 
 
-def test_a_rebuild_without_configuration_says_what_is_missing() -> None:
+def test_a_rebuild_without_configuration_says_what_is_missing():
     ended = run_python("-m", "instantly.rebuild")
     assert ended.returncode != 0
     assert "INSTANTLY_SERVICE_DATABASE_URL is missing" in ended.stderr

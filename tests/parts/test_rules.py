@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from flask import Flask
 
 import instantly
 from instantly.storage.database import FUNCTIONS, SQL_DIRECTORY, load_statements
@@ -83,7 +82,7 @@ def code_texts(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", ROUTES, ids=name_of)
-def test_a_blueprint_is_always_called_bp(path: Path) -> None:
+def test_a_blueprint_is_always_called_bp(path):
     targets = [
         ast.unparse(target)
         for node in ast.walk(tree(path))
@@ -95,32 +94,32 @@ def test_a_blueprint_is_always_called_bp(path: Path) -> None:
     assert targets == ["bp"]
 
 
-def test_blueprints_are_made_among_the_routes_only() -> None:
+def test_blueprints_are_made_among_the_routes_only():
     for path in set(OUTSIDE_SANDBOX) - set(ROUTES):
         calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
         assert not [call for call in calls if ast.unparse(call.func).endswith("Blueprint")], path
 
 
-def test_every_route_file_is_registered_under_its_own_name(app: Flask) -> None:
+def test_every_route_file_is_registered_under_its_own_name(app):
     assert set(app.blueprints) == {path.stem for path in ROUTES}
 
 
-def test_every_view_says_what_it_does(app: Flask) -> None:
+def test_every_view_says_what_it_does(app):
     silent = [name for name, view in app.view_functions.items() if not (view.__doc__ or "").strip()]
     assert silent == []
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_module_says_what_it_is(path: Path) -> None:
+def test_every_module_says_what_it_is(path):
     assert ast.get_docstring(tree(path))
 
 
 @pytest.mark.parametrize("path", ROUTES, ids=name_of)
-def test_routes_hold_no_sql(path: Path) -> None:
+def test_routes_hold_no_sql(path):
     assert [text for text in code_texts(path) if SQL.search(text)] == []
 
 
-def test_the_search_for_sql_finds_sql() -> None:
+def test_the_search_for_sql_finds_sql():
     statements = load_statements(SQL_DIRECTORY)
     assert statements
     assert [name for name, sql in statements.items() if not SQL.search(sql)] == []
@@ -131,7 +130,7 @@ def layer_of(module: str) -> str:
 
 
 @pytest.mark.parametrize("path", OUTSIDE_SANDBOX, ids=name_of)
-def test_imports_go_one_way(path: Path) -> None:
+def test_imports_go_one_way(path):
     own = path.relative_to(PACKAGE).with_suffix("").parts[0]
     known = {layer_of(name) for name in imports(path) if name.startswith("instantly.")}
     if own in COMMANDS:
@@ -145,7 +144,7 @@ def test_imports_go_one_way(path: Path) -> None:
     assert known <= allowed
 
 
-def test_modules_import_each_other_in_no_circle() -> None:
+def test_modules_import_each_other_in_no_circle():
     known = {
         ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): set(imports(path))
         for path in MODULES
@@ -160,12 +159,12 @@ def test_modules_import_each_other_in_no_circle() -> None:
 @pytest.mark.parametrize(
     "path", sorted([*CLIENTS, *(PACKAGE / "storage").glob("*.py")]), ids=name_of
 )
-def test_clients_and_the_database_know_nothing_of_flask(path: Path) -> None:
+def test_clients_and_the_database_know_nothing_of_flask(path):
     assert not imports_package(path, "flask")
 
 
 @pytest.mark.parametrize("path", CLIENTS, ids=name_of)
-def test_clients_know_neither_the_database_nor_each_other(path: Path) -> None:
+def test_clients_know_neither_the_database_nor_each_other(path):
     for forbidden in ("psycopg", "instantly.storage"):
         assert not imports_package(path, forbidden), forbidden
     others = {f"instantly.clients.{other.stem}" for other in CLIENTS} - {"instantly.clients.http"}
@@ -173,19 +172,19 @@ def test_clients_know_neither_the_database_nor_each_other(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", OUTSIDE_SANDBOX, ids=name_of)
-def test_the_service_does_not_need_its_sandbox(path: Path) -> None:
+def test_the_service_does_not_need_its_sandbox(path):
     assert not imports_package(path, "instantly.sandbox")
     assert not imports_package(path, "pytest")
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_nothing_prints(path: Path) -> None:
+def test_nothing_prints(path):
     calls = [node for node in ast.walk(tree(path)) if isinstance(node, ast.Call)]
     assert "print" not in {ast.unparse(call.func) for call in calls}
 
 
 @pytest.mark.parametrize("path", ROUTES, ids=name_of)
-def test_every_route_can_be_read_at_a_glance(path: Path) -> None:
+def test_every_route_can_be_read_at_a_glance(path):
     lengths = {
         node.name: (node.end_lineno or 0) - node.lineno + 1
         for node in tree(path).body
@@ -195,16 +194,16 @@ def test_every_route_can_be_read_at_a_glance(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_every_file_can_be_read_in_one_sitting(path: Path) -> None:
+def test_every_file_can_be_read_in_one_sitting(path):
     assert len(path.read_text().splitlines()) <= MAX_LINES
 
 
-def test_every_statement_begins_with_its_verb() -> None:
+def test_every_statement_begins_with_its_verb():
     names = load_statements(SQL_DIRECTORY)
     assert [name for name in names if not name.startswith(VERBS)] == []
 
 
-def test_a_statement_does_what_its_verb_says() -> None:
+def test_a_statement_does_what_its_verb_says():
     writes = re.compile(r"\b(INSERT INTO|UPDATE [a-z_]+|DELETE FROM)\b")
     for name, sql in load_statements(SQL_DIRECTORY).items():
         verb = name.partition("_")[0]
@@ -221,12 +220,12 @@ def test_a_statement_does_what_its_verb_says() -> None:
     sorted(set(SQL_DIRECTORY.glob("*.sql")) - {SQL_DIRECTORY / FUNCTIONS}),
     ids=lambda path: path.name,
 )
-def test_a_sql_file_has_the_name_of_the_code_that_uses_it(path: Path) -> None:
+def test_a_sql_file_has_the_name_of_the_code_that_uses_it(path):
     namesakes = [module for module in OUTSIDE_SANDBOX if module.stem == path.stem]
     assert namesakes, f"{path.name} has no namesake in instantly/"
 
 
-def test_a_route_with_statements_of_its_own_finds_them_under_its_own_name() -> None:
+def test_a_route_with_statements_of_its_own_finds_them_under_its_own_name():
     sql_stems = {path.stem for path in SQL_DIRECTORY.glob("*.sql")}
     for path in ROUTES:
         if path.stem not in sql_stems:
@@ -242,7 +241,7 @@ def load_statements_of(stem: str) -> list[str]:
 
 
 @pytest.mark.parametrize("path", ROUTES, ids=name_of)
-def test_a_route_file_has_a_test_file_of_its_own_name(path: Path) -> None:
+def test_a_route_file_has_a_test_file_of_its_own_name(path):
     tests = {test.stem for test in Path(__file__).parents[1].rglob("test_*.py")}
     if path.stem == "documentation":
         assert "test_openapi" in tests
@@ -251,13 +250,13 @@ def test_a_route_file_has_a_test_file_of_its_own_name(path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ROUTES, ids=name_of)
-def test_a_view_catches_no_error_of_its_own(path: Path) -> None:
+def test_a_view_catches_no_error_of_its_own(path):
     handlers = [node for node in ast.walk(tree(path)) if isinstance(node, ast.ExceptHandler)]
     for handler in handlers:
         assert handler.type is not None, "a bare except"
         assert ast.unparse(handler.type) not in ("Exception", "BaseException")
 
 
-def test_every_route_of_a_campaign_speaks_of_a_campaign_id(app: Flask) -> None:
+def test_every_route_of_a_campaign_speaks_of_a_campaign_id(app):
     arguments = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
     assert not arguments & {"id", "cid", "campaign", "uuid"}

@@ -50,7 +50,7 @@ def answers(port: int) -> bool:
 
 
 @pytest.mark.skipif(not (BASH and shutil.which("curl")), reason="the walk is for bash and curl")
-def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path) -> None:
+def test_it_says_what_runs_where_and_the_walk_works(printed, tmp_path):
     table, _, walk = printed.partition("# Try it")
     assert [line.split()[:2] for line in table.splitlines() if line] == [
         ["instantly-service", "this"],
@@ -80,7 +80,7 @@ def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path
         assert part in walked, part
 
 
-def test_half_a_configuration_is_refused_with_one_message() -> None:
+def test_half_a_configuration_is_refused_with_one_message():
     url = "postgresql://nobody@127.0.0.1:1/none"
     ended = run_python("app.py", PORT="nonsense", INSTANTLY_SERVICE_DATABASE_URL=url)
     assert ended.returncode != 0

@@ -124,8 +124,8 @@ def server(
     "command", [web_command(), WITHOUT_OUR_SETTINGS], ids=["Procfile", "without --config"]
 )
 def test_a_bad_environment_stops_the_start_with_one_message_that_names_all(
-    environment: dict[str, str], tmp_path: Path, command: list[str]
-) -> None:
+    environment, tmp_path, command
+):
     del environment["RUNS_SERVICE_API_KEY"]
     environment["KEY_SERVICE_URL"] = "nonsense-hush"
     with started(command, environment, tmp_path) as server:
@@ -143,7 +143,7 @@ def test_a_bad_environment_stops_the_start_with_one_message_that_names_all(
             assert hidden not in said
 
 
-def test_an_empty_environment_is_told_every_required_name_in_a_single_line(tmp_path: Path) -> None:
+def test_an_empty_environment_is_told_every_required_name_in_a_single_line(tmp_path):
     with started(web_command(), {"PORT": "many"}, tmp_path) as server:
         assert server.process.wait(HANGING_SECONDS) > 0
     assert named_in(server.errors) == {*REQUIRED, "PORT"}
@@ -155,15 +155,13 @@ def named_in(message: str) -> set[str]:
     return {word for word in re.findall(r"[A-Z_]+", message) if word in {*REQUIRED, "PORT"}}
 
 
-def test_it_answers_on_its_port(server: Server) -> None:
+def test_it_answers_on_its_port(server):
     assert server.call("GET", "/").json()["version"] == VERSION
     assert server.call("GET", "/health").json()["database"] == "ok"
     assert server.call("GET", "/campaigns/by-org/org-1").status_code == 401
 
 
-def test_it_starts_without_a_database_and_says_so(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
+def test_it_starts_without_a_database_and_says_so(environment, tmp_path):
     environment["INSTANTLY_SERVICE_DATABASE_URL"] = "postgresql://postgres@127.0.0.1:1/test"
     with started(web_command(), environment, tmp_path) as server:
         server.wait_until_it_answers()
@@ -188,9 +186,7 @@ def a_request_in_flight(
             upstreams.keys_http.release()
 
 
-def test_a_request_in_flight_is_finished_before_it_stops(
-    environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
-) -> None:
+def test_a_request_in_flight_is_finished_before_it_stops(environment, tmp_path, upstreams):
     with a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
         server.process.send_signal(signal.SIGTERM)
         time.sleep(0.3)
@@ -202,9 +198,7 @@ def test_a_request_in_flight_is_finished_before_it_stops(
     assert len(server.request_log("/campaigns")) == 1
 
 
-def test_sigquit_ends_it_at_once_whatever_it_is_doing(
-    environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
-) -> None:
+def test_sigquit_ends_it_at_once_whatever_it_is_doing(environment, tmp_path, upstreams):
     with a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
         server.process.send_signal(signal.SIGQUIT)
         with pytest.raises(requests.ConnectionError):
@@ -213,8 +207,8 @@ def test_sigquit_ends_it_at_once_whatever_it_is_doing(
 
 
 def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
-    server: Server, upstreams: Upstreams, database_url: str
-) -> None:
+    server, upstreams, database_url
+):
     calls = [
         ("GET", "/health", {}),
         ("GET", "/campaigns/by-org/org-1?limit=1", {"X-Request-Id": "asked-id", **KEY_HEADER}),
@@ -247,7 +241,7 @@ def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
         assert secret not in server.errors
 
 
-def test_gunicorns_own_log_lines_are_whole(environment: dict[str, str], tmp_path: Path) -> None:
+def test_gunicorns_own_log_lines_are_whole(environment, tmp_path):
     with started(web_command(), environment, tmp_path) as server:
         server.wait_until_it_answers()
         with socket.create_connection(("127.0.0.1", int(environment["PORT"]))) as broken:

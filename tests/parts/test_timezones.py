@@ -63,41 +63,39 @@ def offsets(name: str) -> list[timedelta | None]:
     return [hour.astimezone(zone).utcoffset() for hour in HOURS]
 
 
-def test_the_list_has_102_different_names_that_all_exist() -> None:
+def test_the_list_has_102_different_names_that_all_exist():
     assert len(INSTANTLY_TIMEZONES) == 102
     assert len(set(INSTANTLY_TIMEZONES)) == 102
     assert set(INSTANTLY_TIMEZONES) <= available_timezones()
 
 
 @pytest.mark.parametrize("name", INSTANTLY_TIMEZONES)
-def test_a_listed_zone_is_sent_as_it_is(name: str) -> None:
+def test_a_listed_zone_is_sent_as_it_is(name):
     assert {instantly_timezone(name, today) for today in DAYS} == {name}
 
 
 @pytest.mark.parametrize("today", DAYS, ids=str)
 @pytest.mark.parametrize(("name", "equal"), EQUALS.items())
-def test_a_common_zone_has_its_documented_equal(name: str, equal: str, today: date) -> None:
+def test_a_common_zone_has_its_documented_equal(name, equal, today):
     assert instantly_timezone(name, today) == equal
 
 
 @pytest.mark.parametrize("name", COMMON)
-def test_the_zone_that_is_sent_keeps_the_same_clock_at_every_hour_of_the_coming_year(
-    name: str,
-) -> None:
+def test_the_zone_that_is_sent_keeps_the_same_clock_at_every_hour_of_the_coming_year(name):
     sent = instantly_timezone(name, TODAY)
     assert sent in INSTANTLY_TIMEZONES
     assert offsets(sent) == offsets(name)
 
 
 @pytest.mark.parametrize("name", WITHOUT_EQUAL)
-def test_a_zone_whose_clock_no_listed_one_keeps_is_refused(name: str) -> None:
+def test_a_zone_whose_clock_no_listed_one_keeps_is_refused(name):
     assert all(offsets(listed) != offsets(name) for listed in INSTANTLY_TIMEZONES)
     with pytest.raises(NoEqualTimezone) as refused:
         instantly_timezone(name, TODAY)
     assert refused.value.closest in INSTANTLY_TIMEZONES
 
 
-def test_no_name_at_all_is_sent_as_a_zone_with_another_clock() -> None:
+def test_no_name_at_all_is_sent_as_a_zone_with_another_clock():
     for name in available_timezones():
         try:
             sent = instantly_timezone(name, TODAY)
@@ -114,13 +112,13 @@ def clock_of_every_second_day(name: str) -> list[timedelta | None]:
 
 @pytest.mark.parametrize("name", US_PACIFIC)
 @pytest.mark.parametrize("today", DAYS, ids=str)
-def test_us_pacific_is_told_of_the_zone_that_fits_in_summer(name: str, today: date) -> None:
+def test_us_pacific_is_told_of_the_zone_that_fits_in_summer(name, today):
     with pytest.raises(NoEqualTimezone) as refused:
         instantly_timezone(name, today)
     assert refused.value.closest == "America/Dawson"
 
 
 @pytest.mark.parametrize("name", UNKNOWN)
-def test_an_unknown_name_is_refused(name: str) -> None:
+def test_an_unknown_name_is_refused(name):
     with pytest.raises(UnknownTimezone):
         instantly_timezone(name, TODAY)

@@ -118,9 +118,7 @@ def document() -> Json:
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
-def test_our_schemas_say_what_the_official_document_says(
-    operation: Operation, document: Json
-) -> None:
+def test_our_schemas_say_what_the_official_document_says(operation, document):
     assert operation_differences(operation, document) == []
 
 
@@ -145,9 +143,7 @@ MISTAKES: list[tuple[str, Callable[[Operation], object]]] = [
 
 
 @pytest.mark.parametrize(("difference", "mistake"), MISTAKES, ids=[name for name, _ in MISTAKES])
-def test_a_mistake_in_a_schema_is_noticed(
-    difference: str, mistake: Callable[[Operation], object], document: Json
-) -> None:
+def test_a_mistake_in_a_schema_is_noticed(difference, mistake, document):
     ours = find_operation("POST", "/api/v2/campaigns")
     assert ours
     # Through JSON, since schemas share their parts.
@@ -186,7 +182,7 @@ GOOD_REQUESTS: list[tuple[Any, ...]] = [
 
 
 @pytest.mark.parametrize("arguments", GOOD_REQUESTS, ids=lambda a: f"{a[0]} {a[1]}")
-def test_a_good_request_passes(arguments: tuple[Any, ...]) -> None:
+def test_a_good_request_passes(arguments):
     assert check(*arguments) == []
 
 
@@ -271,18 +267,18 @@ BAD_REQUESTS: list[tuple[str, tuple[Any, ...]]] = [
 
 
 @pytest.mark.parametrize(("words", "arguments"), BAD_REQUESTS, ids=[w for w, _ in BAD_REQUESTS])
-def test_a_bad_request_is_named(words: str, arguments: tuple[Any, ...]) -> None:
+def test_a_bad_request_is_named(words, arguments):
     assert any(found.startswith(words) for found in check(*arguments)), check(*arguments)
 
 
 @pytest.mark.parametrize("body", [b"{", b"NaN", b"\xff"])
-def test_a_body_that_is_no_json_is_named(body: bytes) -> None:
+def test_a_body_that_is_no_json_is_named(body):
     assert check_request("POST", "/api/v2/leads/list", {}, JSON_HEADERS, body) == [
         "body must be JSON"
     ]
 
 
-def test_a_thousand_leads_are_checked_fast() -> None:
+def test_a_thousand_leads_are_checked_fast():
     lead: Json = {name: "text" for name in ADDED_LEAD["properties"] if name != "lt_interest_status"}
     lead["custom_variables"] = {"city": "Kassel", "size": 42, "customer": False, "score": None}
     body = {"campaign_id": UNKNOWN_ID, "leads": [lead] * 1000}

@@ -41,7 +41,7 @@ def http() -> Iterator[requests.Session]:
         yield session
 
 
-def test_requests_are_recorded_as_they_arrived(echo: StandIn, http: requests.Session) -> None:
+def test_requests_are_recorded_as_they_arrived(echo, http):
     url = f"{echo.url}/a%2Fb@x?limit=1&ids=2&ids=3"
     http.post(url, json={"a": 1}, headers={"User-Agent": "me"})
     http.post(f"{echo.url}/other", data=b"onetwo")
@@ -58,25 +58,25 @@ def test_requests_are_recorded_as_they_arrived(echo: StandIn, http: requests.Ses
     assert echo.requests == []
 
 
-def test_recording_can_be_switched_off(http: requests.Session) -> None:
+def test_recording_can_be_switched_off(http):
     with StandIn(echo_app(), record=False) as stand_in:
         assert http.get(f"{stand_in.url}/a").ok
         assert stand_in.requests == []
 
 
-def test_connections_are_kept_open(echo: StandIn, http: requests.Session) -> None:
+def test_connections_are_kept_open(echo, http):
     ports = {http.post(f"{echo.url}/a", data=b"x" * 100_000).json()["port"] for _ in range(3)}
     assert len(ports) == 1
 
 
-def test_an_answer_takes_at_least_the_latency(echo: StandIn, http: requests.Session) -> None:
+def test_an_answer_takes_at_least_the_latency(echo, http):
     echo.latency_seconds = 0.05
     started = time.monotonic()
     http.get(f"{echo.url}/a")
     assert 0.05 <= time.monotonic() - started < 0.3
 
 
-def test_it_starts_again_on_the_same_port(http: requests.Session) -> None:
+def test_it_starts_again_on_the_same_port(http):
     stand_in = StandIn(echo_app()).start()
     url = stand_in.url
     assert http.get(f"{url}/a").ok
@@ -90,12 +90,12 @@ def test_it_starts_again_on_the_same_port(http: requests.Session) -> None:
     stand_in.stop()
 
 
-def test_a_taken_port_is_an_error(echo: StandIn) -> None:
+def test_a_taken_port_is_an_error(echo):
     with pytest.raises(OSError, match="in use"):
         StandIn(echo_app(), echo.port).start()
 
 
-def test_faults_take_their_requests_in_turn(echo: StandIn, http: requests.Session) -> None:
+def test_faults_take_their_requests_in_turn(echo, http):
     echo.fail("GET", "/a", times=2, after=1, status=503, headers={"Retry-After": "7"})
     echo.fail("GET", "/b", times=None, status=502, body="<html>bad</html>")
     echo.fail("GET", "/c", status=400, body={"message": "no"}, how="after")
@@ -112,9 +112,7 @@ def test_faults_take_their_requests_in_turn(echo: StandIn, http: requests.Sessio
 
 
 @pytest.mark.parametrize(("how", "acts"), [("drop", []), ("drop_after", ["a"]), ("cut", ["a"])])
-def test_a_broken_connection_is_an_error_to_the_caller(
-    echo: StandIn, http: requests.Session, how: Any, acts: list[str]
-) -> None:
+def test_a_broken_connection_is_an_error_to_the_caller(echo, http, how, acts):
     echo.fail("GET", "/a", how=how)
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         http.get(f"{echo.url}/a")
@@ -123,9 +121,7 @@ def test_a_broken_connection_is_an_error_to_the_caller(
 
 
 @pytest.mark.parametrize(("how", "acted"), [("hang", []), ("hang_after", ["a"])])
-def test_a_hanging_request_goes_on_when_released(
-    echo: StandIn, http: requests.Session, how: Any, acted: list[str]
-) -> None:
+def test_a_hanging_request_goes_on_when_released(echo, http, how, acted):
     echo.fail("GET", "/a", how=how)
     answers: list[requests.Response] = []
     caller = threading.Thread(target=lambda: answers.append(http.get(f"{echo.url}/a")))
@@ -149,7 +145,7 @@ def a_hanging_request(echo: StandIn) -> Iterator[socket.socket]:
         yield connection
 
 
-def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo: StandIn) -> None:
+def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo):
     with a_hanging_request(echo):
         pass
     echo.heal()
@@ -157,13 +153,13 @@ def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo: Stand
     assert echo.app.config["calls"] == []
 
 
-def test_stopping_drops_hanging_requests(echo: StandIn) -> None:
+def test_stopping_drops_hanging_requests(echo):
     with a_hanging_request(echo) as connection:
         echo.stop()
         assert connection.recv(1) == b""
     assert echo.app.config["calls"] == []
 
 
-def test_waiting_for_a_hanging_request_has_an_end(echo: StandIn) -> None:
+def test_waiting_for_a_hanging_request_has_an_end(echo):
     with pytest.raises(TimeoutError):
         echo.wait_until_hanging(timeout=0.01)
