@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,15 +12,13 @@ from flask import Flask, request
 from harness import wait_until
 from stand_in import StandIn
 
-Json = dict[str, Any]
-
 
 def echo_app() -> Flask:
     app = Flask("echo")
     app.config["calls"] = []
 
     @app.route("/<path:path>", methods=["GET", "POST"])
-    def echo(path: str) -> Json:
+    def echo(path: str) -> dict[str, Any]:
         app.config["calls"].append(path)
         return {"path": path, "port": request.environ["REMOTE_PORT"]}
 
@@ -73,21 +70,17 @@ def test_an_answer_takes_at_least_the_latency(echo, http):
     echo.latency_seconds = 0.05
     started = time.monotonic()
     http.get(f"{echo.url}/a")
-    assert 0.05 <= time.monotonic() - started < 0.3
+    assert time.monotonic() - started >= 0.05
 
 
-def test_it_starts_again_on_the_same_port(http):
-    stand_in = StandIn(echo_app()).start()
-    url = stand_in.url
+def test_it_starts_again_on_the_same_port(echo, http):
+    url = echo.url
+    for _ in range(2):
+        echo.stop()
+        with pytest.raises(requests.ConnectionError):
+            http.get(f"{url}/a")
+    assert echo.start().url == url
     assert http.get(f"{url}/a").ok
-    stand_in.stop()
-    stand_in.stop()
-    with pytest.raises(requests.ConnectionError):
-        http.get(f"{url}/a")
-    stand_in.start()
-    assert stand_in.url == url
-    assert http.get(f"{url}/a").ok
-    stand_in.stop()
 
 
 def test_a_taken_port_is_an_error(echo):
@@ -136,8 +129,9 @@ def test_a_hanging_request_goes_on_when_released(echo, http, how, acted):
     assert echo.hanging == 0
 
 
-@contextmanager
-def a_hanging_request(echo: StandIn) -> Iterator[socket.socket]:
+@pytest.fixture
+def hanging(echo) -> Iterator[socket.socket]:
+    """The connection whose request hangs."""
     echo.fail("GET", "/a", how="hang")
     with socket.create_connection(("127.0.0.1", echo.port)) as connection:
         connection.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -145,18 +139,16 @@ def a_hanging_request(echo: StandIn) -> Iterator[socket.socket]:
         yield connection
 
 
-def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo):
-    with a_hanging_request(echo):
-        pass
+def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo, hanging):
+    hanging.close()
     echo.heal()
     wait_until(lambda: echo.hanging == 0)
     assert echo.app.config["calls"] == []
 
 
-def test_stopping_drops_hanging_requests(echo):
-    with a_hanging_request(echo) as connection:
-        echo.stop()
-        assert connection.recv(1) == b""
+def test_stopping_drops_hanging_requests(echo, hanging):
+    echo.stop()
+    assert hanging.recv(1) == b""
     assert echo.app.config["calls"] == []
 
 
