@@ -44,8 +44,7 @@ def web_command() -> list[str]:
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+        return free.getsockname()[1]
 
 
 def wait_until(is_so: Callable[[], object], seconds: float = HANGING_SECONDS) -> None:

@@ -89,10 +89,6 @@ class Upstreams:
         for http in self.https:
             http.clear()
 
-    def leads_in_instantly(self, instantly_campaign_id: str) -> set[str]:
-        leads = self.instantly.workspace("clerk-1").leads_of(instantly_campaign_id)
-        return {lead["email"].lower() for lead in leads}
-
     def run_statuses(self) -> list[str]:
         return [run["status"] for run in self.runs.runs.values()]
 
@@ -196,8 +192,7 @@ class World:
     # Verbs
 
     def send(self, method: str, path: str, body: Any = None, **more: Any) -> TestResponse:
-        answer: TestResponse = self.client.open(path, method=method, json=body, **more)
-        return answer
+        return self.client.open(path, method=method, json=body, **more)
 
     def create(self, **changes: Any) -> TestResponse:
         return self.send("POST", "/campaigns", campaign_request(**changes))
@@ -205,16 +200,14 @@ class World:
     def created(self, **changes: Any) -> Campaign:
         answer = self.create(**changes)
         assert answer.status_code == 201, answer.text
-        campaign: Campaign = answer.get_json()["campaign"]
-        return campaign
+        return answer.get_json()["campaign"]
 
     def path(self, below: str = "", campaign: Campaign | None = None) -> str:
         return f"/campaigns/{(campaign or self.campaign)['id']}{below}"
 
     def shown(self, campaign: Campaign | None = None) -> Campaign:
         """The campaign as it can be read."""
-        shown: Campaign = self.send("GET", self.path("", campaign)).get_json()["campaign"]
-        return shown
+        return self.send("GET", self.path("", campaign)).get_json()["campaign"]
 
     def switch(self, status: Any) -> TestResponse:
         return self.send("PATCH", self.path("/status"), {"status": status})
@@ -226,8 +219,7 @@ class World:
     def add(self, emails: Iterable[str], campaign: Campaign | None = None) -> dict[str, Any]:
         answer = self.upload(leads_of(emails), campaign)
         assert answer.status_code == 201, answer.text
-        body: dict[str, Any] = answer.get_json()
-        return body
+        return answer.get_json()
 
     def delete(self, emails: Any) -> TestResponse:
         return self.send("DELETE", self.path("/leads"), {"emails": emails})
@@ -236,12 +228,10 @@ class World:
         """A page of campaigns or leads."""
         answer = self.send("GET", f"{path}?{query}")
         assert answer.status_code == 200, answer.text
-        page: dict[str, Any] = answer.get_json()
-        return page
+        return answer.get_json()
 
     def listed_leads(self) -> list[dict[str, Any]]:
-        leads: list[dict[str, Any]] = self.listed(self.path("/leads"))["leads"]
-        return leads
+        return self.listed(self.path("/leads"))["leads"]
 
     def put_into_instantly(self, email: str, at: str = LONG_AGO, campaign: Any = None) -> str:
         """A lead that only Instantly holds; its id."""

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -38,7 +38,6 @@ class Server:
 
     def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
         program = shutil.which(command[0], path=PROGRAMS)
-        assert program
         self._out, self._err = folder / "stdout", folder / "stderr"
         with self._out.open("w") as out, self._err.open("w") as err:
             self.process = subprocess.Popen(
@@ -48,7 +47,7 @@ class Server:
                 stdout=out,
                 stderr=err,
             )
-        self.url = f"http://127.0.0.1:{environment['PORT']}"
+        self.port = int(environment["PORT"])
         self.session = requests.Session()
         self.session.trust_env = False
 
@@ -61,7 +60,8 @@ class Server:
         return self._err.read_text()
 
     def call(self, method: str, path: str, **more: Any) -> requests.Response:
-        return self.session.request(method, self.url + path, timeout=HANGING_SECONDS, **more)
+        url = f"http://127.0.0.1:{self.port}{path}"
+        return self.session.request(method, url, timeout=HANGING_SECONDS, **more)
 
     def answers(self) -> bool:
         assert self.process.poll() is None, self.errors
@@ -70,27 +70,32 @@ class Server:
         except requests.ConnectionError:
             return False
 
-    def wait_until_it_answers(self) -> None:
-        wait_until(self.answers, HANGING_SECONDS)
-
-    def request_log(self, route: str | None = None) -> list[dict[str, Any]]:
-        """The lines about requests, all or those of a route."""
+    def request_log(self) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.output.splitlines()]
-        return [line for line in lines if "route" in line and route in (None, line["route"])]
+        return [line for line in lines if "route" in line]
 
-    def stop(self) -> None:
-        self.session.close()
-        self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(HANGING_SECONDS)
+    def ends(self) -> int:
+        return self.process.wait(HANGING_SECONDS)
 
 
 @contextmanager
-def started(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[Server]:
-    server = Server(command, environment, folder)
+def started(
+    environment: dict[str, str],
+    folder: Path,
+    command: list[str] | None = None,
+    *,
+    waits: bool = True,
+) -> Iterator[Server]:
+    """The server of the Procfile; with `waits` once it answers."""
+    server = Server(command or web_command(), environment, folder)
     try:
+        if waits:
+            wait_until(server.answers, HANGING_SECONDS)
         yield server
     finally:
-        server.stop()
+        server.session.close()
+        server.process.send_signal(signal.SIGQUIT)
+        server.ends()
 
 
 @pytest.fixture(scope="module")
@@ -105,19 +110,19 @@ def settings_of_the_services(database_url: str, sockets: Upstreams) -> dict[str,
 
 
 @pytest.fixture
-def environment(settings_of_the_services: dict[str, str]) -> dict[str, str]:
+def environment(settings_of_the_services) -> dict[str, str]:
     return {**settings_of_the_services, "PORT": str(free_port())}
 
 
 @pytest.fixture(scope="module")
-def server(
-    settings_of_the_services: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """Started as the Procfile says, and answering."""
+def server(settings_of_the_services, tmp_path_factory) -> Iterator[Server]:
     environment = {**settings_of_the_services, "PORT": str(free_port())}
-    with started(web_command(), environment, tmp_path_factory.mktemp("server")) as server:
-        server.wait_until_it_answers()
+    with started(environment, tmp_path_factory.mktemp("server")) as server:
         yield server
+
+
+def named_in(message: str) -> set[str]:
+    return set(re.findall(r"[A-Z_]+", message)) & {*REQUIRED, "PORT"}
 
 
 @pytest.mark.parametrize(
@@ -128,8 +133,8 @@ def test_a_bad_environment_stops_the_start_with_one_message_that_names_all(
 ):
     del environment["RUNS_SERVICE_API_KEY"]
     environment["KEY_SERVICE_URL"] = "nonsense-hush"
-    with started(command, environment, tmp_path) as server:
-        assert server.process.wait(HANGING_SECONDS) > 0
+    with started(environment, tmp_path, command, waits=False) as server:
+        assert server.ends() > 0
     # Without our settings gunicorn repeats what stopped its worker.
     (message,) = {
         line.partition("Configuration: ")[2]
@@ -138,21 +143,16 @@ def test_a_bad_environment_stops_the_start_with_one_message_that_names_all(
     }
     assert named_in(message) == {"RUNS_SERVICE_API_KEY", "KEY_SERVICE_URL"}
     assert server.errors.count("Booting worker") <= 1
-    for said in (server.output, server.errors):
-        for hidden in ("nonsense-hush", *SECRETS.values()):
-            assert hidden not in said
+    for hidden in ("nonsense-hush", *SECRETS.values()):
+        assert hidden not in server.output + server.errors
 
 
 def test_an_empty_environment_is_told_every_required_name_in_a_single_line(tmp_path):
-    with started(web_command(), {"PORT": "many"}, tmp_path) as server:
-        assert server.process.wait(HANGING_SECONDS) > 0
+    with started({"PORT": "0"}, tmp_path, waits=False) as server:
+        assert server.ends() > 0
     assert named_in(server.errors) == {*REQUIRED, "PORT"}
     assert len(server.errors.splitlines()) == 1
     assert server.output == ""
-
-
-def named_in(message: str) -> set[str]:
-    return {word for word in re.findall(r"[A-Z_]+", message) if word in {*REQUIRED, "PORT"}}
 
 
 def test_it_answers_on_its_port(server):
@@ -163,47 +163,45 @@ def test_it_answers_on_its_port(server):
 
 def test_it_starts_without_a_database_and_says_so(environment, tmp_path):
     environment["INSTANTLY_SERVICE_DATABASE_URL"] = "postgresql://postgres@127.0.0.1:1/test"
-    with started(web_command(), environment, tmp_path) as server:
-        server.wait_until_it_answers()
+    with started(environment, tmp_path) as server:
         assert server.call("GET", "/health").status_code == 503
 
 
-@contextmanager
-def a_request_in_flight(
-    environment: dict[str, str], folder: Path, upstreams: Upstreams
-) -> Iterator[tuple[Server, Future[requests.Response]]]:
-    """A server whose request waits for key-service until that is released."""
+@pytest.fixture
+def in_flight(environment, tmp_path, upstreams) -> Iterator[tuple[Server, Any]]:
+    """A server, and the answer to its request, which waits for key-service until the release."""
     upstreams.keys_http.fail("GET", "/internal/keys/.*", how="hang")
-    with ThreadPoolExecutor(1) as caller, started(web_command(), environment, folder) as server:
-        server.wait_until_it_answers()
-        answer = caller.submit(
-            server.call, "POST", "/campaigns", json=campaign_request(), headers=KEY_HEADER
-        )
+    request = {"json": campaign_request(), "headers": KEY_HEADER}
+    with ThreadPoolExecutor(1) as caller, started(environment, tmp_path) as server:
+        answer = caller.submit(server.call, "POST", "/campaigns", **request)
         upstreams.keys_http.wait_until_hanging()
-        try:
-            yield server, answer
-        finally:
-            upstreams.keys_http.release()
-
-
-def test_a_request_in_flight_is_finished_before_it_stops(environment, tmp_path, upstreams):
-    with a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
-        server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        assert server.process.poll() is None
+        yield server, answer
         upstreams.keys_http.release()
-        assert answer.result(HANGING_SECONDS).status_code == 201
-        assert server.process.wait(HANGING_SECONDS) == 0
+    assert "Logging error" not in server.errors  # gunicorn's own lines are whole
+
+
+def test_a_request_in_flight_is_finished_before_it_stops(in_flight, upstreams):
+    server, answer = in_flight
+    server.process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert server.process.poll() is None
+    upstreams.keys_http.release()
+    assert answer.result(HANGING_SECONDS).status_code == 201
+    assert server.ends() == 0
     assert upstreams.run_statuses() == ["completed"]
-    assert len(server.request_log("/campaigns")) == 1
+    assert [line["route"] for line in server.request_log()].count("/campaigns") == 1
 
 
-def test_sigquit_ends_it_at_once_whatever_it_is_doing(environment, tmp_path, upstreams):
-    with a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
-        server.process.send_signal(signal.SIGQUIT)
-        with pytest.raises(requests.ConnectionError):
-            answer.result(HANGING_SECONDS)
-        assert server.process.wait(HANGING_SECONDS) == 0
+def test_sigquit_ends_it_at_once_whatever_it_is_doing(in_flight):
+    server, answer = in_flight
+    # What is no HTTP is refused, and logged.
+    with socket.create_connection(("127.0.0.1", server.port)) as broken:
+        broken.sendall(b"BROKEN\r\n\r\n")
+        assert broken.recv(100).startswith(b"HTTP/1.1 400 ")
+    server.process.send_signal(signal.SIGQUIT)
+    with pytest.raises(requests.ConnectionError):
+        answer.result(HANGING_SECONDS)
+    assert server.ends() == 0
 
 
 def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
@@ -217,10 +215,8 @@ def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
         ("POST", "/campaigns", KEY_HEADER),
     ]
     before = len(server.request_log())
-    answers = [
-        server.call(method, path, headers=headers, json={**campaign_request(), "name": "Hush"})
-        for method, path, headers in calls
-    ]
+    body = campaign_request(name="Hush")
+    answers = [server.call(*call, headers=headers, json=body) for *call, headers in calls]
     lines = server.request_log()[before:]
     assert [answer.status_code for answer in answers] == [200, 200, 401, 404, 201]
     assert [(line["method"], line["route"], line["status"]) for line in lines] == [
@@ -230,24 +226,17 @@ def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
         ("GET", None, 404),
         ("POST", "/campaigns", 201),
     ]
-    assert [line["requestId"] for line in lines] == [
-        answer.headers["X-Request-Id"] for answer in answers
-    ]
-    assert lines[1]["requestId"] == "asked-id"
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    assert [line["requestId"] for line in lines] == ids
+    assert ids[1] == "asked-id"
     assert all(line["milliseconds"] >= 0 for line in lines)
-    hidden = [*SECRETS.values(), database_url, "key-1"]
-    for secret in [*hidden, "wrong-key-hush", "ada@example.com", "org-1"]:
-        assert secret not in server.output
-        assert secret not in server.errors
-
-
-def test_gunicorns_own_log_lines_are_whole(environment, tmp_path):
-    with started(web_command(), environment, tmp_path) as server:
-        server.wait_until_it_answers()
-        with socket.create_connection(("127.0.0.1", int(environment["PORT"]))) as broken:
-            broken.sendall(b"BROKEN\r\n\r\n")
-            assert broken.recv(100).startswith(b"HTTP/1.1 400 ")
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(HANGING_SECONDS) == 0
-        assert "Worker exiting" in server.errors
-        assert "Logging error" not in server.errors
+    hidden = (
+        *SECRETS.values(),
+        database_url,
+        "key-1",
+        "wrong-key-hush",
+        "ada@example.com",
+        "org-1",
+    )
+    for secret in hidden:
+        assert secret not in server.output + server.errors
