@@ -27,7 +27,6 @@ STATEMENTS = load_statements(SQL_DIRECTORY)
 # No call may take longer, on whatever machine: a bound against hanging, not a promise of speed.
 HANGING_SECONDS = 8.0
 
-Load = Callable[..., dict[str, str]]
 GOOD = "-- name: select_one\n-- The number one.\nSELECT 1 AS one;\n"
 
 
@@ -35,7 +34,7 @@ GOOD = "-- name: select_one\n-- The number one.\nSELECT 1 AS one;\n"
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Load:
+def load(tmp_path) -> Callable[..., dict[str, str]]:
     def load(*texts: str) -> dict[str, str]:
         for number, text in enumerate(texts):
             (tmp_path / f"{number}.sql").write_text(text)
@@ -144,6 +143,13 @@ def opened(url: str, pool_size: int = 1) -> Iterator[Database]:
         database.close()
 
 
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """With one connection."""
+    with opened(database_url) as database:
+        yield database
+
+
 @contextmanager
 def fails_in_time() -> Iterator[None]:
     started = time.monotonic()
@@ -165,13 +171,6 @@ def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(database_module, "PING_TIMEOUT_SECONDS", 0.4)
     monkeypatch.setattr(pool_module, "SLOT_WAIT_SECONDS", 0.4)
     monkeypatch.setattr(DeadlineConnection, "deadline_seconds", 0.4)
-
-
-def test_json_is_utf_8_whatever_the_connection_string_says(database_url):
-    with opened(database_url + "?client_encoding=LATIN1") as database:
-        row = database.fetch_one("select_json", name="Grüße, 東京")
-    assert row
-    assert row["body"].decode() == '{"name" : "Grüße, 東京"}'
 
 
 def refused_url() -> str:
@@ -200,50 +199,54 @@ def stopped(process_id: int) -> Iterator[None]:
 
 def process_of(database: Database, seconds: float = 0) -> int:
     """The server process behind a connection, which is held for so long."""
-    row = database.fetch_one("select_process", seconds=seconds)
-    assert row
-    return int(row["process"])
+    return database.fetch_one("select_process", seconds=seconds)["process"]
 
 
 def processes_of(database: Database, pool_size: int) -> set[int]:
     """Lets the pool open all its connections; the server processes behind them."""
+    processes: set[int] = set()
     with ThreadPoolExecutor(pool_size) as executor:
-        while True:
+        while len(processes) < pool_size:
             processes = set(executor.map(lambda _: process_of(database, 0.2), range(pool_size)))
-            if len(processes) == pool_size:
-                return processes
+    return processes
 
 
-def test_a_statement_answers_rows_by_column_name(database_url):
-    with opened(database_url) as database:
-        assert database.fetch_all("select_numbers", last=2) == [{"number": 1}, {"number": 2}]
-        assert database.fetch_one("select_numbers", last=2) == {"number": 1}
-        assert database.fetch_one("select_numbers", last=0) is None
+def test_a_statement_answers_rows_by_column_name(database):
+    assert database.fetch_all("select_numbers", last=2) == [{"number": 1}, {"number": 2}]
+    assert database.fetch_one("select_numbers", last=2) == {"number": 1}
+    assert database.fetch_one("select_numbers", last=0) is None
 
 
-def test_each_statement_is_its_own_transaction(database_url):
-    with opened(database_url) as database:
-        first = database.fetch_one("select_transaction")
-        with pytest.raises(psycopg.errors.DivisionByZero):
-            database.execute("select_nonsense")
-        assert database.fetch_one("select_transaction") != first
+def test_json_is_utf_8_whatever_the_connection_string_says(database_url):
+    with opened(database_url + "?client_encoding=LATIN1") as database:
+        row = database.fetch_one("select_json", name="Grüße, 東京")
+    assert row["body"].decode() == '{"name" : "Grüße, 東京"}'
 
 
-def test_a_transaction_is_kept_whole_or_not_at_all(database_url, connection):
+def test_each_statement_is_its_own_transaction(database):
+    first = database.fetch_one("select_transaction")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        database.execute("select_nonsense")
+    assert database.fetch_one("select_transaction") != first
+
+
+@pytest.fixture
+def marks(connection) -> Iterator[None]:
     connection.execute("CREATE TABLE marks (mark integer)")
-    try:
-        with opened(database_url) as database:
-            with pytest.raises(psycopg.errors.DivisionByZero), database.transaction() as session:
-                session.execute("insert_mark", mark=1)
-                session.execute("select_nonsense")
-            assert database.fetch_all("select_marks") == []
-            with database.transaction() as session:
-                session.execute("insert_mark", mark=2)
-                assert session.fetch_one("select_marks") == {"mark": 2}
-                session.execute("insert_mark", mark=3)
-            assert database.fetch_all("select_marks") == [{"mark": 2}, {"mark": 3}]
-    finally:
-        connection.execute("DROP TABLE marks")
+    yield
+    connection.execute("DROP TABLE marks")
+
+
+def test_a_transaction_is_kept_whole_or_not_at_all(marks, database):
+    with pytest.raises(psycopg.errors.DivisionByZero), database.transaction() as session:
+        session.execute("insert_mark", mark=1)
+        session.execute("select_nonsense")
+    assert database.fetch_all("select_marks") == []
+    with database.transaction() as session:
+        session.execute("insert_mark", mark=2)
+        assert session.fetch_one("select_marks") == {"mark": 2}
+        session.execute("insert_mark", mark=3)
+    assert database.fetch_all("select_marks") == [{"mark": 2}, {"mark": 3}]
 
 
 def test_without_a_server_nothing_hangs_and_opening_does_not_wait_for_it():
@@ -255,21 +258,17 @@ def test_without_a_server_nothing_hangs_and_opening_does_not_wait_for_it():
 
 
 def test_a_server_that_accepts_and_never_answers_hangs_nobody(silent_url, short_waits):
-    with opened(silent_url) as database:
-        assert ping(database) is False
-        with fails_in_time():
-            database.fetch_one("select_one")
-
-
-def test_a_ping_takes_no_longer_when_each_of_two_addresses_is_silent(silent_url, short_waits):
     host = silent_url.rpartition("@")[2].partition("/")[0]
-    with opened(f"postgresql://postgres@{host},{host}/test") as database:
-        assert ping(database) is False
+    for url in (silent_url, f"postgresql://postgres@{host},{host}/test"):
+        with opened(url) as database:
+            assert ping(database) is False
+    with opened(silent_url) as database, fails_in_time():
+        database.fetch_one("select_one")
 
 
 @pytest.mark.parametrize("run", ["fetch_all", "fetch_one", "execute", "transaction"])
-def test_a_server_that_falls_silent_hangs_no_statement(database_url, short_waits, run):
-    with opened(database_url) as database, stopped(process_of(database)):
+def test_a_server_that_falls_silent_hangs_no_statement(database, short_waits, run):
+    with stopped(process_of(database)):
         with fails_in_time():
             if run == "transaction":
                 with database.transaction() as session:
@@ -280,47 +279,41 @@ def test_a_server_that_falls_silent_hangs_no_statement(database_url, short_waits
         assert database.fetch_one("select_one") == {"one": 1}
 
 
-def test_a_server_that_falls_silent_hangs_no_ping(database_url, short_waits):
-    with opened(database_url) as database:
-        with stopped(process_of(database)):
-            assert ping(database) is False
-        assert ping(database) is True
+def test_a_server_that_falls_silent_hangs_no_ping(database, short_waits):
+    with stopped(process_of(database)):
+        assert ping(database) is False
+    assert ping(database) is True
 
 
-def test_a_statement_that_never_ends_is_given_up(database_url, short_waits):
-    with opened(database_url) as database:
-        with fails_in_time():
-            database.fetch_one("select_nothing_for_ever")
-        assert ping(database) is True
+def test_a_statement_that_never_ends_is_given_up(database, short_waits):
+    with fails_in_time():
+        database.fetch_one("select_nothing_for_ever")
+    assert ping(database) is True
 
 
-def test_a_ping_leaves_the_deadline_of_statements_as_it_was(database_url, monkeypatch):
+def test_a_ping_leaves_the_deadline_of_statements_as_it_was(database, monkeypatch):
     monkeypatch.setattr(database_module, "PING_TIMEOUT_SECONDS", 0.2)
-    with opened(database_url) as database:
-        assert database.fetch_one("select_one")
-        assert ping(database) is True
-        assert database.fetch_one("select_slowly") == {"never": False}
+    assert database.fetch_one("select_one")
+    assert ping(database) is True
+    assert database.fetch_one("select_slowly") == {"never": False}
 
 
-def test_when_no_connection_is_free_a_statement_fails_in_time(database_url, short_waits):
-    with opened(database_url) as database, database.transaction(), fails_in_time():
+def test_when_no_connection_is_free_a_statement_fails_in_time(database, short_waits):
+    with database.transaction(), fails_in_time():
         database.fetch_one("select_one")
 
 
-@pytest.mark.parametrize("pool_size", [1, 5])
-def test_connections_that_were_closed_while_idle_are_replaced_unnoticed(
-    database_url, connection, pool_size
-):
-    with opened(database_url, pool_size) as database:
-        processes = processes_of(database, pool_size)
+@pytest.mark.parametrize("size", [1, 5])
+def test_connections_that_were_closed_while_idle_are_replaced(database_url, connection, size):
+    with opened(database_url, size) as database:
+        processes = processes_of(database, size)
         for process in processes:
             connection.execute("SELECT pg_terminate_backend(%s, 5000)", [process])
-        for _ in range(pool_size + 1):
+        for _ in range(size + 1):
             assert process_of(database) not in processes
 
 
-def test_a_connection_that_dies_under_a_statement_fails_that_statement_alone(database_url):
-    with opened(database_url) as database:
-        with pytest.raises(OperationalError):
-            database.fetch_one("select_the_end")
-        assert database.fetch_one("select_one") == {"one": 1}
+def test_a_connection_that_dies_under_a_statement_fails_that_statement_alone(database):
+    with pytest.raises(OperationalError):
+        database.fetch_one("select_the_end")
+    assert database.fetch_one("select_one") == {"one": 1}
