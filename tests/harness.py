@@ -158,9 +158,9 @@ class Service:
         if process:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(HANGING_SECONDS)
-            wait_until(lambda: not self._is_listening())
+            wait_until(lambda: not self.is_listening())
 
-    def _is_listening(self) -> bool:
+    def is_listening(self) -> bool:
         """gunicorn's worker may outlive its master for a moment."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
