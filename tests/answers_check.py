@@ -29,8 +29,7 @@ class CheckedClient(FlaskClient):
 @cache
 def document_of(app: Flask) -> dict[str, Any]:
     """As it arrives at a caller."""
-    document: dict[str, Any] = json.loads(json.dumps(build_document(app)))
-    return document
+    return json.loads(json.dumps(build_document(app)))
 
 
 def difference(app: Flask, answer: TestResponse) -> str | None:

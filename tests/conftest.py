@@ -55,16 +55,14 @@ def database_url(postgres: LocalPostgres) -> str:
 
 @pytest.fixture(scope="session")
 def sockets() -> Iterator[Upstreams]:
-    services = [
-        InstantlyStandIn({}, plays=False),
-        KeyServiceStandIn("keys-key", {}),
-        RunsServiceStandIn("runs-key"),
-    ]
-    https = [StandIn(service.app).start() for service in services]
-    instantly_api, keys, runs = services
-    yield Upstreams(instantly_api, https[0], keys, https[1], runs, https[2])
-    for http in https:
-        http.stop()
+    instantly_api = InstantlyStandIn({"key-1": "clerk-1", "app-key": "app"}, plays=False)
+    keys, runs = KeyServiceStandIn("keys-key", {}), RunsServiceStandIn("runs-key")
+    with (
+        StandIn(instantly_api.app) as instantly_http,
+        StandIn(keys.app) as keys_http,
+        StandIn(runs.app) as runs_http,
+    ):
+        yield Upstreams(instantly_api, instantly_http, keys, keys_http, runs, runs_http)
 
 
 @pytest.fixture

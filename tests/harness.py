@@ -44,8 +44,7 @@ def web_command() -> list[str]:
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port: int = free.getsockname()[1]
-        return port
+        return free.getsockname()[1]
 
 
 def wait_until(is_so: Callable[[], object], seconds: float = HANGING_SECONDS) -> None:
@@ -75,15 +74,18 @@ def looking_at(database_url: str) -> Iterator[Rows]:
 
 
 class Service:
-    """The server as the Procfile starts it, on one port and with one log all its lives long."""
+    """The server as the Procfile starts it, on one port and with one log all its lives long.
+
+    Its output goes to files, so that no pipe fills up.
+    """
 
     def __init__(
         self, database_url: str, sockets: Upstreams, folder: Path, **environment: str
     ) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
-        self._log = folder / "log"
-        self._environment = {
+        self._output, self._errors = folder / "stdout", folder / "stderr"
+        self.environment = {
             "PATH": PROGRAMS,
             "HOME": str(folder),
             "PORT": str(self.port),
@@ -100,29 +102,48 @@ class Service:
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
-    def log(self) -> str:
-        """What all processes have said so far."""
-        return self._log.read_text()
+    def output(self) -> str:
+        """What all processes have said so far on stdout."""
+        return self._output.read_text()
+
+    @property
+    def errors(self) -> str:
+        return self._errors.read_text()
 
     def start(self, command: list[str] | None = None) -> "Service":
         """Returns itself once it answers."""
-        program, *arguments = command or web_command()
-        path = shutil.which(program, path=PROGRAMS)
-        assert path
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                [path, *arguments],
-                cwd=ROOT,
-                env=self._environment,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.launch(command)
         wait_until(self._answers)
         return self
 
+    def launch(self, command: list[str] | None = None) -> None:
+        program, *arguments = command or web_command()
+        path = shutil.which(program, path=PROGRAMS)
+        assert path
+        with self._output.open("ab") as output, self._errors.open("ab") as errors:
+            self._process = subprocess.Popen(
+                [path, *arguments],
+                cwd=ROOT,
+                env=self.environment,
+                stdout=output,
+                stderr=errors,
+                start_new_session=True,
+            )
+
+    def signal(self, number: signal.Signals) -> None:
+        """To its first process."""
+        assert self._process
+        self._process.send_signal(number)
+
+    def ends(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        assert self._process
+        status = self._process.wait(HANGING_SECONDS)
+        self._process = None
+        return status
+
     def _answers(self) -> bool:
-        assert self._process and self._process.poll() is None, self.log
+        assert self._process and self._process.poll() is None, self.errors
         try:
             return self.call("GET", "/").status_code == 200
         except requests.ConnectionError:
@@ -137,9 +158,9 @@ class Service:
         if process:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait(HANGING_SECONDS)
-            wait_until(lambda: not self._is_listening())
+            wait_until(lambda: not self.is_listening())
 
-    def _is_listening(self) -> bool:
+    def is_listening(self) -> bool:
         """gunicorn's worker may outlive its master for a moment."""
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
@@ -162,7 +183,7 @@ class Service:
         done = subprocess.run(
             [sys.executable, "-m", "instantly.cleanup"],
             cwd=ROOT,
-            env=self._environment,
+            env=self.environment,
             capture_output=True,
             text=True,
             timeout=HANGING_SECONDS,

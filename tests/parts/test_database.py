@@ -10,14 +10,14 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
 from psycopg import OperationalError
 
 import instantly
-from instantly.storage import database as module
+from instantly.storage import database as database_module
+from instantly.storage import pool as pool_module
 from instantly.storage.database import SQL_DIRECTORY, Database, load_statements
 from instantly.storage.pool import DeadlineConnection
 
@@ -27,7 +27,6 @@ STATEMENTS = load_statements(SQL_DIRECTORY)
 # No call may take longer, on whatever machine: a bound against hanging, not a promise of speed.
 HANGING_SECONDS = 8.0
 
-Load = Callable[..., dict[str, str]]
 GOOD = "-- name: select_one\n-- The number one.\nSELECT 1 AS one;\n"
 
 
@@ -35,7 +34,7 @@ GOOD = "-- name: select_one\n-- The number one.\nSELECT 1 AS one;\n"
 
 
 @pytest.fixture
-def load(tmp_path: Path) -> Load:
+def load(tmp_path) -> Callable[..., dict[str, str]]:
     def load(*texts: str) -> dict[str, str]:
         for number, text in enumerate(texts):
             (tmp_path / f"{number}.sql").write_text(text)
@@ -44,7 +43,7 @@ def load(tmp_path: Path) -> Load:
     return load
 
 
-def test_statements_are_loaded_by_name_from_all_files(load: Load) -> None:
+def test_statements_are_loaded_by_name_from_all_files(load):
     second = "-- name: select_two\n-- The number two,\n-- in two lines.\nSELECT\n  2 AS two;\n\n"
     third = "-- name: select_three\n-- 3.\n-- It's a % sign.\nSELECT 3 -- really\n;"
     statements = load(GOOD + "\n\n" + second, third)
@@ -57,9 +56,7 @@ HEADER = "-- name: select_one\n"
 MALFORMED = {
     "a name that stands twice": GOOD + GOOD,
     "no header": "SELECT 1;",
-    "a comment instead of a header": "-- The number one.\nSELECT 1;",
     "a header without a colon": "-- name select_one\n-- One.\nSELECT 1;",
-    "a header without a name": "-- name: \n-- One.\nSELECT 1;",
     "a name in two words": "-- name: select one\n-- One.\nSELECT 1;",
     "a name in capitals": "-- name: Select_one\n-- One.\nSELECT 1;",
     "no purpose": HEADER + "SELECT 1;",
@@ -68,7 +65,6 @@ MALFORMED = {
     "two statements under one name": GOOD + "SELECT 2;",
     "a misspelt header": GOOD + "-- nmae: select_two\n-- Two.\nSELECT 2;",
     "words at the end": GOOD + "-- the end\n",
-    "an empty block at the end": HEADER + "-- One.\n",
     "blanks for a statement": HEADER + "-- One.\n  \n;\n",
     "words for a statement": HEADER + "-- One.\n-- Only words.\n;\n",
     "an empty block before another": "-- name: select_none\n-- None.\n" + GOOD,
@@ -77,12 +73,12 @@ MALFORMED = {
 
 
 @pytest.mark.parametrize("text", MALFORMED.values(), ids=MALFORMED)
-def test_a_malformed_file_is_refused(load: Load, text: str) -> None:
+def test_a_malformed_file_is_refused(load, text):
     with pytest.raises(ValueError, match=r"\.sql"):
         load(text)
 
 
-def test_a_name_that_stands_in_two_files_is_refused(load: Load) -> None:
+def test_a_name_that_stands_in_two_files_is_refused(load):
     with pytest.raises(ValueError, match=r"\.sql"):
         load(GOOD, GOOD)
 
@@ -91,9 +87,7 @@ def test_a_name_that_stands_in_two_files_is_refused(load: Load) -> None:
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
-def test_the_statement_fits_the_schema_with_null_for_every_placeholder(
-    database_url: str, name: str
-) -> None:
+def test_the_statement_fits_the_schema_with_null_for_every_placeholder(database_url, name):
     statement = STATEMENTS[name]
     nulls = dict.fromkeys(re.findall(r"%\((\w+)\)s", statement))
     with psycopg.connect(database_url) as connection, connection.transaction(force_rollback=True):
@@ -103,7 +97,7 @@ def test_the_statement_fits_the_schema_with_null_for_every_placeholder(
             pass  # It ran, and a constraint refused the NULLs.
 
 
-def test_every_statement_is_used_and_every_name_that_is_used_is_that_of_a_statement() -> None:
+def test_every_statement_is_used_and_every_name_that_is_used_is_that_of_a_statement():
     sources = [path for path in PACKAGE.rglob("*.py") if "sandbox" not in path.parts]
     nodes = (node for path in sources for node in ast.walk(ast.parse(path.read_text())))
     texts = {node.value for node in nodes if isinstance(node, ast.Constant)}
@@ -121,7 +115,7 @@ STATEMENTS_OF_THE_TESTS = {
     "select_transaction": "SELECT txid_current() AS id",
     "select_json": "SELECT json_build_object('name', %(name)s::text) AS body",
     "select_nothing_for_ever": "SELECT pg_sleep(60)",
-    "select_slowly": "SELECT pg_sleep(0.5) IS NULL AS never",
+    "select_slowly": "SELECT pg_sleep(0.3) IS NULL AS never",
     "select_nonsense": "SELECT 1 / 0",
     "select_the_end": "SELECT pg_terminate_backend(pg_backend_pid())",
     "insert_mark": "INSERT INTO marks VALUES (%(mark)s)",
@@ -137,7 +131,7 @@ def statements_of_the_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     ]
     (tmp_path / "sql").mkdir()
     (tmp_path / "sql" / "tests.sql").write_text("\n".join(blocks))
-    monkeypatch.setattr(module, "SQL_DIRECTORY", tmp_path / "sql")
+    monkeypatch.setattr(database_module, "SQL_DIRECTORY", tmp_path / "sql")
 
 
 @contextmanager
@@ -149,23 +143,34 @@ def opened(url: str, pool_size: int = 1) -> Iterator[Database]:
         database.close()
 
 
+@pytest.fixture
+def database(database_url: str) -> Iterator[Database]:
+    """With one connection."""
+    with opened(database_url) as database:
+        yield database
+
+
 @contextmanager
-def no_longer_than(seconds: float) -> Iterator[None]:
+def fails_in_time() -> Iterator[None]:
     started = time.monotonic()
-    yield
-    assert time.monotonic() - started < seconds
+    with pytest.raises(OperationalError):
+        yield
+    assert time.monotonic() - started < HANGING_SECONDS
+
+
+def ping(database: Database) -> bool:
+    started = time.monotonic()
+    is_there = database.ping()
+    assert time.monotonic() - started < 3.0
+    return is_there
 
 
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(DeadlineConnection, "deadline_seconds", 0.5)
-
-
-def test_json_is_utf_8_whatever_the_connection_string_says(database_url: str) -> None:
-    with opened(database_url + "?client_encoding=LATIN1") as database:
-        row = database.fetch_one("select_json", name="Grüße, 東京")
-    assert row
-    assert row["body"].decode() == '{"name" : "Grüße, 東京"}'
+    assert database_module.PING_TIMEOUT_SECONDS < 3.0
+    monkeypatch.setattr(database_module, "PING_TIMEOUT_SECONDS", 0.4)
+    monkeypatch.setattr(pool_module, "SLOT_WAIT_SECONDS", 0.4)
+    monkeypatch.setattr(DeadlineConnection, "deadline_seconds", 0.4)
 
 
 def refused_url() -> str:
@@ -194,171 +199,121 @@ def stopped(process_id: int) -> Iterator[None]:
 
 def process_of(database: Database, seconds: float = 0) -> int:
     """The server process behind a connection, which is held for so long."""
-    row = database.fetch_one("select_process", seconds=seconds)
-    assert row
-    return int(row["process"])
+    return database.fetch_one("select_process", seconds=seconds)["process"]
 
 
 def processes_of(database: Database, pool_size: int) -> set[int]:
     """Lets the pool open all its connections; the server processes behind them."""
+    processes: set[int] = set()
     with ThreadPoolExecutor(pool_size) as executor:
-        while True:
+        while len(processes) < pool_size:
             processes = set(executor.map(lambda _: process_of(database, 0.2), range(pool_size)))
-            if len(processes) == pool_size:
-                return processes
+    return processes
 
 
-def test_a_statement_answers_rows_by_column_name(database_url: str) -> None:
-    with opened(database_url) as database:
-        assert database.fetch_all("select_numbers", last=2) == [{"number": 1}, {"number": 2}]
-        assert database.fetch_one("select_numbers", last=2) == {"number": 1}
-        assert database.fetch_one("select_numbers", last=0) is None
+def test_a_statement_answers_rows_by_column_name(database):
+    assert database.fetch_all("select_numbers", last=2) == [{"number": 1}, {"number": 2}]
+    assert database.fetch_one("select_numbers", last=2) == {"number": 1}
+    assert database.fetch_one("select_numbers", last=0) is None
 
 
-def test_each_statement_is_its_own_transaction(database_url: str) -> None:
-    with opened(database_url) as database:
-        first = database.fetch_one("select_transaction")
-        with pytest.raises(psycopg.errors.DivisionByZero):
-            database.execute("select_nonsense")
-        assert database.fetch_one("select_transaction") != first
+def test_json_is_utf_8_whatever_the_connection_string_says(database_url):
+    with opened(database_url + "?client_encoding=LATIN1") as database:
+        row = database.fetch_one("select_json", name="Grüße, 東京")
+    assert row["body"].decode() == '{"name" : "Grüße, 東京"}'
 
 
-def test_a_transaction_is_kept_whole_or_not_at_all(
-    database_url: str, connection: psycopg.Connection[Any]
-) -> None:
+def test_each_statement_is_its_own_transaction(database):
+    first = database.fetch_one("select_transaction")
+    with pytest.raises(psycopg.errors.DivisionByZero):
+        database.execute("select_nonsense")
+    assert database.fetch_one("select_transaction") != first
+
+
+@pytest.fixture
+def marks(connection) -> Iterator[None]:
     connection.execute("CREATE TABLE marks (mark integer)")
-    try:
-        with opened(database_url) as database:
-            with pytest.raises(psycopg.errors.DivisionByZero), database.transaction() as session:
-                session.execute("insert_mark", mark=1)
-                session.execute("select_nonsense")
-            assert database.fetch_all("select_marks") == []
-            with database.transaction() as session:
-                session.execute("insert_mark", mark=2)
-                assert session.fetch_one("select_marks") == {"mark": 2}
-                session.execute("insert_mark", mark=3)
-            assert database.fetch_all("select_marks") == [{"mark": 2}, {"mark": 3}]
-    finally:
-        connection.execute("DROP TABLE marks")
+    yield
+    connection.execute("DROP TABLE marks")
 
 
-def test_opening_waits_for_no_server(silent_url: str) -> None:
-    for url in (refused_url(), silent_url):
-        with no_longer_than(1.5):
-            database = Database(url, 1)
-        database.close()
+def test_a_transaction_is_kept_whole_or_not_at_all(marks, database):
+    with pytest.raises(psycopg.errors.DivisionByZero), database.transaction() as session:
+        session.execute("insert_mark", mark=1)
+        session.execute("select_nonsense")
+    assert database.fetch_all("select_marks") == []
+    with database.transaction() as session:
+        session.execute("insert_mark", mark=2)
+        assert session.fetch_one("select_marks") == {"mark": 2}
+        session.execute("insert_mark", mark=3)
+    assert database.fetch_all("select_marks") == [{"mark": 2}, {"mark": 3}]
 
 
-def test_without_a_server_ping_says_so_within_three_seconds() -> None:
+def test_without_a_server_nothing_hangs_and_opening_does_not_wait_for_it():
     with opened(refused_url()) as database:
-        for _ in range(2):
-            with no_longer_than(3.0):
-                assert database.ping() is False
-
-
-def test_a_server_with_two_addresses_that_are_silent_is_given_up_within_three_seconds(
-    silent_url: str,
-) -> None:
-    port = silent_url.rpartition(":")[2].partition("/")[0]
-    with opened(f"postgresql://postgres@127.0.0.1:{port},127.0.0.1:{port}/test") as database:
-        with no_longer_than(3.0):
-            assert database.ping() is False
-
-
-def test_without_a_server_statements_fail_instead_of_hanging() -> None:
-    with opened(refused_url()) as database:
-        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
+        assert ping(database) is False
+        with fails_in_time():
             database.fetch_one("select_one")
+        assert ping(database) is False
 
 
-def test_a_server_that_accepts_and_never_answers_hangs_nobody(
-    silent_url: str, short_waits: None
-) -> None:
-    with opened(silent_url) as database:
-        with no_longer_than(3.0):
-            assert database.ping() is False
-        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
-            database.fetch_one("select_one")
+def test_a_server_that_accepts_and_never_answers_hangs_nobody(silent_url, short_waits):
+    host = silent_url.rpartition("@")[2].partition("/")[0]
+    for url in (silent_url, f"postgresql://postgres@{host},{host}/test"):
+        with opened(url) as database:
+            assert ping(database) is False
+    with opened(silent_url) as database, fails_in_time():
+        database.fetch_one("select_one")
 
 
-def test_a_server_that_falls_silent_hangs_no_statement(
-    database_url: str, short_waits: None
-) -> None:
-    with opened(database_url) as database:
-        for run in (database.fetch_all, database.fetch_one, database.execute):
-            with stopped(process_of(database)):
-                with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
-                    run("select_one")
-                # The silent connection is given up, and a new one works.
-                assert database.fetch_one("select_one") == {"one": 1}
-
-
-def test_a_server_that_falls_silent_hangs_no_transaction(
-    database_url: str, short_waits: None
-) -> None:
-    with opened(database_url) as database, stopped(process_of(database)):
-        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
-            with database.transaction() as session:
-                session.execute("select_one")
+@pytest.mark.parametrize("run", ["fetch_all", "fetch_one", "execute", "transaction"])
+def test_a_server_that_falls_silent_hangs_no_statement(database, short_waits, run):
+    with stopped(process_of(database)):
+        with fails_in_time():
+            if run == "transaction":
+                with database.transaction() as session:
+                    session.execute("select_one")
+            else:
+                getattr(database, run)("select_one")
+        # The silent connection is given up, and a new one works.
         assert database.fetch_one("select_one") == {"one": 1}
 
 
-def test_a_server_that_falls_silent_hangs_no_ping(database_url: str) -> None:
-    with opened(database_url) as database:
-        with stopped(process_of(database)), no_longer_than(3.0):
-            assert database.ping() is False
-        assert database.ping() is True
+def test_a_server_that_falls_silent_hangs_no_ping(database, short_waits):
+    with stopped(process_of(database)):
+        assert ping(database) is False
+    assert ping(database) is True
 
 
-def test_a_statement_that_never_ends_is_given_up(database_url: str, short_waits: None) -> None:
-    with opened(database_url) as database:
-        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
-            database.fetch_one("select_nothing_for_ever")
-        assert database.ping() is True
+def test_a_statement_that_never_ends_is_given_up(database, short_waits):
+    with fails_in_time():
+        database.fetch_one("select_nothing_for_ever")
+    assert ping(database) is True
 
 
-def test_a_ping_leaves_the_deadline_of_statements_as_it_was(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(module, "PING_TIMEOUT_SECONDS", 0.2)
-    with opened(database_url) as database:
-        assert database.fetch_one("select_one")
-        assert database.ping() is True
-        assert database.fetch_one("select_slowly") == {"never": False}
+def test_a_ping_leaves_the_deadline_of_statements_as_it_was(database, monkeypatch):
+    monkeypatch.setattr(database_module, "PING_TIMEOUT_SECONDS", 0.2)
+    assert database.fetch_one("select_one")
+    assert ping(database) is True
+    assert database.fetch_one("select_slowly") == {"never": False}
 
 
-def test_when_no_connection_is_free_a_statement_fails_in_time(
-    database_url: str, short_waits: None
-) -> None:
-    with opened(database_url) as database, database.transaction():
-        with no_longer_than(HANGING_SECONDS), pytest.raises(OperationalError):
-            database.fetch_one("select_one")
+def test_when_no_connection_is_free_a_statement_fails_in_time(database, short_waits):
+    with database.transaction(), fails_in_time():
+        database.fetch_one("select_one")
 
 
-@pytest.mark.parametrize("pool_size", [1, 5])
-def test_connections_that_were_closed_while_idle_are_replaced_unnoticed(
-    database_url: str, connection: psycopg.Connection[Any], pool_size: int
-) -> None:
-    with opened(database_url, pool_size) as database:
-        processes = processes_of(database, pool_size)
+@pytest.mark.parametrize("size", [1, 5])
+def test_connections_that_were_closed_while_idle_are_replaced(database_url, connection, size):
+    with opened(database_url, size) as database:
+        processes = processes_of(database, size)
         for process in processes:
             connection.execute("SELECT pg_terminate_backend(%s, 5000)", [process])
-        for _ in range(pool_size + 1):
+        for _ in range(size + 1):
             assert process_of(database) not in processes
 
 
-def test_ping_replaces_a_closed_connection_too(
-    database_url: str, connection: psycopg.Connection[Any]
-) -> None:
-    with opened(database_url) as database:
-        connection.execute("SELECT pg_terminate_backend(%s, 5000)", [process_of(database)])
-        assert database.ping() is True
-
-
-def test_a_connection_that_dies_under_a_statement_fails_that_statement_alone(
-    database_url: str,
-) -> None:
-    with opened(database_url) as database:
-        with pytest.raises(OperationalError):
-            database.fetch_one("select_the_end")
-        assert database.fetch_one("select_one") == {"one": 1}
+def test_a_connection_that_dies_under_a_statement_fails_that_statement_alone(database):
+    with pytest.raises(OperationalError):
+        database.fetch_one("select_the_end")
+    assert database.fetch_one("select_one") == {"one": 1}

@@ -1,5 +1,6 @@
 """The migration runner: every file once, in order, whole or not at all."""
 
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -44,57 +45,54 @@ def files(tmp_path: Path) -> Files:
     return write
 
 
-def tables(url: str) -> set[str]:
+def texts(url: str, query: str) -> list[str]:
+    """The only column of all rows."""
     with psycopg.connect(url) as connection:
-        rows = connection.execute(
-            "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
-        ).fetchall()
-    return {name for (name,) in rows} - {"schema_migrations"}
+        return [text for (text,) in connection.execute(query).fetchall()]
+
+
+def tables(url: str) -> set[str]:
+    names = texts(url, "SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
+    return set(names) - {"schema_migrations"}
 
 
 def applied(url: str) -> list[str]:
-    with psycopg.connect(url) as connection:
-        rows = connection.execute("SELECT name FROM schema_migrations ORDER BY name").fetchall()
-    return [name for (name,) in rows]
+    return texts(url, "SELECT name FROM schema_migrations ORDER BY name")
 
 
 def run(**environment: str) -> subprocess.CompletedProcess[str]:
     return run_python("-m", "instantly.migrate", **environment)
 
 
-def test_a_fresh_database_gets_every_file(url: str) -> None:
-    names = sorted(path.name for path in MIGRATIONS.glob("*.sql"))
-    assert migrate(url) == names
-    assert applied(url) == names
-    assert {"instantly_campaigns", "instantly_leads", "instantly_events"} <= tables(url)
-
-
-def test_a_second_time_does_nothing(url: str, files: Files) -> None:
+def test_a_new_file_is_applied_alone_and_all_are_applied_once(url, files):
+    assert migrate(url, files(**{ONE: "CREATE TABLE one ();"})) == [ONE]
     folder = files(**{ONE: "CREATE TABLE one ();", TWO: "CREATE TABLE two ();"})
-    assert migrate(url, folder) == [ONE, TWO]
+    assert migrate(url, folder) == [TWO]
     assert migrate(url, folder) == []
     assert tables(url) == {"one", "two"}
 
 
-def test_a_new_file_is_applied_alone(url: str, files: Files) -> None:
-    migrate(url, files(**{ONE: "CREATE TABLE one ();"}))
-    folder = files(**{ONE: "CREATE TABLE one ();", TWO: "CREATE TABLE two ();"})
-    assert migrate(url, folder) == [TWO]
-    assert tables(url) == {"one", "two"}
-
-
-def test_a_file_may_hold_any_sql(url: str, files: Files) -> None:
+def test_a_file_may_hold_any_sql_and_other_files_are_no_migrations(url, files):
     text = """
         CREATE TABLE one (percent text DEFAULT '100 %s; %(name)s');
         CREATE FUNCTION two() RETURNS integer LANGUAGE plpgsql AS $$ BEGIN RETURN 2; END; $$;
         INSERT INTO one DEFAULT VALUES;
     """
-    assert migrate(url, files(**{ONE: text})) == [ONE]
+    folder = files(**{ONE: text, "README.md": "words", "0002_two.sql~": "words"})
+    assert migrate(url, folder) == [ONE]
 
 
-def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(
-    url: str, files: Files
-) -> None:
+def test_a_changed_outward_form_is_in_place_after_the_next_run(url, tmp_path):
+    folder = shutil.copytree(MIGRATIONS, tmp_path / "migrations")
+    names = sorted(path.name for path in folder.glob("*.sql"))
+    for text, applied_now in (("old", names), ("new", [])):
+        function = f"CREATE OR REPLACE FUNCTION shape() RETURNS text RETURN '{text}';"
+        (tmp_path / "functions.sql").write_text(function)
+        assert migrate(url, folder) == applied_now
+        assert texts(url, "SELECT shape()") == [text]
+
+
+def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(url, files):
     slow = "SELECT pg_sleep(0.05); CREATE TABLE {} ();"
     names = {ONE: "one", TWO: "two", THREE: "three"}
     folder = files(**{file: slow.format(name) for file, name in names.items()})
@@ -123,42 +121,22 @@ OTHER_FILES = {
 }
 
 
-@pytest.mark.parametrize("texts", OTHER_FILES.values(), ids=OTHER_FILES)
-def test_a_database_that_holds_other_migrations_is_refused_and_left_alone(
-    url: str, files: Files, texts: dict[str, str]
-) -> None:
+@pytest.mark.parametrize("other", OTHER_FILES.values(), ids=OTHER_FILES)
+def test_a_database_that_holds_other_migrations_is_refused_and_left_alone(url, files, other):
     migrate(url, files(**{ONE: CREATE_ONE, TWO: "SELECT 2;"}))
-    folder = files(**texts)
+    folder = files(**other)
     with pytest.raises(MigrationError):
         migrate(url, folder)
     assert applied(url) == [ONE, TWO]
     assert tables(url) == {"one"}
 
 
-def test_a_database_ahead_of_the_code_is_refused(url: str, files: Files) -> None:
-    folder = files(**{ONE: "CREATE TABLE one ();"})
-    migrate(url, folder)
-    with psycopg.connect(url) as connection:
-        connection.execute(
-            "INSERT INTO schema_migrations (name, checksum) VALUES ('0002_newer.sql', 'sum')"
-        )
-    with pytest.raises(MigrationError):
-        migrate(url, folder)
-
-
 @pytest.mark.parametrize(
     "broken", ["SELECT no_such_column;", "CREATE TABLE", "DROP TABLE schema_migrations;"]
 )
-def test_a_failing_file_leaves_nothing_behind_but_those_before_it(
-    url: str, files: Files, broken: str
-) -> None:
-    folder = files(
-        **{
-            ONE: "CREATE TABLE one ();",
-            TWO: f"CREATE TABLE two (); {broken}",
-            THREE: "CREATE TABLE three ();",
-        }
-    )
+def test_a_failing_file_leaves_nothing_behind_but_those_before_it(url, files, broken):
+    broken = f"CREATE TABLE two (); {broken}"
+    folder = files(**{ONE: CREATE_ONE, TWO: broken, THREE: "CREATE TABLE three ();"})
     with pytest.raises(psycopg.Error):
         migrate(url, folder)
     assert tables(url) == {"one"}
@@ -169,40 +147,30 @@ def test_a_failing_file_leaves_nothing_behind_but_those_before_it(
     assert tables(url) == {"one", "two", "three"}
 
 
-@pytest.mark.parametrize(
-    "names",
-    [
+def test_gaps_and_bad_names_are_refused_before_anything_is_applied(url, files):
+    for names in (
         *([ONE, THREE], ["0000_zero.sql", ONE], [TWO], [ONE, "0001_other.sql"], [ONE, "notes.sql"]),
-        *(["001_one.sql"], ["00001_one.sql"], ["0001-one.sql"], ["0001_One.sql"], ["0001_.sql"]),
-        *(["0001.sql"], ["0001_one.two.sql"], ["one.sql"]),
-    ],
-    ids=", ".join,
-)
-def test_gaps_and_bad_names_are_refused_before_anything_is_applied(
-    url: str, files: Files, names: list[str]
-) -> None:
-    folder = files(**dict.fromkeys(names, "CREATE TABLE one ();"))
-    with pytest.raises(MigrationError):
-        migrate(url, folder)
-    assert tables(url) == set()
+        *(["001_one.sql"], ["0001-one.sql"], ["0001_One.sql"], ["0001_.sql"], ["0001.sql"]),
+        ["0001_one.two.sql"],
+    ):
+        folder = files(**dict.fromkeys(names, "CREATE TABLE one ();"))
+        with pytest.raises(MigrationError):
+            migrate(url, folder)
+        assert tables(url) == set(), names
 
 
-def test_other_files_of_the_folder_are_no_migrations(url: str, files: Files) -> None:
-    folder = files(**{ONE: "CREATE TABLE one ();", "README.md": "words", "0002_two.sql~": "words"})
-    assert migrate(url, folder) == [ONE]
-
-
-def test_the_command_says_what_it_applied(url: str) -> None:
+def test_the_command_brings_a_fresh_database_up_to_date_and_says_what_it_applied(url):
     first, second = (run(**ENVIRONMENT, **{DATABASE_URL: url}) for _ in range(2))
     for ended in (first, second):
         assert (ended.returncode, ended.stderr) == (0, "")
-    for name in applied(url):
-        assert name in first.stdout
+    assert applied(url) == sorted(path.name for path in MIGRATIONS.glob("*.sql"))
+    assert {"instantly_campaigns", "instantly_leads", "instantly_events"} <= tables(url)
+    assert all(name in first.stdout for name in applied(url))
     assert second.stdout.count("\n") == 1
     assert ".sql" not in second.stdout
 
 
-def test_the_command_stops_at_a_bad_environment_with_one_message() -> None:
+def test_the_command_stops_at_a_bad_environment_with_one_message():
     ended = run(RUNS_SERVICE_URL="nonsense", PORT="many")
     assert ended.returncode != 0
     assert ended.stdout == ""
@@ -211,13 +179,9 @@ def test_the_command_stops_at_a_bad_environment_with_one_message() -> None:
         assert name in ended.stderr
 
 
-@pytest.mark.parametrize("fault", ["nobody listens", "no such database"])
-def test_the_command_fails_without_a_stack_trace_when_it_cannot_connect(
-    postgres: LocalPostgres, fault: str
-) -> None:
-    url = postgres.url(database="no_such_database", user="postgres:hush-hush")
-    if fault == "nobody listens":
-        url = postgres.url(port=1, user="postgres:hush-hush")
+@pytest.mark.parametrize("fault", [{"port": 1}, {"database": "no_such_database"}], ids=str)
+def test_the_command_fails_without_a_stack_trace_when_it_cannot_connect(postgres, fault):
+    url = postgres.url(user="postgres:hush-hush", **fault)
     ended = run(**ENVIRONMENT, **{DATABASE_URL: url})
     assert ended.returncode != 0
     assert ended.stdout == ""

@@ -1,14 +1,9 @@
 """The statistics can be counted again from the events, and come out the same."""
 
 import random
-from typing import Any
 
-import pytest
-from conftest import Rows
-from flask.testing import FlaskClient
-from helpers import ENVIRONMENT, run_python
+from helpers import ENVIRONMENT, recorded, run_python
 
-from instantly.config import Settings
 from instantly.rebuild import main, rebuild
 from instantly.storage.database import Database
 
@@ -20,9 +15,10 @@ TYPES = [
 ACTIVITY = "SELECT * FROM instantly_lead_activity ORDER BY campaign_id, lead_email, step"
 
 
-@pytest.fixture
-def recorded(client: FlaskClient, campaign: dict[str, Any]) -> None:
-    """Events of all kinds, with and without leads and steps, some of the sender to himself."""
+def test_a_rebuild_mends_what_was_wrong_and_changes_nothing_that_was_right(
+    client, campaign, settings, db, monkeypatch
+):
+    # Events of all kinds, with and without leads and steps, some of the sender to himself.
     chance = random.Random(7)
     for number in range(300):
         payload = {
@@ -33,34 +29,23 @@ def recorded(client: FlaskClient, campaign: dict[str, Any]) -> None:
             "step": chance.choice([1, 2, None, 0]),
             "n": number,
         }
-        assert client.post("/webhooks/instantly", json=payload).get_json()["recorded"]
-
-
-def test_a_rebuild_changes_nothing_that_was_right(
-    recorded: None, settings: Settings, db: Rows
-) -> None:
-    before = db.all(ACTIVITY)
-    assert len(before) > 10
+        assert recorded(client, payload)
+    right = db.all(ACTIVITY)
+    assert len(right) > 10
     database = Database(settings.database_url, pool_size=1)
     assert rebuild(database) == 1
     database.close()
-    assert db.all(ACTIVITY) == before
-
-
-def test_a_rebuild_mends_what_was_wrong(
-    recorded: None, settings: Settings, db: Rows, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    before = db.all(ACTIVITY)
+    assert db.all(ACTIVITY) == right
     db.connection.execute("UPDATE instantly_lead_activity SET sent = sent + 1 WHERE step = 1")
     db.connection.execute("DELETE FROM instantly_lead_activity WHERE step = 2")
     environment = ENVIRONMENT | {"INSTANTLY_SERVICE_DATABASE_URL": settings.database_url}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     main()
-    assert db.all(ACTIVITY) == before
+    assert db.all(ACTIVITY) == right
 
 
-def test_a_rebuild_without_configuration_says_what_is_missing() -> None:
+def test_a_rebuild_without_configuration_says_what_is_missing():
     ended = run_python("-m", "instantly.rebuild")
     assert ended.returncode != 0
     assert "INSTANTLY_SERVICE_DATABASE_URL is missing" in ended.stderr

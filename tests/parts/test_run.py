@@ -1,56 +1,40 @@
 """`python app.py` starts everything, and the walk that it prints works as printed."""
 
-import os
 import shutil
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-import requests
-from harness import ROOT, free_port, fresh_database, wait_until
+from harness import PROGRAMS, Service, fresh_database
 from helpers import run_python
-
-from instantly.sandbox.postgres import LocalPostgres
 
 BASH = shutil.which("bash")
 
 
 @pytest.fixture
-def printed(postgres: LocalPostgres, tmp_path: Path) -> Iterator[str]:
+def printed(postgres, sockets, tmp_path) -> Iterator[str]:
     """What it prints once it answers. The database is ours, so that nothing of a user's is used."""
     with fresh_database(postgres) as url:
-        port = free_port()
-        log, environment = tmp_path / "log", {"PATH": os.environ["PATH"]}
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [sys.executable, "app.py"],
-                cwd=ROOT,
-                env={**environment, "PORT": str(port), "INSTANTLY_SERVICE_DATABASE_URL": url},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        service = Service(url, sockets, tmp_path)
+        kept = ("PORT", "INSTANTLY_SERVICE_DATABASE_URL")
+        service.environment = {
+            "PATH": PROGRAMS,
+            **{name: service.environment[name] for name in kept},
+        }
         try:
-            wait_until(lambda: process.poll() is not None or answers(port))
-            assert process.poll() is None, log.read_text()
-            yield log.read_text()
+            service.start([sys.executable, "app.py"])
+            yield service.output
+            service.signal(signal.SIGTERM)
+            service.ends()
+            assert not service.is_listening()
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.wait(30)
-        assert not answers(port)
-
-
-def answers(port: int) -> bool:
-    try:
-        return requests.get(f"http://127.0.0.1:{port}/health", timeout=5).ok
-    except requests.ConnectionError:
-        return False
+            service.kill()
 
 
 @pytest.mark.skipif(not (BASH and shutil.which("curl")), reason="the walk is for bash and curl")
-def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path) -> None:
+def test_it_says_what_runs_where_and_the_walk_works(printed, tmp_path):
     table, _, walk = printed.partition("# Try it")
     assert [line.split()[:2] for line in table.splitlines() if line] == [
         ["instantly-service", "this"],
@@ -62,7 +46,6 @@ def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path
     # What gunicorn and the service log comes behind it.
     script = "# Try it" + walk.partition("\n[")[0].partition("\n{")[0]
     script = script.replace("/tmp/campaign.json", str(tmp_path / "campaign.json"))  # noqa: S108
-    assert BASH
     walked = subprocess.run(
         [BASH, "-e", "-c", script], capture_output=True, text=True, timeout=60, check=True
     ).stdout
@@ -80,7 +63,7 @@ def test_it_says_what_runs_where_and_the_walk_works(printed: str, tmp_path: Path
         assert part in walked, part
 
 
-def test_half_a_configuration_is_refused_with_one_message() -> None:
+def test_half_a_configuration_is_refused_with_one_message():
     url = "postgresql://nobody@127.0.0.1:1/none"
     ended = run_python("app.py", PORT="nonsense", INSTANTLY_SERVICE_DATABASE_URL=url)
     assert ended.returncode != 0

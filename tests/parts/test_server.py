@@ -2,232 +2,141 @@
 
 import json
 import re
-import shutil
 import signal
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 import requests
-from conftest import Upstreams, campaign_request
-from harness import PROGRAMS, ROOT, free_port, wait_until, web_command
+from harness import Service, running, web_command
 from helpers import ENVIRONMENT
+from world import API_KEY, campaign_request
 
 from instantly.config import VERSION
 
-# No step may take longer, on whatever machine: a bound against hanging, not a promise of speed.
-HANGING_SECONDS = 20.0
-SECRETS = {
-    "INSTANTLY_SERVICE_API_KEY": "own-key-hush",
-    "KEY_SERVICE_API_KEY": "keys-key",
-    "RUNS_SERVICE_API_KEY": "runs-key",
-}
+SECRETS = (API_KEY, "keys-key", "runs-key")
 REQUIRED = {*ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL"}
-KEY_HEADER = {"X-API-Key": SECRETS["INSTANTLY_SERVICE_API_KEY"]}
+WITHOUT_KEY = {"X-API-Key": None}
 WITHOUT_OUR_SETTINGS = ["gunicorn", "app:create_app()"]
 
 
-class Server:
-    """The started command. Its output goes to files, so that no pipe fills up."""
-
-    def __init__(self, command: list[str], environment: dict[str, str], folder: Path) -> None:
-        program = shutil.which(command[0], path=PROGRAMS)
-        assert program
-        self._out, self._err = folder / "stdout", folder / "stderr"
-        with self._out.open("w") as out, self._err.open("w") as err:
-            self.process = subprocess.Popen(
-                [program, *command[1:]],
-                cwd=ROOT,
-                env={"PATH": PROGRAMS, "HOME": str(folder), **environment},
-                stdout=out,
-                stderr=err,
-            )
-        self.url = f"http://127.0.0.1:{environment['PORT']}"
-        self.session = requests.Session()
-        self.session.trust_env = False
-
-    @property
-    def output(self) -> str:
-        return self._out.read_text()
-
-    @property
-    def errors(self) -> str:
-        return self._err.read_text()
-
-    def call(self, method: str, path: str, **more: Any) -> requests.Response:
-        return self.session.request(method, self.url + path, timeout=HANGING_SECONDS, **more)
-
-    def answers(self) -> bool:
-        assert self.process.poll() is None, self.errors
-        try:
-            return self.call("GET", "/").ok
-        except requests.ConnectionError:
-            return False
-
-    def wait_until_it_answers(self) -> None:
-        wait_until(self.answers, HANGING_SECONDS)
-
-    def request_log(self, route: str | None = None) -> list[dict[str, Any]]:
-        """The lines about requests, all or those of a route."""
-        lines = [json.loads(line) for line in self.output.splitlines()]
-        return [line for line in lines if "route" in line and route in (None, line["route"])]
-
-    def stop(self) -> None:
-        self.session.close()
-        self.process.send_signal(signal.SIGQUIT)
-        self.process.wait(HANGING_SECONDS)
-
-
-@contextmanager
-def started(command: list[str], environment: dict[str, str], folder: Path) -> Iterator[Server]:
-    server = Server(command, environment, folder)
-    try:
-        yield server
-    finally:
-        server.stop()
-
-
-@pytest.fixture(scope="module")
-def settings_of_the_services(database_url: str, sockets: Upstreams) -> dict[str, str]:
-    return {
-        **SECRETS,
-        "INSTANTLY_SERVICE_DATABASE_URL": database_url,
-        "KEY_SERVICE_URL": sockets.keys_http.url,
-        "RUNS_SERVICE_URL": sockets.runs_http.url,
-        "INSTANTLY_API_URL": sockets.instantly_http.url,
-    }
-
-
 @pytest.fixture
-def environment(settings_of_the_services: dict[str, str]) -> dict[str, str]:
-    return {**settings_of_the_services, "PORT": str(free_port())}
+def service(database_url, sockets, tmp_path) -> Iterator[Service]:
+    """Not started yet."""
+    service = Service(database_url, sockets, tmp_path)
+    yield service
+    service.kill()
 
 
 @pytest.fixture(scope="module")
-def server(
-    settings_of_the_services: dict[str, str], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Server]:
-    """Started as the Procfile says, and answering."""
-    environment = {**settings_of_the_services, "PORT": str(free_port())}
-    with started(web_command(), environment, tmp_path_factory.mktemp("server")) as server:
-        server.wait_until_it_answers()
+def server(database_url, sockets, tmp_path_factory) -> Iterator[Service]:
+    """Started, for all tests that leave it running."""
+    with running(Service(database_url, sockets, tmp_path_factory.mktemp("server"))) as server:
         yield server
+
+
+def request_log(server: Service) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in server.output.splitlines()]
+    return [line for line in lines if "route" in line]
+
+
+def named_in(message: str) -> set[str]:
+    return set(re.findall(r"[A-Z_]+", message)) & {*REQUIRED, "PORT"}
 
 
 @pytest.mark.parametrize(
     "command", [web_command(), WITHOUT_OUR_SETTINGS], ids=["Procfile", "without --config"]
 )
-def test_a_bad_environment_stops_the_start_with_one_message_that_names_all(
-    environment: dict[str, str], tmp_path: Path, command: list[str]
-) -> None:
-    del environment["RUNS_SERVICE_API_KEY"]
-    environment["KEY_SERVICE_URL"] = "nonsense-hush"
-    with started(command, environment, tmp_path) as server:
-        assert server.process.wait(HANGING_SECONDS) > 0
+def test_a_bad_environment_stops_the_start_with_one_message_that_names_all(service, command):
+    del service.environment["RUNS_SERVICE_API_KEY"]
+    service.environment["KEY_SERVICE_URL"] = "nonsense-hush"
+    service.launch(command)
+    assert service.ends() > 0
     # Without our settings gunicorn repeats what stopped its worker.
     (message,) = {
         line.partition("Configuration: ")[2]
-        for line in server.errors.splitlines()
+        for line in service.errors.splitlines()
         if "RUNS_SERVICE" in line or "KEY_SERVICE" in line
     }
     assert named_in(message) == {"RUNS_SERVICE_API_KEY", "KEY_SERVICE_URL"}
-    assert server.errors.count("Booting worker") <= 1
-    for said in (server.output, server.errors):
-        for hidden in ("nonsense-hush", *SECRETS.values()):
-            assert hidden not in said
+    assert service.errors.count("Booting worker") <= 1
+    for hidden in ("nonsense-hush", *SECRETS):
+        assert hidden not in service.output + service.errors
 
 
-def test_an_empty_environment_is_told_every_required_name_in_a_single_line(tmp_path: Path) -> None:
-    with started(web_command(), {"PORT": "many"}, tmp_path) as server:
-        assert server.process.wait(HANGING_SECONDS) > 0
-    assert named_in(server.errors) == {*REQUIRED, "PORT"}
-    assert len(server.errors.splitlines()) == 1
-    assert server.output == ""
+def test_an_empty_environment_is_told_every_required_name_in_a_single_line(service):
+    service.environment = {"PATH": service.environment["PATH"], "PORT": "many"}
+    service.launch()
+    assert service.ends() > 0
+    assert named_in(service.errors) == {*REQUIRED, "PORT"}
+    assert len(service.errors.splitlines()) == 1
+    assert service.output == ""
 
 
-def named_in(message: str) -> set[str]:
-    return {word for word in re.findall(r"[A-Z_]+", message) if word in {*REQUIRED, "PORT"}}
-
-
-def test_it_answers_on_its_port(server: Server) -> None:
+def test_it_answers_on_its_port(server):
     assert server.call("GET", "/").json()["version"] == VERSION
     assert server.call("GET", "/health").json()["database"] == "ok"
-    assert server.call("GET", "/campaigns/by-org/org-1").status_code == 401
+    assert server.call("GET", "/campaigns/by-org/org-1", headers=WITHOUT_KEY).status_code == 401
 
 
-def test_it_starts_without_a_database_and_says_so(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    environment["INSTANTLY_SERVICE_DATABASE_URL"] = "postgresql://postgres@127.0.0.1:1/test"
-    with started(web_command(), environment, tmp_path) as server:
-        server.wait_until_it_answers()
-        assert server.call("GET", "/health").status_code == 503
+def test_it_starts_without_a_database_and_says_so(service):
+    url = "postgresql://postgres@127.0.0.1:1/test"
+    service.environment["INSTANTLY_SERVICE_DATABASE_URL"] = url
+    assert service.start().call("GET", "/health").status_code == 503
 
 
-@contextmanager
-def a_request_in_flight(
-    environment: dict[str, str], folder: Path, upstreams: Upstreams
-) -> Iterator[tuple[Server, Future[requests.Response]]]:
-    """A server whose request waits for key-service until that is released."""
+@pytest.fixture
+def answer(service, upstreams) -> Iterator[Any]:
+    """The answer of the service to a request, which waits for key-service until the release."""
     upstreams.keys_http.fail("GET", "/internal/keys/.*", how="hang")
-    with ThreadPoolExecutor(1) as caller, started(web_command(), environment, folder) as server:
-        server.wait_until_it_answers()
-        answer = caller.submit(
-            server.call, "POST", "/campaigns", json=campaign_request(), headers=KEY_HEADER
-        )
+    service.start()
+    with ThreadPoolExecutor(1) as caller:
+        answer = caller.submit(service.call, "POST", "/campaigns", json=campaign_request())
         upstreams.keys_http.wait_until_hanging()
-        try:
-            yield server, answer
-        finally:
-            upstreams.keys_http.release()
-
-
-def test_a_request_in_flight_is_finished_before_it_stops(
-    environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
-) -> None:
-    with a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
-        server.process.send_signal(signal.SIGTERM)
-        time.sleep(0.3)
-        assert server.process.poll() is None
+        yield answer
         upstreams.keys_http.release()
-        assert answer.result(HANGING_SECONDS).status_code == 201
-        assert server.process.wait(HANGING_SECONDS) == 0
+    assert "Logging error" not in service.errors  # gunicorn's own lines are whole
+
+
+def test_a_request_in_flight_is_finished_before_it_stops(service, answer, upstreams):
+    service.signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert service.is_running()
+    upstreams.keys_http.release()
+    assert answer.result().status_code == 201
+    assert service.ends() == 0
     assert upstreams.run_statuses() == ["completed"]
-    assert len(server.request_log("/campaigns")) == 1
+    assert [line["route"] for line in request_log(service)].count("/campaigns") == 1
 
 
-def test_sigquit_ends_it_at_once_whatever_it_is_doing(
-    environment: dict[str, str], tmp_path: Path, upstreams: Upstreams
-) -> None:
-    with a_request_in_flight(environment, tmp_path, upstreams) as (server, answer):
-        server.process.send_signal(signal.SIGQUIT)
-        with pytest.raises(requests.ConnectionError):
-            answer.result(HANGING_SECONDS)
-        assert server.process.wait(HANGING_SECONDS) == 0
+def test_sigquit_ends_it_at_once_whatever_it_is_doing(service, answer):
+    # What is no HTTP is refused, and logged.
+    with socket.create_connection(("127.0.0.1", service.port)) as broken:
+        broken.sendall(b"BROKEN\r\n\r\n")
+        assert broken.recv(100).startswith(b"HTTP/1.1 400 ")
+    service.signal(signal.SIGQUIT)
+    with pytest.raises(requests.ConnectionError):
+        answer.result()
+    assert service.ends() == 0
 
 
 def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
-    server: Server, upstreams: Upstreams, database_url: str
-) -> None:
+    server, upstreams, database_url
+):
     calls = [
-        ("GET", "/health", {}),
-        ("GET", "/campaigns/by-org/org-1?limit=1", {"X-Request-Id": "asked-id", **KEY_HEADER}),
+        ("GET", "/health", WITHOUT_KEY),
+        ("GET", "/campaigns/by-org/org-1?limit=1", {"X-Request-Id": "asked-id"}),
         ("GET", "/campaigns/by-org/org-1", {"X-API-Key": "wrong-key-hush"}),
-        ("GET", "/nowhere/ada@example.com", KEY_HEADER),
-        ("POST", "/campaigns", KEY_HEADER),
+        ("GET", "/nowhere/ada@example.com", {}),
+        ("POST", "/campaigns", {}),
     ]
-    before = len(server.request_log())
-    answers = [
-        server.call(method, path, headers=headers, json={**campaign_request(), "name": "Hush"})
-        for method, path, headers in calls
-    ]
-    lines = server.request_log()[before:]
+    before = len(request_log(server))
+    body = campaign_request(name="Hush")
+    answers = [server.call(*call, headers=headers, json=body) for *call, headers in calls]
+    lines = request_log(server)[before:]
     assert [answer.status_code for answer in answers] == [200, 200, 401, 404, 201]
     assert [(line["method"], line["route"], line["status"]) for line in lines] == [
         ("GET", "/health", 200),
@@ -236,24 +145,9 @@ def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
         ("GET", None, 404),
         ("POST", "/campaigns", 201),
     ]
-    assert [line["requestId"] for line in lines] == [
-        answer.headers["X-Request-Id"] for answer in answers
-    ]
-    assert lines[1]["requestId"] == "asked-id"
+    ids = [answer.headers["X-Request-Id"] for answer in answers]
+    assert [line["requestId"] for line in lines] == ids
+    assert ids[1] == "asked-id"
     assert all(line["milliseconds"] >= 0 for line in lines)
-    hidden = [*SECRETS.values(), database_url, "key-1"]
-    for secret in [*hidden, "wrong-key-hush", "ada@example.com", "org-1"]:
-        assert secret not in server.output
-        assert secret not in server.errors
-
-
-def test_gunicorns_own_log_lines_are_whole(environment: dict[str, str], tmp_path: Path) -> None:
-    with started(web_command(), environment, tmp_path) as server:
-        server.wait_until_it_answers()
-        with socket.create_connection(("127.0.0.1", int(environment["PORT"]))) as broken:
-            broken.sendall(b"BROKEN\r\n\r\n")
-            assert broken.recv(100).startswith(b"HTTP/1.1 400 ")
-        server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(HANGING_SECONDS) == 0
-        assert "Worker exiting" in server.errors
-        assert "Logging error" not in server.errors
+    for hidden in (*SECRETS, database_url, "key-1", "wrong-key-hush", "ada@example.com", "org-1"):
+        assert hidden not in server.output + server.errors

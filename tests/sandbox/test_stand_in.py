@@ -4,7 +4,6 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -13,15 +12,13 @@ from flask import Flask, request
 from harness import wait_until
 from stand_in import StandIn
 
-Json = dict[str, Any]
-
 
 def echo_app() -> Flask:
     app = Flask("echo")
     app.config["calls"] = []
 
     @app.route("/<path:path>", methods=["GET", "POST"])
-    def echo(path: str) -> Json:
+    def echo(path: str) -> dict[str, Any]:
         app.config["calls"].append(path)
         return {"path": path, "port": request.environ["REMOTE_PORT"]}
 
@@ -41,7 +38,7 @@ def http() -> Iterator[requests.Session]:
         yield session
 
 
-def test_requests_are_recorded_as_they_arrived(echo: StandIn, http: requests.Session) -> None:
+def test_requests_are_recorded_as_they_arrived(echo, http):
     url = f"{echo.url}/a%2Fb@x?limit=1&ids=2&ids=3"
     http.post(url, json={"a": 1}, headers={"User-Agent": "me"})
     http.post(f"{echo.url}/other", data=b"onetwo")
@@ -58,44 +55,40 @@ def test_requests_are_recorded_as_they_arrived(echo: StandIn, http: requests.Ses
     assert echo.requests == []
 
 
-def test_recording_can_be_switched_off(http: requests.Session) -> None:
+def test_recording_can_be_switched_off(http):
     with StandIn(echo_app(), record=False) as stand_in:
         assert http.get(f"{stand_in.url}/a").ok
         assert stand_in.requests == []
 
 
-def test_connections_are_kept_open(echo: StandIn, http: requests.Session) -> None:
+def test_connections_are_kept_open(echo, http):
     ports = {http.post(f"{echo.url}/a", data=b"x" * 100_000).json()["port"] for _ in range(3)}
     assert len(ports) == 1
 
 
-def test_an_answer_takes_at_least_the_latency(echo: StandIn, http: requests.Session) -> None:
+def test_an_answer_takes_at_least_the_latency(echo, http):
     echo.latency_seconds = 0.05
     started = time.monotonic()
     http.get(f"{echo.url}/a")
-    assert 0.05 <= time.monotonic() - started < 0.3
+    assert time.monotonic() - started >= 0.05
 
 
-def test_it_starts_again_on_the_same_port(http: requests.Session) -> None:
-    stand_in = StandIn(echo_app()).start()
-    url = stand_in.url
+def test_it_starts_again_on_the_same_port(echo, http):
+    url = echo.url
+    for _ in range(2):
+        echo.stop()
+        with pytest.raises(requests.ConnectionError):
+            http.get(f"{url}/a")
+    assert echo.start().url == url
     assert http.get(f"{url}/a").ok
-    stand_in.stop()
-    stand_in.stop()
-    with pytest.raises(requests.ConnectionError):
-        http.get(f"{url}/a")
-    stand_in.start()
-    assert stand_in.url == url
-    assert http.get(f"{url}/a").ok
-    stand_in.stop()
 
 
-def test_a_taken_port_is_an_error(echo: StandIn) -> None:
+def test_a_taken_port_is_an_error(echo):
     with pytest.raises(OSError, match="in use"):
         StandIn(echo_app(), echo.port).start()
 
 
-def test_faults_take_their_requests_in_turn(echo: StandIn, http: requests.Session) -> None:
+def test_faults_take_their_requests_in_turn(echo, http):
     echo.fail("GET", "/a", times=2, after=1, status=503, headers={"Retry-After": "7"})
     echo.fail("GET", "/b", times=None, status=502, body="<html>bad</html>")
     echo.fail("GET", "/c", status=400, body={"message": "no"}, how="after")
@@ -112,9 +105,7 @@ def test_faults_take_their_requests_in_turn(echo: StandIn, http: requests.Sessio
 
 
 @pytest.mark.parametrize(("how", "acts"), [("drop", []), ("drop_after", ["a"]), ("cut", ["a"])])
-def test_a_broken_connection_is_an_error_to_the_caller(
-    echo: StandIn, http: requests.Session, how: Any, acts: list[str]
-) -> None:
+def test_a_broken_connection_is_an_error_to_the_caller(echo, http, how, acts):
     echo.fail("GET", "/a", how=how)
     with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
         http.get(f"{echo.url}/a")
@@ -123,9 +114,7 @@ def test_a_broken_connection_is_an_error_to_the_caller(
 
 
 @pytest.mark.parametrize(("how", "acted"), [("hang", []), ("hang_after", ["a"])])
-def test_a_hanging_request_goes_on_when_released(
-    echo: StandIn, http: requests.Session, how: Any, acted: list[str]
-) -> None:
+def test_a_hanging_request_goes_on_when_released(echo, http, how, acted):
     echo.fail("GET", "/a", how=how)
     answers: list[requests.Response] = []
     caller = threading.Thread(target=lambda: answers.append(http.get(f"{echo.url}/a")))
@@ -140,8 +129,9 @@ def test_a_hanging_request_goes_on_when_released(
     assert echo.hanging == 0
 
 
-@contextmanager
-def a_hanging_request(echo: StandIn) -> Iterator[socket.socket]:
+@pytest.fixture
+def hanging(echo) -> Iterator[socket.socket]:
+    """The connection whose request hangs."""
     echo.fail("GET", "/a", how="hang")
     with socket.create_connection(("127.0.0.1", echo.port)) as connection:
         connection.sendall(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\n")
@@ -149,21 +139,19 @@ def a_hanging_request(echo: StandIn) -> Iterator[socket.socket]:
         yield connection
 
 
-def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo: StandIn) -> None:
-    with a_hanging_request(echo):
-        pass
+def test_a_hanging_request_is_not_acted_upon_once_its_caller_is_gone(echo, hanging):
+    hanging.close()
     echo.heal()
     wait_until(lambda: echo.hanging == 0)
     assert echo.app.config["calls"] == []
 
 
-def test_stopping_drops_hanging_requests(echo: StandIn) -> None:
-    with a_hanging_request(echo) as connection:
-        echo.stop()
-        assert connection.recv(1) == b""
+def test_stopping_drops_hanging_requests(echo, hanging):
+    echo.stop()
+    assert hanging.recv(1) == b""
     assert echo.app.config["calls"] == []
 
 
-def test_waiting_for_a_hanging_request_has_an_end(echo: StandIn) -> None:
+def test_waiting_for_a_hanging_request_has_an_end(echo):
     with pytest.raises(TimeoutError):
         echo.wait_until_hanging(timeout=0.01)
