@@ -16,7 +16,7 @@ PUBLIC_ENDPOINTS = frozenset(
         "webhooks.receive",
     ]
 )
-# Prometheus can send a token, but no header of one's own in every version.
+# Every Prometheus can send a token; headers of one's own only a newer one.
 BEARER_ENDPOINTS = frozenset(["metrics.get_metrics"])
 
 
