@@ -8,11 +8,21 @@ from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
-from instantly.routes import accounts, analytics, campaigns, documentation, health, leads, webhooks
+from instantly.routes import (
+    accounts,
+    analytics,
+    campaigns,
+    documentation,
+    health,
+    leads,
+    metrics,
+    webhooks,
+)
 from instantly.storage.database import Database
 from instantly.storage.leases import Leases
 from instantly.web.auth import require_api_key
 from instantly.web.errors import HANDLERS
+from instantly.web.metrics import Metrics
 from instantly.web.observability import configure_logging, observe_requests
 from instantly.web.services import EXTENSION, MAX_WAITING, Services
 
@@ -25,7 +35,7 @@ def create_app(settings: Settings) -> Flask:
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
     database = Database(settings.database_url, settings.database_pool_size)
-    app.extensions[EXTENSION] = Services(
+    parts = app.extensions[EXTENSION] = Services(
         settings=settings,
         database=database,
         keys=KeyServiceClient(settings.key_service_url, settings.key_service_api_key),
@@ -33,11 +43,23 @@ def create_app(settings: Settings) -> Flask:
         instantly=InstantlyClient(settings.instantly_api_url),
         leases=Leases(database),
         waiting=BoundedSemaphore(MAX_WAITING),
+        metrics=Metrics(database, MAX_WAITING),
     )
-    observe_requests(app)
+    for client in (parts.keys, parts.runs, parts.instantly):
+        client.observer = parts.metrics
+    observe_requests(app, parts.metrics)
     require_api_key(app, settings.api_key)
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
-    for resource in (health, documentation, campaigns, leads, accounts, analytics, webhooks):
+    for resource in (
+        health,
+        documentation,
+        metrics,
+        campaigns,
+        leads,
+        accounts,
+        analytics,
+        webhooks,
+    ):
         app.register_blueprint(resource.bp)
     return app

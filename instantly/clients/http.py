@@ -6,12 +6,13 @@ Waiting between tries is exponential with jitter, or what `Retry-After` says, an
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from copy import copy
 from http import HTTPStatus
 from random import random
 from time import sleep
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple, Protocol, Self
 from urllib.parse import quote
 
 import requests
@@ -66,6 +67,15 @@ class Answer(NamedTuple):
     """whether an earlier try of the same call may have been acted upon, too"""
 
 
+class Observer(Protocol):
+    """Is told of every call; its operation is the method and the path without ids."""
+
+    def call_ended(self, service: str, operation: str, outcome: str, seconds: float) -> None:
+        """`outcome` is one of ok, refused, rate_limited, failed."""
+
+    def call_repeated(self, service: str, operation: str) -> None: ...
+
+
 class Adapter(HTTPAdapter):
     """requests' adapter for one service, whose connection pool need not be looked up each time.
 
@@ -94,7 +104,9 @@ class Adapter(HTTPAdapter):
 class ServiceClient:
     """A service's base URL and headers, and keep-alive connections that all threads share."""
 
+    service: str
     error: type[UpstreamError] = UpstreamError
+    observer: Observer | None = None
 
     def __init__(
         self, base_url: str, headers: Mapping[str, str], read_timeout_seconds: float
@@ -135,11 +147,33 @@ class ServiceClient:
         all_headers = {**self._headers, **(headers or {})}
         url = self._base_url + path.replace("{id}", quote(resource_id, safe=""))
         request.prepare(method, url, all_headers, params=params, json=body)
-        response, in_doubt = self._send(request, repeatable=repeatable)
+        operation = f"{method} {path}"
+        with self._observed(operation):
+            response, in_doubt = self._send(request, operation, repeatable=repeatable)
+            return self._answer(response, all_headers, in_doubt)
+
+    @contextmanager
+    def _observed(self, operation: str) -> Iterator[None]:
+        outcome, started = "failed", time.perf_counter()
+        try:
+            yield
+            outcome = "ok"
+        except UpstreamError as error:
+            if error.status is not None and 400 <= error.status < 500:
+                outcome = "rate_limited" if error.status == 429 else "refused"
+            raise
+        finally:
+            if self.observer:
+                seconds = time.perf_counter() - started
+                self.observer.call_ended(self.service, operation, outcome, seconds)
+
+    def _answer(
+        self, response: requests.Response, headers: Mapping[str, str], in_doubt: bool
+    ) -> Answer:
         if not 200 <= response.status_code < 300:
             message = message_of(response)
             # A service that repeats what it was sent must not make us pass a key on.
-            for key in keys_in(all_headers):
+            for key in keys_in(headers):
                 message = message.replace(key, "***")
             raise self.error(
                 message[:MAX_MESSAGE_CHARACTERS],
@@ -153,7 +187,7 @@ class ServiceClient:
             raise self.error("the answer is no JSON") from error
 
     def _send(
-        self, request: requests.PreparedRequest, *, repeatable: bool
+        self, request: requests.PreparedRequest, operation: str, *, repeatable: bool
     ) -> tuple[requests.Response, bool]:
         """The whole answer of the last try, and whether an earlier one may have been acted upon.
 
@@ -187,6 +221,8 @@ class ServiceClient:
             ):
                 break
             in_doubt |= acted
+            if self.observer:
+                self.observer.call_repeated(self.service, operation)
             sleep(pause)
         if failed:
             # Not its text, which repeats the path: there may be an address in it.

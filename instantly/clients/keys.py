@@ -21,6 +21,7 @@ class AppKeyMissing(KeyServiceError):
 
 
 class KeyServiceClient(ServiceClient):
+    service = "key-service"
     error = KeyServiceError
 
     def __init__(self, base_url: str, api_key: str) -> None:

@@ -13,6 +13,7 @@ class RunsServiceError(UpstreamError):
 
 
 class RunsServiceClient(ServiceClient):
+    service = "runs-service"
     error = RunsServiceError
 
     def __init__(self, base_url: str, api_key: str) -> None:

@@ -27,8 +27,6 @@ from instantly.web.services import database, services
 
 LEASE_SECONDS = 20
 DATABASE_PAUSES_SECONDS = (0.2, 1.0, 3.0)
-# What log lines begin with that somebody has to act upon.
-BY_HAND = "needs cleaning up by hand"
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +101,7 @@ class BilledRun:
             step = partial(retry_while_database_is_away, undo)
             if isinstance(log_failure_of(what, step), OperationalError):
                 for left, _ in self._undo:
-                    logger.error("%s: %s", BY_HAND, left)
+                    report_left_over(left)
                 return
 
 
@@ -114,7 +112,7 @@ def billed_run(subject: str, task_name: str, **fields: Any) -> Iterator[BilledRu
         run_id = services().runs.create_run(task_name=task_name, **fields)
     except RunsServiceError as error:
         if error.may_have_acted:
-            logger.error("%s: runs-service may hold an open run for %s", BY_HAND, subject)
+            report_left_over(f"runs-service may hold an open run for {subject}")
         raise
     run = BilledRun(run_id)
     lease = Lease(f"run:{run.id}", LEASE_SECONDS)
@@ -131,6 +129,7 @@ def billed_run(subject: str, task_name: str, **fields: Any) -> Iterator[BilledRu
             yield run
             if run.cost:
                 log_cost(run.id, *run.cost)
+                services().metrics.billed(*run.cost)
         except BaseException as error:
             run.take_back()
             end_run(run.id, "failed", reason_of(error))
@@ -150,7 +149,7 @@ def log_cost(run_id: str, cost_name: str, quantity: int) -> None:
         services().runs.add_costs(run_id, cost_name, quantity)
     except RunsServiceError as error:
         if error.may_have_acted:
-            logger.error("%s: run %s may hold %s times %d", BY_HAND, run_id, cost_name, quantity)
+            report_left_over(f"run {run_id} may hold {cost_name} times {quantity}")
         raise
 
 
@@ -189,6 +188,12 @@ def log_failure_of(what: object, step: Callable[[], object]) -> Exception | None
     try:
         step()
     except Exception as error:
-        logger.exception("%s: %s", BY_HAND, what)
+        report_left_over(what, error)
         return error
     return None
+
+
+def report_left_over(what: object, error: Exception | None = None) -> None:
+    """Tells people of something, ids included, that nobody but them can clean up now."""
+    logger.error("needs cleaning up by hand: %s", what, exc_info=error)
+    services().metrics.left_over.inc()

@@ -1,6 +1,5 @@
 """Campaigns: create, read, list, and switch on and off."""
 
-import logging
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -9,7 +8,7 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyClient, InstantlyError
-from instantly.once.billing import BY_HAND, BilledRun, billed_run
+from instantly.once.billing import BilledRun, billed_run, report_left_over
 from instantly.once.idempotency import idempotent
 from instantly.schemas.answers import CAMPAIGNS, CREATED_CAMPAIGN, ONE_CAMPAIGN
 from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
@@ -24,8 +23,6 @@ from instantly.web.services import json_answer, services, waits_for_upstreams
 from instantly.web.workspaces import organization_workspace
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
-
-logger = logging.getLogger(__name__)
 
 
 @bp.post("")
@@ -65,8 +62,8 @@ def create_in_instantly(
         created = workspace.create_campaign(campaign_body(campaign))
     except InstantlyError as error:
         if error.may_have_acted:
-            what = f"Instantly may hold a draft campaign named {campaign['name']!r}"
-            logger.error("%s: %s (run %s)", BY_HAND, what, run.id)
+            name = campaign["name"]
+            report_left_over(f"Instantly may hold a draft campaign named {name!r} (run {run.id})")
         raise
     instantly_campaign_id: str = created["id"]
     run.on_failure(

@@ -1,6 +1,7 @@
 """Instantly's webhooks: where they go, what they deliver, and what was missed."""
 
 from collections import Counter
+from functools import partial
 from typing import Any
 
 from flask import Blueprint
@@ -12,6 +13,7 @@ from instantly.schemas.webhooks import Delivery, Recovery
 from instantly.translation.events import DUPLICATE, RECORDED, UNKNOWN_CAMPAIGN, Event, fingerprint
 from instantly.web.errors import ApiError, InvalidRequest
 from instantly.web.inputs import delivery_body, load_body
+from instantly.web.metrics import RECOVERY, WEBHOOK
 from instantly.web.openapi import CALLS_OTHERS, documented
 from instantly.web.services import database, services, waits_for_upstreams
 from instantly.web.workspaces import organization_workspace
@@ -48,7 +50,7 @@ def receive() -> dict[str, Any]:
     event = Event.from_payload(payload)
     if event is None:
         raise InvalidRequest({"event_type": ["Must be a non-empty string."]})
-    outcome = record(event, payload)
+    outcome = services().metrics.delivered(WEBHOOK, record(event, payload))
     answer: dict[str, Any] = {"success": True, "recorded": outcome == RECORDED}
     if outcome != RECORDED:
         answer["reason"] = outcome
@@ -87,7 +89,8 @@ def recover() -> ResponseReturnValue:
     deliveries = workspace.list_failed_deliveries(
         recovery["from_"].isoformat(), recovery["to"].isoformat()
     )
-    outcomes = Counter(record_again(delivery, url) for delivery in deliveries)
+    delivered = partial(services().metrics.delivered, RECOVERY)
+    outcomes = Counter(delivered(record_again(delivery, url)) for delivery in deliveries)
     resumed = []
     if url is not None:
         for webhook in workspace.list_webhooks():

@@ -9,7 +9,7 @@ from typing import Any
 
 from psycopg import Connection, Cursor, OperationalError
 
-from instantly.storage.pool import Pool, Row
+from instantly.storage.pool import Connections, Pool, Row
 
 SQL_DIRECTORY = Path(__file__).parents[2] / "sql"
 FUNCTIONS = "functions.sql"
@@ -84,6 +84,9 @@ class Database(Session):
     def close(self) -> None:
         self._pinger.shutdown(wait=False)
         self._pool.close()
+
+    def connections(self) -> Connections:
+        return self._pool.connections()
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:

@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from threading import Lock
-from typing import Any
+from typing import Any, NamedTuple
 
 from psycopg import Connection, OperationalError, errors
 from psycopg.abc import Buffer, PQGen
@@ -69,6 +69,15 @@ class NotConnected(OperationalError):
     """No connection could be had: nothing was sent to the server."""
 
 
+class Connections(NamedTuple):
+    """How many somebody uses or opens, are open in all, may be open, and are waited for."""
+
+    in_use: int
+    open: int
+    limit: int
+    awaited: int
+
+
 class Pool:
     """At most `size` connections; those that are free wait on a stack, the last used on top.
 
@@ -80,13 +89,18 @@ class Pool:
         self._url = url
         self._deadline_seconds = deadline_seconds
         self._free: list[DeadlineConnection] = []
-        self._slots = size
+        self._size = self._slots = size
         self._waiting: deque[Lock] = deque()
         self._lock = Lock()
 
     def close(self) -> None:
         while self._free:
             self._free.pop().close()
+
+    def connections(self) -> Connections:
+        """At this moment, without waiting for anybody."""
+        in_use = self._size - self._slots
+        return Connections(in_use, in_use + len(self._free), self._size, len(self._waiting))
 
     def take(self) -> DeadlineConnection:
         """Raises NotConnected when the server is away, or none is free in time."""

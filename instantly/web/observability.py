@@ -11,6 +11,8 @@ from uuid import uuid4
 
 from flask import Flask, Response, g, has_request_context, request
 
+from instantly.web.metrics import Metrics
+
 SANE_REQUEST_ID = re.compile(r"[ -~]{1,128}")
 # Made once: json.dumps makes one for every line.
 ENCODER = json.JSONEncoder(ensure_ascii=False)
@@ -50,7 +52,7 @@ def configure_logging(level: str) -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
-def observe_requests(app: Flask) -> None:
+def observe_requests(app: Flask, metrics: Metrics) -> None:
     @app.before_request
     def begin() -> None:
         g.started = time.perf_counter()
@@ -60,6 +62,10 @@ def observe_requests(app: Flask) -> None:
     @app.after_request
     def finish(response: Response) -> Response:
         response.headers["X-Request-Id"] = g.request_id
+        seconds = time.perf_counter() - g.started
+        # The pattern and never the path, which may hold addresses.
+        route = request.url_rule.rule if request.url_rule else None
+        metrics.request_ended(request.method, route, response.status_code, seconds)
         if logger.isEnabledFor(logging.INFO):
             write_line(
                 time.time(),
@@ -67,9 +73,8 @@ def observe_requests(app: Flask) -> None:
                 "request",
                 requestId=g.request_id,
                 method=request.method,
-                # The pattern and never the path, which may hold addresses.
-                route=request.url_rule.rule if request.url_rule else None,
+                route=route,
                 status=response.status_code,
-                milliseconds=round((time.perf_counter() - g.started) * 1000, 1),
+                milliseconds=round(seconds * 1000, 1),
             )
         return response

@@ -16,7 +16,7 @@ from werkzeug.routing import Rule
 from instantly.config import SERVICE_NAME, VERSION
 from instantly.schemas.answers import ERROR, Shape
 from instantly.schemas.fields import camel_case
-from instantly.web.auth import PUBLIC_ENDPOINTS
+from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
 
 JSON = "application/json"
 ERRORS = {
@@ -83,6 +83,7 @@ def build_document(app: Flask) -> dict[str, Any]:
     )
     scheme = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     spec.components.security_scheme("apiKey", scheme)
+    spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
     spec.components.schema("Error", ERROR)
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
@@ -113,6 +114,8 @@ def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, 
     }
     if rule.endpoint in PUBLIC_ENDPOINTS:
         operation["security"] = []
+    if rule.endpoint in BEARER_ENDPOINTS:
+        operation["security"] = [{"apiKey": []}, {"bearer": []}]
     if facts.body:
         operation["requestBody"] = {"required": True, "content": {JSON: {"schema": facts.body}}}
     return operation

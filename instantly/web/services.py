@@ -17,6 +17,7 @@ from instantly.storage.database import Database
 from instantly.storage.leases import Leases
 from instantly.web.errors import ApiError, NotFound
 from instantly.web.inputs import MAX_BODY_BYTES, body_bytes
+from instantly.web.metrics import Metrics
 
 EXTENSION = "instantly-service"
 # Requests that wait for other services at once.
@@ -32,6 +33,7 @@ class Services:
     runs: RunsServiceClient
     instantly: InstantlyClient
     waiting: BoundedSemaphore
+    metrics: Metrics
 
 
 def services() -> Services:
@@ -63,7 +65,8 @@ def waits_for_upstreams(
         if not waiting.acquire(blocking=False):
             raise ApiError(503, "Too many requests in progress", retry_after_seconds=1)
         try:
-            return view(*args, **kwargs)
+            with services().metrics.acts_waiting.track_inprogress():
+                return view(*args, **kwargs)
         finally:
             waiting.release()
 

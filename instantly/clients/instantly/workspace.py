@@ -51,6 +51,7 @@ def expect(value: Any, **fields: Callable[[object], bool]) -> dict[str, Any]:
 
 
 class Workspace(ServiceClient):
+    service = "instantly"
     error = InstantlyError
 
     def __init__(self, base_url: str) -> None:
