@@ -29,6 +29,7 @@ from instantly.clients.keys import (
 )
 from instantly.clients.runs import RunsServiceClient, RunsServiceError
 from instantly.config import VERSION
+from instantly.translation.campaign_status import trouble_of
 
 CAMPAIGN_ID = "019c0000-0000-7000-8000-000000000001"
 OTHER_CAMPAIGN_ID = "019c0000-0000-7000-8000-000000000002"
@@ -192,12 +193,15 @@ OPERATIONS = [
     run_operation("add_costs", {"costs": []}, RUN_ID, "instantly-lead-add", 2, repeatable=False),
     run_operation("end_run", {"id": RUN_ID}, RUN_ID, "completed", repeatable=True),
     instantly_operation("create_campaign", CAMPAIGN, CAMPAIGN_BODY, repeatable=False),
+    instantly_operation("get_campaign", CAMPAIGN, CAMPAIGN_ID),
+    instantly_operation("get_sending_status", {}, CAMPAIGN_ID),
     instantly_operation("patch_campaign", CAMPAIGN, CAMPAIGN_ID, {"name": "Winter"}),
     instantly_operation("delete_campaign", CAMPAIGN, CAMPAIGN_ID),
     instantly_operation("activate_campaign", CAMPAIGN, CAMPAIGN_ID),
     instantly_operation("pause_campaign", CAMPAIGN, CAMPAIGN_ID),
     instantly_operation("add_leads", ADDED, CAMPAIGN_ID, LEADS),
     instantly_operation("find_leads", NO_ITEMS, CAMPAIGN_ID, ["ada@example.com"]),
+    instantly_operation("list_all_leads", NO_ITEMS, CAMPAIGN_ID),
     instantly_operation("delete_leads", {"count": 1}, CAMPAIGN_ID, [LEAD_ID]),
     instantly_operation("get_campaign_analytics", [], CAMPAIGN_ID),
     instantly_operation("list_accounts", NO_ITEMS),
@@ -628,10 +632,13 @@ ANSWERED_BY_AN_OBJECT = [
     *("patch_campaign", "delete_campaign", "activate_campaign", "pause_campaign", "add_leads"),
     *("find_leads", "delete_leads", "list_accounts", "get_account", "switch_warmup"),
     *("get_background_job", "list_webhooks", "list_failed_deliveries"),
+    *("get_campaign", "get_sending_status", "list_all_leads"),
 ]
 ANSWERED_BY_A_KEY = ["decrypt_organization_key", "decrypt_app_key"]
 ANSWERED_BY_AN_ID = ["create_run", "create_campaign"]
-ANSWERED_BY_ITEMS = ["find_leads", "list_accounts", "list_webhooks", "list_failed_deliveries"]
+ANSWERED_BY_ITEMS = [
+    *("find_leads", "list_all_leads", "list_accounts", "list_webhooks", "list_failed_deliveries"),
+]
 ANSWERED_BY_A_JOB = ["switch_warmup", "get_background_job"]
 WRONG_SHAPES: list[tuple[str, Any]] = [
     *product(ANSWERED_BY_AN_OBJECT, NO_OBJECTS),
@@ -642,6 +649,9 @@ WRONG_SHAPES: list[tuple[str, Any]] = [
     *product(ANSWERED_BY_A_KEY + ANSWERED_BY_AN_ID + ANSWERED_BY_ITEMS, [{}]),
     *product(ANSWERED_BY_A_JOB, [{}, {"id": 5, "status": "pending"}, {"id": JOB["id"]}]),
     *product(["get_campaign_analytics"], [None, {}, 5, "text"]),
+    *product(["get_campaign"], [{}, {**CAMPAIGN, "status": "1"}, {**CAMPAIGN, "id": LEAD_ID}]),
+    *product(["get_sending_status"], ({"diagnostics": odd} for odd in [[], "healthy", 5, True])),
+    *product(["get_sending_status"], ({"summary": {"status": odd}} for odd in [[], {}, 5, True])),
     ("add_leads", {}),
 ]
 
@@ -675,7 +685,7 @@ def test_a_switched_campaign_tells_what_keeps_it_from_sending(
     name: str, status: object, trouble: str | None, upstream: Upstream
 ) -> None:
     upstream.answers = [{"id": CAMPAIGN_ID, "status": status}]
-    assert BY_NAME[name].call(upstream) == trouble
+    assert trouble_of(BY_NAME[name].call(upstream)) == trouble
 
 
 @pytest.mark.parametrize("name", ["activate_campaign", "pause_campaign"])
