@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from instantly.sandbox.workspace import Json, Workspace, moment
 
@@ -41,15 +42,15 @@ class Player:
     The leads hold how far they were played, so a paused campaign goes on where it stopped. Only
     the first 200 leads are played: more would take minutes and show nothing new. `playing` holds
     the ids of the campaigns that are being played, `pause_seconds` is the time between events.
-    Of every `loses_every` deliveries one is lost without a trace, none where that is 0.
+    `lost_share` of the deliveries are lost without a trace, always the same ones.
     """
 
     def __init__(self, deliver: Callable[[Workspace, Json], None]) -> None:
         self.pause_seconds = 0.02
-        self.loses_every = 0
+        self.lost_share = 0.0
         self.playing: set[str] = set()
         self._deliver = deliver
-        self._delivered = 0
+        self._dice = Random(0)  # noqa: S311  (nothing is kept secret by it)
 
     def start(self, workspace: Workspace, campaign_id: str) -> None:
         """Play a campaign until there is nothing to play; harmless while it is played already."""
@@ -67,8 +68,7 @@ class Player:
                     self.playing.remove(campaign_id)
                     return
             for payload in payloads:
-                self._delivered += 1
-                if not self.loses_every or self._delivered % self.loses_every:
+                if self._dice.random() >= self.lost_share:
                     self._deliver(workspace, payload)
                 time.sleep(self.pause_seconds)
 
