@@ -8,7 +8,9 @@ from itertools import product
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
+from harness import wait_until
 from helpers import UNKNOWN_ID, deliver
 from werkzeug.test import TestResponse
 from world import LONG_AGO, Campaign, World, addresses
@@ -286,6 +288,24 @@ def test_what_a_delivery_says_meanwhile_is_not_undone(world: World, campaign: Ca
         event(world, "email_opened", lead_email="lead2@x.example")
     assert answer().get_json()["leads"]["raised"] == 1
     assert list(statuses(world).values()) == ["unsubscribed", "interested", "completed"]
+
+
+def test_what_is_being_written_while_a_page_is_stored_is_not_undone(
+    world: World, campaign: Campaign, database_url: str
+) -> None:
+    world.add(addresses(3))
+    for email in addresses(3):
+        at_instantly(world, email)["email_reply_count"] = 1
+    beside = world.beside()
+    with ThreadPoolExecutor() as executor, psycopg.connect(database_url) as delivery:
+        delivery.execute(
+            "UPDATE instantly_leads SET status = 'unsubscribed' WHERE email = 'lead1@x.example'"
+        )
+        answer = executor.submit(lambda: reconcile(beside))
+        wait_until(lambda: world.db.all("SELECT FROM pg_locks WHERE NOT granted"))
+        delivery.commit()
+    assert answer.result().get_json()["leads"]["raised"] == 2
+    assert sorted(statuses(world).values()) == ["replied", "replied", "unsubscribed"]
 
 
 def test_later_events_go_on_from_there(world: World, campaign: Campaign) -> None:
