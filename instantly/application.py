@@ -16,6 +16,7 @@ from instantly.routes import (
     health,
     leads,
     metrics,
+    reconcile,
     webhooks,
 )
 from instantly.storage.database import Database
@@ -52,14 +53,8 @@ def create_app(settings: Settings) -> Flask:
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
     for resource in (
-        health,
-        documentation,
-        metrics,
-        campaigns,
-        leads,
-        accounts,
-        analytics,
-        webhooks,
+        *(health, documentation, metrics, campaigns, reconcile, leads),
+        *(accounts, analytics, webhooks),
     ):
         app.register_blueprint(resource.bp)
     return app

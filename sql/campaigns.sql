@@ -58,8 +58,18 @@ SELECT page_json(
 FROM page;
 
 -- name: update_campaign_status
--- What PATCH /campaigns/{campaignId}/status leaves, and its answer as JSON.
+-- What PATCH /campaigns/{campaignId}/status leaves, and its answer as JSON: with warnings, and one
+-- more where we hold no leads, unless they are NULL.
 UPDATE instantly_campaigns AS campaign
 SET status = %(status)s, updated_at = clock_timestamp()
 WHERE id = %(campaign_id)s
-RETURNING json_build_object('campaign', campaign_json(campaign)) AS body;
+RETURNING CASE
+  WHEN %(warnings)s::text[] IS NULL THEN json_build_object('campaign', campaign_json(campaign))
+  ELSE json_build_object(
+    'campaign', campaign_json(campaign),
+    'warnings', %(warnings)s::text[] || ARRAY(
+      SELECT %(warning_without_leads)s::text
+      WHERE NOT EXISTS (SELECT FROM instantly_leads WHERE campaign_id = campaign.id)
+    )
+  )
+END AS body;

@@ -10,11 +10,19 @@ from flask.typing import ResponseReturnValue
 from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.once.billing import BilledRun, billed_run, report_left_over
 from instantly.once.idempotency import idempotent
-from instantly.schemas.answers import CAMPAIGNS, CREATED_CAMPAIGN, ONE_CAMPAIGN
+from instantly.schemas.answers import (
+    CAMPAIGNS,
+    CREATED_CAMPAIGN,
+    ONE_CAMPAIGN,
+    SENDING_STATUS,
+    SWITCHED_CAMPAIGN,
+)
 from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
 from instantly.schemas.fields import Page, refuse_unstorable
 from instantly.storage.leases import Busy
 from instantly.translation.campaign_body import campaign_body
+from instantly.translation.campaign_status import NO_LEADS, trouble_of, warnings_of
+from instantly.translation.sending_status import sending_status
 from instantly.web.campaigns import campaign_answer, campaign_lock, fetch_campaign
 from instantly.web.errors import ApiError
 from instantly.web.inputs import load_body, load_query
@@ -93,10 +101,13 @@ def list_campaigns(org_id: str) -> Response:
 
 
 @bp.patch("/<campaign_id>/status")
-@documented(body=CampaignStatus, answers={200: ONE_CAMPAIGN}, errors=CALLS_OTHERS)
+@documented(body=CampaignStatus, answers={200: SWITCHED_CAMPAIGN}, errors=CALLS_OTHERS)
 @waits_for_upstreams
 def set_campaign_status(campaign_id: str) -> Response:
-    """Activates or pauses the campaign in Instantly, then in our row."""
+    """Activates or pauses the campaign in Instantly, then in our row.
+
+    One that is activated comes with `warnings`: what it lacks in order to send.
+    """
     status: str = load_body(CampaignStatus)["status"]
     if status not in CampaignStatus.ALLOWED:
         raise ApiError(400, "Invalid status", allowed=CampaignStatus.ALLOWED)
@@ -105,7 +116,23 @@ def set_campaign_status(campaign_id: str) -> Response:
     # Nothing completes a campaign through Instantly's API: to stop it is to pause it.
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
     with campaign_lock(campaign["id"], "status") as lock:
-        trouble = switch(campaign["instantlyCampaignId"])
+        switched = switch(campaign["instantlyCampaignId"])
         if not services().leases.is_held(lock):
             raise Busy
-        return campaign_answer("update_campaign_status", campaign_id, status=trouble or status)
+        return campaign_answer(
+            "update_campaign_status",
+            campaign_id,
+            status=trouble_of(switched) or status,
+            warnings=warnings_of(switched) if status == "active" else None,
+            warning_without_leads=NO_LEADS,
+        )
+
+
+@bp.get("/<campaign_id>/sending-status")
+@documented(answers={200: SENDING_STATUS}, errors=CALLS_OTHERS)
+@waits_for_upstreams
+def get_sending_status(campaign_id: str) -> dict[str, Any]:
+    """Why the campaign does or does not send at the moment, and what to do about it."""
+    campaign = fetch_campaign(campaign_id)
+    workspace = organization_workspace(campaign["clerkOrgId"])
+    return sending_status(workspace.get_sending_status(campaign["instantlyCampaignId"]))

@@ -4,6 +4,7 @@ import json
 from html.parser import HTMLParser
 
 from instantly.sandbox.operations import OPERATIONS
+from instantly.sandbox.sending_status import sending_status
 from instantly.sandbox.workspace import Call, Json, Workspace, now
 
 DRAFT = 0
@@ -29,6 +30,10 @@ class Campaigns:
             "id": workspace.ids.uuid(),
             "organization": workspace.id,
             "status": DRAFT,
+            # Shown even when they were not given.
+            "sequences": [],
+            "email_list": [],
+            "email_tag_list": [],
             **sanitized(call.body),
             "timestamp_created": now(),
             "timestamp_updated": now(),
@@ -61,6 +66,9 @@ class Campaigns:
         campaign = workspace.campaign(call.parameter)
         campaign.update(status=PAUSED, timestamp_updated=now())
         return campaign
+
+    def get_sending_status(self, workspace: Workspace, call: Call) -> Json:
+        return sending_status(workspace, workspace.campaign(call.parameter))
 
     def get_campaign_analytics(self, workspace: Workspace, call: Call) -> list[Json]:
         """Without an id: all campaigns. One that has sent nothing is left out."""

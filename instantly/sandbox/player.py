@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 from instantly.sandbox.workspace import Json, Workspace, moment
 
@@ -41,12 +42,15 @@ class Player:
     The leads hold how far they were played, so a paused campaign goes on where it stopped. Only
     the first 200 leads are played: more would take minutes and show nothing new. `playing` holds
     the ids of the campaigns that are being played, `pause_seconds` is the time between events.
+    `lost_share` of the deliveries are lost without a trace, always the same ones.
     """
 
     def __init__(self, deliver: Callable[[Workspace, Json], None]) -> None:
         self.pause_seconds = 0.02
+        self.lost_share = 0.0
         self.playing: set[str] = set()
         self._deliver = deliver
+        self._dice = Random(0)  # noqa: S311  (nothing is kept secret by it)
 
     def start(self, workspace: Workspace, campaign_id: str) -> None:
         """Play a campaign until there is nothing to play; harmless while it is played already."""
@@ -64,7 +68,8 @@ class Player:
                     self.playing.remove(campaign_id)
                     return
             for payload in payloads:
-                self._deliver(workspace, payload)
+                if self._dice.random() >= self.lost_share:
+                    self._deliver(workspace, payload)
                 time.sleep(self.pause_seconds)
 
 
@@ -86,12 +91,14 @@ def play_next(workspace: Workspace, campaign_id: str) -> list[Json]:
 
 def steps_of(campaign: Json) -> list[Json]:
     """The steps that can be sent; only the first sequence is used [official OpenAPI document]."""
-    sequences = campaign.get("sequences") or [{"steps": []}]
+    sequences = campaign["sequences"] or [{"steps": []}]
     return [step for step in sequences[0]["steps"] if step["variants"]]
 
 
 def senders_of(workspace: Workspace, campaign: Json) -> list[str]:
-    return campaign.get("email_list") or sorted(workspace.accounts)
+    """The accounts that are named; all of them where they are named by tags."""
+    tagged = sorted(workspace.accounts) if campaign["email_tag_list"] else []
+    return campaign["email_list"] or tagged
 
 
 def steps_sent(lead: Json) -> int:
@@ -174,7 +181,8 @@ def count(event: Json, lead: Json, counts: Counter[str]) -> bool:
         counts.update(contacted_count=is_first, new_leads_contacted_count=is_first)
         step_id = f"0_{event['step'] - 1}_{event['variant'] - 1}"
         executed = {"from": event["email_account"], "stepID": step_id, "timestamp_executed": at}
-        lead.update(timestamp_last_contact=at, status_summary={"lastStep": executed})
+        lead.update(timestamp_last_contact=at, last_step_timestamp_executed=at)
+        lead["status_summary"] = {"lastStep": executed}
     elif event_type == "email_bounced":
         lead["status"] = BOUNCED
     else:

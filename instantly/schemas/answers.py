@@ -5,6 +5,7 @@ They only describe: views and SQL make the answers, and the tests compare each o
 
 from typing import Any
 
+from instantly.translation.campaign_status import STATUSES
 from instantly.translation.events import LEAD_STATUS
 
 Shape = dict[str, Any]
@@ -55,13 +56,11 @@ HEALTHY = record(status=one_of("ok"), service=TEXT, database=one_of("ok"))
 DEGRADED = record(status=one_of("degraded"), service=TEXT, database=one_of("unreachable"))
 
 PAGE = {**each(COUNT, "count", "total"), "nextCursor": nullable(TEXT)}
+CAMPAIGN_STATUS = one_of(*STATUSES.values())
 CAMPAIGN = record(
     **each(UUID, "id", "instantlyCampaignId"),
     name=TEXT,
-    status=one_of(
-        *("draft", "active", "paused", "completed", "running_subsequences"),
-        *("accounts_unhealthy", "bounce_protect", "account_suspended"),
-    ),
+    status=CAMPAIGN_STATUS,
     **each(TEXT, "orgId", "clerkOrgId", "brandId", "appId"),
     runId=UUID,
     parentRunId=nullable(UUID),
@@ -69,9 +68,21 @@ CAMPAIGN = record(
     **each(TIME, "createdAt", "updatedAt"),
 )
 ONE_CAMPAIGN = record(campaign=CAMPAIGN)
+SWITCHED_CAMPAIGN = record("warnings", campaign=CAMPAIGN, warnings=array(TEXT))
 CAMPAIGNS = record(campaigns=array(CAMPAIGN), **PAGE)
 NEW_CAMPAIGN = {**each(UUID, "id", "instantlyCampaignId"), "name": TEXT, "status": one_of("draft")}
 CREATED_CAMPAIGN = record(success=SUCCESS, campaign=record(**NEW_CAMPAIGN))
+SENDING_STATUS = record(
+    sending=nullable(BOOLEAN),
+    reason=nullable(TEXT),
+    explanation=TEXT,
+    **each(nullable(OBJECT), "diagnostics", "summary"),
+)
+RECONCILED = record(
+    success=SUCCESS,
+    campaignStatus=CAMPAIGN_STATUS,
+    leads=record(**each(COUNT, "both", "adopted", "raised", "onlyHereTotal"), onlyHere=array(TEXT)),
+)
 
 LEAD = record(
     **each(UUID, "id", "instantlyCampaignId"),
@@ -80,7 +91,7 @@ LEAD = record(
     customVariables=OBJECT,
     status=one_of("active", *LEAD_STATUS.values()),
     orgId=TEXT,
-    runId=UUID,
+    runId=nullable(UUID),
     **each(TIME, "createdAt", "updatedAt"),
 )
 LEADS = record(leads=array(LEAD), **PAGE)

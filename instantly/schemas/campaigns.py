@@ -161,6 +161,10 @@ class CreateCampaign(CamelCaseSchema):
             raise ValidationError({"sequence": {index: {"daysSinceLastStep": [message]}}})
 
 
+class Reconcile(CamelCaseSchema):
+    """Nothing to choose: an empty object."""
+
+
 class CampaignStatus(CamelCaseSchema):
     ALLOWED: ClassVar = ["active", "paused", "completed"]
 

@@ -8,6 +8,7 @@ from calls import socket_of_the_module as socket_of_the_module
 from calls import upstream as upstream
 
 from instantly.clients.instantly import InstantlyError
+from instantly.translation.campaign_status import trouble_of
 
 OTHER_CAMPAIGN_ID = "019c0000-0000-7000-8000-000000000002"
 LOOKUP = ("POST", "/api/v2/leads/list")
@@ -41,11 +42,13 @@ NO_LEADS_CREATED = [
     *([{"index": 0, "id": lead_id}] for lead_id in (None, 5, [LEAD_ID])),
 ]
 NO_ITEMS = [None, 5, "text", {}, {"items": []}, [5], [None], ["text"], [[]]]
-LISTS = ["find_leads", "list_accounts", "list_webhooks", "list_failed_deliveries"]
+LISTS = [
+    *("find_leads", "list_all_leads", "list_accounts", "list_webhooks", "list_failed_deliveries")
+]
 ANSWERED_BY_AN_OBJECT = [
     *("create_campaign", "patch_campaign", "delete_campaign", "activate_campaign"),
     *("pause_campaign", "add_leads", "delete_leads", "get_account", "switch_warmup"),
-    *("get_background_job", *LISTS),
+    *("get_background_job", "get_campaign", "get_sending_status", *LISTS),
 ]
 WRONG_SHAPES = [
     *product(ANSWERED_BY_AN_OBJECT, [None, [{}]]),
@@ -63,6 +66,9 @@ WRONG_SHAPES = [
         [{}, {"id": 5, "status": "pending"}, {"id": JOB["id"]}],
     ),
     *product(["get_campaign_analytics"], [None, {}, 5, "text"]),
+    *product(["get_campaign"], [{}, {**CAMPAIGN, "status": "1"}, {**CAMPAIGN, "id": LEAD_ID}]),
+    *product(["get_sending_status"], ({"diagnostics": odd} for odd in [[], "healthy", True])),
+    *product(["get_sending_status"], ({"summary": {"status": odd}} for odd in [[], {}, True])),
 ]
 
 
@@ -107,7 +113,7 @@ def test_a_campaign_that_is_gone_is_as_good_as_deleted(upstream):
 )
 def test_a_switched_campaign_tells_what_keeps_it_from_sending(name, status, trouble, upstream):
     upstream.answers = [{"id": CAMPAIGN_ID, "status": status}]
-    assert BY_NAME[name].call(upstream) == trouble
+    assert trouble_of(BY_NAME[name].call(upstream)) == trouble
 
 
 # Leads that are added and looked up

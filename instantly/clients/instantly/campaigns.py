@@ -12,9 +12,6 @@ from instantly.clients.instantly.workspace import (
     is_text,
 )
 
-# The negative values of a campaign's status, in our words.
-CAMPAIGN_TROUBLES = {-1: "accounts_unhealthy", -2: "bounce_protect", -99: "account_suspended"}
-
 
 class Campaigns(Workspace):
     def create_campaign(self, body: Mapping[str, Any]) -> dict[str, Any]:
@@ -26,6 +23,14 @@ class Campaigns(Workspace):
             raise InstantlyError("the answer holds no campaign id") from error
         if not isinstance(campaign.get("email_list"), list):
             campaign["email_list"] = []
+        return campaign
+
+    def get_campaign(self, campaign_id: str) -> dict[str, Any]:
+        """GET /campaigns/{id} → the campaign; `status` is a number."""
+        path = "/campaigns/{id}"
+        campaign = self._call("GET", path, campaign_id, id=is_text, status=is_number)
+        if campaign["id"].lower() != campaign_id.lower():
+            raise InstantlyError("the answer is another campaign")
         return campaign
 
     def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> None:
@@ -40,20 +45,28 @@ class Campaigns(Workspace):
             if error.status != 404:
                 raise
 
-    def activate_campaign(self, campaign_id: str) -> str | None:
-        """POST /campaigns/{id}/activate → None, or what keeps it from sending, in our words."""
+    def activate_campaign(self, campaign_id: str) -> dict[str, Any]:
+        """POST /campaigns/{id}/activate → the campaign, of which nothing need be said."""
         return self._switch_campaign(campaign_id, "activate")
 
-    def pause_campaign(self, campaign_id: str) -> str | None:
-        """POST /campaigns/{id}/pause → None, or what keeps it from sending, in our words."""
+    def pause_campaign(self, campaign_id: str) -> dict[str, Any]:
+        """POST /campaigns/{id}/pause → the campaign, of which nothing need be said."""
         return self._switch_campaign(campaign_id, "pause")
 
-    def _switch_campaign(self, campaign_id: str, verb: str) -> str | None:
-        campaign = self._call(
+    def _switch_campaign(self, campaign_id: str, verb: str) -> dict[str, Any]:
+        return self._call(
             *("POST", f"/campaigns/{{id}}/{verb}", campaign_id),
             status=lambda value: value is None or is_number(value),
         )
-        return CAMPAIGN_TROUBLES.get(campaign.get("status", 0))
+
+    def get_sending_status(self, campaign_id: str) -> dict[str, Any]:
+        """GET /campaigns/{id}/sending-status → `diagnostics` and `summary`; either may be None."""
+        answer = self._call("GET", "/campaigns/{id}/sending-status", campaign_id)
+        parts = {name: answer.get(name) for name in ("diagnostics", "summary")}
+        for part in parts.values():
+            if part is not None:
+                expect(part, status=lambda value: value is None or is_text(value))
+        return parts
 
     def get_campaign_analytics(self, campaign_id: str) -> dict[str, Any] | None:
         """GET /campaigns/analytics → the campaign's figures, None before the first send.

@@ -80,9 +80,18 @@ class Leads(Workspace):
             wanted = part[0] if filter_name == "search" else part
             body = {"campaign": campaign_id, filter_name: wanted, "limit": MAX_PAGE_SIZE}
             for lead in self._pages("POST", "/leads/list", body=body, id=is_path_segment):
-                # A filter that Instantly ignored must not make us touch somebody else's lead.
-                if lead.get("campaign") == campaign_id and lead.get("email") is not None:
+                if is_addressed(lead, campaign_id):
                     yield expect(lead, email=is_text)
+
+    def list_all_leads(self, campaign_id: str) -> Iterator[list[dict[str, Any]]]:
+        """POST /leads/list → all leads of the campaign that have an address, page by page."""
+        body = {"campaign": campaign_id, "limit": MAX_PAGE_SIZE}
+        for leads in self._page_by_page("POST", "/leads/list", body=body, id=is_path_segment):
+            yield [
+                expect(lead, email=is_text, status=is_number)
+                for lead in leads
+                if is_addressed(lead, campaign_id)
+            ]
 
     def delete_leads(self, campaign_id: str, lead_ids: Sequence[str]) -> None:
         """DELETE /leads by id; ids that are gone already are no error.
@@ -102,3 +111,11 @@ class Leads(Workspace):
                 if len(left) == len(ids):
                     raise
                 self.delete_leads(campaign_id, left)
+
+
+def is_addressed(lead: Mapping[str, Any], campaign_id: str) -> bool:
+    """Whether it is a lead of this campaign with an address.
+
+    A filter that Instantly ignored must not make us touch somebody else's lead.
+    """
+    return lead.get("campaign") == campaign_id and lead.get("email") is not None

@@ -89,7 +89,20 @@ class Workspace(ServiceClient):
         params: Mapping[str, Any] | None = None,
         **fields: Callable[[object], bool],
     ) -> Iterator[dict[str, Any]]:
-        """Every item of a paged list, with the fields that it must have.
+        """Every item of a paged list, with the fields that it must have."""
+        for items in self._page_by_page(method, path, body=body, params=params, **fields):
+            yield from items
+
+    def _page_by_page(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+        **fields: Callable[[object], bool],
+    ) -> Iterator[list[dict[str, Any]]]:
+        """Likewise, a page at a time.
 
         The cursor goes where the limit is, in body or query. The last page may still carry one, the
         next page is then empty [Instantly's starter kit]; one that repeats would never end.
@@ -102,8 +115,7 @@ class Workspace(ServiceClient):
             items, cursor = answer.get("items"), answer.get("next_starting_after")
             if not isinstance(items, list) or not isinstance(cursor, str | None):
                 raise InstantlyError("the answer is no page of a list")
-            for item in items:
-                yield expect(item, **fields)
+            yield [expect(item, **fields) for item in items]
             if not items or not cursor or cursor in seen:
                 return
             seen.add(cursor)

@@ -1,0 +1,59 @@
+"""Repairs our rows by what Instantly holds, as long as the lock on them is held."""
+
+import json
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+from instantly.clients.instantly import InstantlyClient
+from instantly.jsontext import canonical_json, storable_json
+from instantly.storage.leases import Busy, Lease
+from instantly.storage.pool import Row
+from instantly.translation.campaign_status import STATUSES
+from instantly.translation.events import WEAKER_STATUSES
+from instantly.translation.listed_leads import listed_leads
+from instantly.web.campaigns import fetch_campaign
+from instantly.web.services import database
+
+MAX_NAMED = 1000
+WEAKER_JSON = json.dumps(WEAKER_STATUSES)
+
+
+def repair_status(workspace: InstantlyClient, campaign_id: str, lock: Lease) -> str:
+    """Our row follows Instantly, unless a delivery changed it meanwhile; returns what it is now."""
+    before = fetch_campaign(campaign_id)
+    found = workspace.get_campaign(before["instantlyCampaignId"])
+    row = run_while_locked(
+        "update_found_campaign",
+        lock,
+        campaign_id=campaign_id,
+        status_before=before["status"],
+        status=STATUSES.get(found["status"], before["status"]),
+    )
+    return str(row["status"])
+
+
+def repair_leads(
+    workspace: InstantlyClient, campaign: dict[str, Any], lock: Lease
+) -> dict[str, Any]:
+    """One statement for each page of Instantly's list, of which no more is held at a time."""
+    # A mark on what was found, unlike that of any other time: clocks are not compared.
+    of_this_time = {"campaign_id": campaign["id"], "reconciled_at": datetime.now(UTC)}
+    counts = Counter(both=0, adopted=0, raised=0)
+    for page in workspace.list_all_leads(campaign["instantlyCampaignId"]):
+        leads = storable_json(canonical_json(listed_leads(page)))
+        counts.update(
+            run_while_locked(
+                "upsert_found_leads", lock, **of_this_time, leads=leads, weaker=WEAKER_JSON
+            )
+        )
+    missing = run_while_locked("select_leads_not_found", lock, **of_this_time, limit=MAX_NAMED)
+    return {**counts, "onlyHere": missing["emails"], "onlyHereTotal": missing["total"]}
+
+
+def run_while_locked(statement: str, lock: Lease, **parameters: Any) -> Row:
+    """The row of a statement that answers none without the lock."""
+    row = database().fetch_one(statement, **lock.values, **parameters)
+    if row is None:
+        raise Busy
+    return row

@@ -1,0 +1,61 @@
+"""A lead as Instantly lists it → what our table keeps of it."""
+
+from typing import Any
+
+from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+from instantly.translation.events import WEAKER_STATUSES, moment_or_none
+
+# Instantly's `status`, where it proves something; -3 (skipped) stands beside what else is proved.
+PROVED_BY_STATUS = {3: "completed", -1: "bounced", -2: "unsubscribed"}
+# A count above 0 or a time proves that it happened.
+PROVED_BY_FIELDS = {
+    "contacted": ("timestamp_last_contact", "last_step_timestamp_executed"),
+    "opened": ("email_open_count", "timestamp_last_open"),
+    "clicked": ("email_click_count", "timestamp_last_click"),
+    "replied": ("email_reply_count", "timestamp_last_reply"),
+}
+# What a lead's payload holds beside its custom variables.
+KNOWN_NAMES = frozenset(
+    "email firstName lastName companyName jobTitle phone website personalization".split()
+)
+
+
+def listed_leads(leads: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of those that have an address which we could hold."""
+    return [row for row in map(row_of, leads) if 0 < len(row["email"]) <= MAX_EMAIL_CHARACTERS]
+
+
+def row_of(lead: dict[str, Any]) -> dict[str, Any]:
+    payload = lead.get("payload")
+    variables = payload if isinstance(payload, dict) else {}
+    return {
+        "instantly_lead_id": lead["id"],
+        "email": lead["email"].strip(),
+        **{name: text_or_none(lead, name) for name in ("first_name", "last_name", "company_name")},
+        "custom_variables": {
+            name: value
+            for name, value in variables.items()
+            if name not in KNOWN_NAMES and not isinstance(value, dict | list)
+        },
+        "status": proven_status(lead),
+    }
+
+
+def text_or_none(lead: dict[str, Any], name: str) -> str | None:
+    value = lead.get(name)
+    return value if isinstance(value, str) else None
+
+
+def proven_status(lead: dict[str, Any]) -> str:
+    """The strongest status that Instantly's own fields prove."""
+    proven = ["active", PROVED_BY_STATUS.get(lead["status"], "active")]
+    for status, names in PROVED_BY_FIELDS.items():
+        if any(is_proof(lead.get(name)) for name in names):
+            proven.append(status)
+    return max(proven, key=lambda status: len(WEAKER_STATUSES[status]))
+
+
+def is_proof(value: Any) -> bool:
+    if isinstance(value, int | float):
+        return value > 0
+    return moment_or_none(value) is not None

@@ -1,0 +1,134 @@
+-- name: update_found_campaign
+-- A campaign's status as Instantly has it, and what it is now; nothing without the lock.
+-- What a delivery changed while Instantly was asked stays, and so does our `completed` when
+-- Instantly says paused: we complete by pausing.
+WITH lease AS (
+  SELECT
+  FROM instantly_leases
+  WHERE name = %(name)s
+    AND holder = %(holder)s
+  FOR UPDATE
+),
+campaign AS (
+  SELECT
+    id,
+    status AS held_status,
+    CASE
+      WHEN status <> %(status_before)s OR (status = 'completed' AND %(status)s = 'paused') THEN status
+      ELSE %(status)s
+    END AS status
+  FROM instantly_campaigns
+  WHERE id = %(campaign_id)s
+    AND EXISTS (SELECT FROM lease)
+  FOR NO KEY UPDATE
+),
+repaired AS (
+  UPDATE instantly_campaigns
+  SET status = campaign.status, updated_at = clock_timestamp()
+  FROM campaign
+  WHERE instantly_campaigns.id = campaign.id
+    AND campaign.status <> campaign.held_status
+)
+SELECT status
+FROM campaign;
+
+-- name: upsert_found_leads
+-- A page of the leads that Instantly holds: ours are marked, raised to what is proved (`weaker`:
+-- status → what it is stronger than) and get Instantly's ids; the others are adopted. Nothing
+-- without the lock.
+-- A lead that stands twice in Instantly's list counts once. The campaign's row is locked as in
+-- insert_leads. Deliveries go on meanwhile: insert_event locks one lead, as the last thing that it
+-- waits for, so the two can only wait one way; and the status is judged on the row as it is once it
+-- is locked.
+WITH lease AS (
+  SELECT
+  FROM instantly_leases
+  WHERE name = %(name)s
+    AND holder = %(holder)s
+  FOR UPDATE
+),
+campaign AS (
+  SELECT id, org_id
+  FROM instantly_campaigns
+  WHERE id = %(campaign_id)s
+    AND EXISTS (SELECT FROM lease)
+  FOR NO KEY UPDATE
+),
+found AS (
+  SELECT DISTINCT ON (lower(lead.email)) campaign.id AS campaign_id, campaign.org_id, lead.*
+  FROM campaign
+  CROSS JOIN ROWS FROM (
+    json_to_recordset(%(leads)s::json) AS (
+      instantly_lead_id text, email text, first_name text, last_name text, company_name text,
+      custom_variables json, status text
+    )
+  ) WITH ORDINALITY AS lead (
+    instantly_lead_id, email, first_name, last_name, company_name, custom_variables, status, number
+  )
+  ORDER BY lower(lead.email), lead.number
+),
+held AS MATERIALIZED (
+  SELECT
+    lead.id,
+    lower(lead.email) AS address,
+    lead.reconciled_at IS DISTINCT FROM %(reconciled_at)s AS is_new,
+    found.instantly_lead_id,
+    found.status,
+    (%(weaker)s::jsonb -> found.status) ? lead.status AS is_weaker
+  FROM found
+  INNER JOIN instantly_leads AS lead
+    ON lead.campaign_id = found.campaign_id
+    AND lower(lead.email) = lower(found.email)
+  FOR NO KEY UPDATE OF lead
+),
+repaired AS (
+  UPDATE instantly_leads AS lead
+  SET
+    instantly_lead_id = CASE
+      WHEN is_new THEN held.instantly_lead_id ELSE lead.instantly_lead_id
+    END,
+    status = CASE WHEN is_weaker THEN held.status ELSE lead.status END,
+    reconciled_at = %(reconciled_at)s,
+    updated_at = CASE
+      WHEN is_weaker OR (is_new AND lead.instantly_lead_id <> held.instantly_lead_id)
+      THEN clock_timestamp()
+      ELSE lead.updated_at
+    END
+  FROM held
+  WHERE lead.id = held.id
+),
+adopted AS (
+  INSERT INTO instantly_leads (
+    campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
+    status, org_id, reconciled_at
+  )
+  SELECT
+    campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
+    status, org_id, %(reconciled_at)s
+  FROM found
+  WHERE lower(email) NOT IN (SELECT address FROM held)
+  ORDER BY number
+  ON CONFLICT (campaign_id, lower(email)) DO NOTHING
+  RETURNING id
+)
+SELECT
+  (SELECT count(*) FROM held WHERE is_new) AS "both",
+  (SELECT count(*) FROM adopted) AS adopted,
+  (SELECT count(*) FROM held WHERE is_weaker) AS raised
+FROM campaign;
+
+-- name: select_leads_not_found
+-- The leads that a reconcile has not found in Instantly: the first ones and how many there are.
+-- Nothing without the lock: somebody may have added leads since.
+WITH missing AS (
+  SELECT position, email
+  FROM instantly_leads
+  WHERE campaign_id = %(campaign_id)s
+    AND reconciled_at IS DISTINCT FROM %(reconciled_at)s
+)
+SELECT
+  ARRAY(SELECT email FROM missing ORDER BY position LIMIT %(limit)s) AS emails,
+  (SELECT count(*) FROM missing) AS total
+FROM instantly_leases
+WHERE name = %(name)s
+  AND holder = %(holder)s;
