@@ -185,6 +185,8 @@ CAMPAIGN = {"id": CAMPAIGN_ID, "status": 1}
 JOB = {"id": "6650d6b9e1f0a1b2c3d4e5f6", "status": "pending"}
 ADDED = {"created_leads": [{"index": 0, "id": LEAD_ID}, {"index": 1, "id": OTHER_LEAD_ID}]}
 NO_ITEMS: dict[str, Any] = {"items": []}
+WEBHOOK_BODY = {"target_hook_url": "https://x.example/hook", "headers": {"X-Secret": "hush-hush"}}
+SUMMARY = {"failed_events": 3}
 OPERATIONS = [
     Operation("decrypt_organization_key", decrypt_organization_key, KEY, KeyServiceError),
     Operation("decrypt_app_key", decrypt_app_key, KEY, KeyServiceError),
@@ -208,6 +210,9 @@ OPERATIONS = [
     instantly_operation("list_failed_deliveries", NO_ITEMS, "2026-02-01", "2026-02-02"),
     instantly_operation("list_webhooks", NO_ITEMS),
     instantly_operation("resume_webhook", {"id": WEBHOOK_ID}, WEBHOOK_ID),
+    instantly_operation("create_webhook", {"id": WEBHOOK_ID}, WEBHOOK_BODY, repeatable=False),
+    instantly_operation("patch_webhook", {"id": WEBHOOK_ID}, WEBHOOK_ID, WEBHOOK_BODY),
+    instantly_operation("count_failed_deliveries", SUMMARY, "2026-02-01", "2026-02-02"),
 ]
 BY_NAME = {operation.name: operation for operation in OPERATIONS}
 every_operation = pytest.mark.parametrize("operation", OPERATIONS, ids=lambda one: one.name)
@@ -628,6 +633,7 @@ ANSWERED_BY_AN_OBJECT = [
     *("patch_campaign", "delete_campaign", "activate_campaign", "pause_campaign", "add_leads"),
     *("find_leads", "delete_leads", "list_accounts", "get_account", "switch_warmup"),
     *("get_background_job", "list_webhooks", "list_failed_deliveries"),
+    *("create_webhook", "patch_webhook", "resume_webhook", "count_failed_deliveries"),
 ]
 ANSWERED_BY_A_KEY = ["decrypt_organization_key", "decrypt_app_key"]
 ANSWERED_BY_AN_ID = ["create_run", "create_campaign"]

@@ -14,6 +14,7 @@ REQUIRED = {
 }
 OPTIONAL = {
     "WEBHOOK_BASE_URL": "https://hooks.example",
+    "INSTANTLY_WEBHOOK_SECRET": "the-webhook-secret",
     "PORT": "8080",
     "INSTANTLY_API_URL": "http://instantly.example",
     "STATS_EXCLUDED_DOMAINS": "ours.example",
@@ -28,6 +29,7 @@ FIELDS = {
     "RUNS_SERVICE_URL": "runs_service_url",
     "RUNS_SERVICE_API_KEY": "runs_service_api_key",
     "WEBHOOK_BASE_URL": "webhook_base_url",
+    "INSTANTLY_WEBHOOK_SECRET": "webhook_secrets",
     "PORT": "port",
     "INSTANTLY_API_URL": "instantly_api_url",
     "STATS_EXCLUDED_DOMAINS": "stats_excluded_domains",
@@ -37,6 +39,11 @@ FIELDS = {
 URLS = ["KEY_SERVICE_URL", "RUNS_SERVICE_URL", "WEBHOOK_BASE_URL", "INSTANTLY_API_URL"]
 
 BAD_KEYS = ["two words", "line\nbreak", "schlüssel", "zero\u200bwidth", "bell\x07"]
+BAD_WEBHOOK_SECRETS = [
+    *("fifteen-letters", "x" * 256, "two words that are long", "schlüssel-schlüssel"),
+    *(",", "the-webhook-secret,", ",the-webhook-secret", "the-webhook-secret,short"),
+    "the-first-secret-1,the-second-secret,the-third-secret-1",
+]
 BAD_URLS = [
     *("keys.example", "//keys.example", "localhost:3000", "ftp://keys.example"),
     *("http://", "http:///path", "http://:3000", "http://keys.example/?to=x"),
@@ -62,6 +69,7 @@ MALFORMED = {
     "INSTANTLY_SERVICE_API_KEY": BAD_KEYS,
     "KEY_SERVICE_API_KEY": BAD_KEYS[:1],
     "RUNS_SERVICE_API_KEY": BAD_KEYS[:1],
+    "INSTANTLY_WEBHOOK_SECRET": BAD_WEBHOOK_SECRETS,
     "KEY_SERVICE_URL": BAD_URLS,
     "RUNS_SERVICE_URL": BAD_URLS[:1],
     "WEBHOOK_BASE_URL": BAD_URLS[:1],
@@ -114,6 +122,7 @@ def test_a_malformed_variable_is_named_and_its_value_is_not_repeated(name: str, 
         ("INSTANTLY_SERVICE_DATABASE_URL", "postgresql://user:hush-hush@[db.example/instantly"),
         ("INSTANTLY_SERVICE_DATABASE_URL", "hush-hush"),
         ("INSTANTLY_SERVICE_API_KEY", "hush-hush and more"),
+        ("INSTANTLY_WEBHOOK_SECRET", "hush-hush,more-than-sixteen-characters"),
         ("KEY_SERVICE_URL", "http://user:hush-hush"),
         ("KEY_SERVICE_URL", "http://[hush-hush]/"),
         ("KEY_SERVICE_URL", "http://user:hush-hush@keys\u2100.example/"),
@@ -139,6 +148,7 @@ def test_all_that_is_missing_or_malformed_is_named_in_one_message() -> None:
     assert named_in(message) == FIELDS.keys() - {
         "RUNS_SERVICE_URL",
         "INSTANTLY_API_URL",
+        "INSTANTLY_WEBHOOK_SECRET",
         "STATS_EXCLUDED_DOMAINS",
         "DATABASE_POOL_SIZE",
     }
@@ -148,6 +158,7 @@ def test_all_that_is_missing_or_malformed_is_named_in_one_message() -> None:
 def test_the_optional_variables_have_defaults() -> None:
     settings = Settings.from_environment(REQUIRED)
     assert settings.webhook_base_url is None
+    assert settings.webhook_secrets == ()
     assert settings.port == 3011
     assert settings.instantly_api_url == "https://api.instantly.ai"
     assert settings.stats_excluded_domains == ()
@@ -172,6 +183,8 @@ def test_an_optional_variable_that_is_empty_takes_its_default() -> None:
         ("RUNS_SERVICE_URL", "http://runs.example/base//", "http://runs.example/base"),
         ("WEBHOOK_BASE_URL", "https://hooks.example/", "https://hooks.example"),
         ("INSTANTLY_API_URL", "http://127.0.0.1:3012/", "http://127.0.0.1:3012"),
+        ("INSTANTLY_WEBHOOK_SECRET", "sixteen-letters!", ("sixteen-letters!",)),
+        ("INSTANTLY_WEBHOOK_SECRET", f"{'~' * 255} , {'!' * 16}", ("~" * 255, "!" * 16)),
         ("PORT", "1", 1),
         ("PORT", "65535", 65535),
         ("DATABASE_POOL_SIZE", "1", 1),
@@ -187,7 +200,9 @@ def test_a_value_is_read(name: str, text: str, value: object) -> None:
     assert getattr(settings, FIELDS[name]) == value
 
 
-@pytest.mark.parametrize("name", [name for name in FIELDS if name.endswith(("_KEY", "_URL"))])
+@pytest.mark.parametrize(
+    "name", [name for name in FIELDS if name.endswith(("_KEY", "_URL", "_SECRET"))]
+)
 def test_neither_a_secret_nor_a_url_shows_in_the_repr(name: str) -> None:
     environment = {**REQUIRED, **OPTIONAL}
     if name in URLS:
