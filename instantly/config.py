@@ -70,9 +70,24 @@ def domains(text: str) -> tuple[str, ...]:
     return names
 
 
+def webhook_secrets(text: str) -> tuple[str, ...]:
+    """One secret, or two while one takes the other's place.
+
+    The route that asks for it is open to everybody, so it must be too long to be guessed; a header
+    that is too long is refused before it gets there.
+    """
+    secrets = tuple(part.strip() for part in text.split(","))
+    if len(secrets) > 2 or not all(re.fullmatch(r"[!-~]{16,255}", each) for each in secrets):
+        raise ValueError(
+            "must be one value, or two with a comma between, each of 16 to 255 characters of"
+            " printable ASCII without blanks"
+        )
+    return secrets
+
+
 def variable(name: str, parse: Callable[[str], Any], default: Any = MISSING) -> Any:
     """One setting: its environment variable, how to read it, and its default, if it has one."""
-    is_shown = parse not in (secret, postgres_url, http_url)
+    is_shown = parse not in (secret, webhook_secrets, postgres_url, http_url)
     return field(default=default, repr=is_shown, metadata={"variable": name, "parse": parse})
 
 
@@ -85,6 +100,7 @@ class Settings:
     runs_service_url: str = variable("RUNS_SERVICE_URL", http_url)
     runs_service_api_key: str = variable("RUNS_SERVICE_API_KEY", secret)
     webhook_base_url: str | None = variable("WEBHOOK_BASE_URL", http_url, None)
+    webhook_secrets: tuple[str, ...] = variable("INSTANTLY_WEBHOOK_SECRET", webhook_secrets, ())
     port: int = variable("PORT", integer_between(1, 65535), 3011)
     instantly_api_url: str = variable("INSTANTLY_API_URL", http_url, "https://api.instantly.ai")
     stats_excluded_domains: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains, ())

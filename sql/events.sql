@@ -78,6 +78,20 @@ SELECT
   EXISTS (SELECT FROM campaign) AS known,
   EXISTS (SELECT FROM event) AS recorded;
 
+-- name: select_last_delivery
+-- When the last event of an organisation's campaigns arrived.
+-- Ids rise with the arrival: one row a campaign, however many events there are.
+SELECT api_time(max(event.received_at)) AS "lastDeliveryAt"
+FROM instantly_campaigns AS campaign
+CROSS JOIN LATERAL (
+  SELECT received_at
+  FROM instantly_events
+  WHERE campaign_id = campaign.id
+  ORDER BY id DESC
+  LIMIT 1
+) AS event
+WHERE campaign.clerk_org_id = %(clerk_org_id)s;
+
 -- name: select_campaign_ids
 -- Every campaign, for what is done to one after the other.
 SELECT id::text

@@ -4,9 +4,10 @@ Waiting between tries is exponential with jitter, or what `Retry-After` says, an
 30 s in all; a longer `Retry-After` gives up at once.
 """
 
+import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
 from http import HTTPStatus
@@ -150,7 +151,7 @@ class ServiceClient:
         operation = f"{method} {path}"
         with self._observed(operation):
             response, in_doubt = self._send(request, operation, repeatable=repeatable)
-            return self._answer(response, all_headers, in_doubt)
+            return self._answer(response, in_doubt, keys_in(all_headers, body))
 
     @contextmanager
     def _observed(self, operation: str) -> Iterator[None]:
@@ -168,13 +169,11 @@ class ServiceClient:
                 self.observer.call_ended(self.service, operation, outcome, seconds)
 
     def _answer(
-        self, response: requests.Response, headers: Mapping[str, str], in_doubt: bool
+        self, response: requests.Response, in_doubt: bool, secrets: Iterable[str]
     ) -> Answer:
         if not 200 <= response.status_code < 300:
-            message = message_of(response)
             # A service that repeats what it was sent must not make us pass a key on.
-            for key in keys_in(headers):
-                message = message.replace(key, "***")
+            message = masked(message_of(response), secrets)
             raise self.error(
                 message[:MAX_MESSAGE_CHARACTERS],
                 response.status_code,
@@ -254,13 +253,23 @@ def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def keys_in(headers: Mapping[str, str]) -> list[str]:
-    """The secrets among the headers of a call."""
-    return [
+def keys_in(headers: Mapping[str, str], body: Json) -> list[str]:
+    """The secrets of a call: those among its headers, and all headers that a webhook is to send."""
+    keys = [
         value.removeprefix("Bearer ")
         for name, value in headers.items()
         if name.lower() in ("authorization", "x-api-key")
     ]
+    sent_later = body.get("headers") if isinstance(body, dict) else None
+    return [*keys, *(sent_later or {}).values()]
+
+
+def masked(message: str, secrets: Iterable[str]) -> str:
+    """The message without the secrets, whether it holds them as text or as JSON."""
+    texts = {text for secret in secrets for text in (secret, json.dumps(secret)[1:-1]) if text}
+    for text in sorted(texts, key=len, reverse=True):
+        message = message.replace(text, "***")
+    return message
 
 
 def message_of(response: requests.Response) -> str:

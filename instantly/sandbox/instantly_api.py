@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from typing import Any
 
 from flask import Flask, Response, request
 
@@ -53,10 +54,14 @@ class InstantlyStandIn(Campaigns, Leads, Accounts, Webhooks):
         return self.workspaces[name]
 
     def add_webhook(
-        self, workspace_name: str, target_hook_url: str, event_type: str = "all_events"
+        self,
+        workspace_name: str,
+        target_hook_url: str,
+        event_type: str = "all_events",
+        **more: Any,
     ) -> Json:
         """Subscribe a URL in a workspace, as POST /webhooks does."""
-        fields = {"target_hook_url": target_hook_url, "event_type": event_type}
+        fields = {"target_hook_url": target_hook_url, "event_type": event_type, **more}
         return self.create_webhook(self.workspaces[workspace_name], Call("", {}, fields))
 
     def _answer(self, path: str) -> Response:

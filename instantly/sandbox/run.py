@@ -35,6 +35,7 @@ SERVICE_KEY = "sandbox-service-key"
 KEY_SERVICE_KEY = "sandbox-key-service-key"
 RUNS_SERVICE_KEY = "sandbox-runs-service-key"
 APP_KEY = "sandbox-app-key"
+WEBHOOK_SECRET = "sandbox-webhook-secret"  # noqa: S105  (of nothing)
 # org_initech exists too, but has brought no key.
 ORGANIZATION_KEYS = {"org_acme": "acme-instantly-key", "org_globex": "globex-instantly-key"}
 
@@ -57,9 +58,16 @@ def start_postgres(stack: ExitStack, _: dict[str, str]) -> dict[str, str]:
 def start_instantly(stack: ExitStack, environment: dict[str, str]) -> dict[str, str]:
     workspaces = {key: name for name, key in ORGANIZATION_KEYS.items()} | {APP_KEY: "the app"}
     stand_in = InstantlyStandIn(workspaces)
+    # Named here: a real Instantly knows nothing of a secret that nobody has registered.
+    secrets = environment.get("INSTANTLY_WEBHOOK_SECRET") or WEBHOOK_SECRET
+    headers = {"X-Webhook-Secret": secrets.partition(",")[0].strip()}
+    url = environment["WEBHOOK_BASE_URL"].rstrip("/") + "/webhooks/instantly"
     for name in ORGANIZATION_KEYS:
-        stand_in.add_webhook(name, environment["WEBHOOK_BASE_URL"] + "/webhooks/instantly")
-    return {"INSTANTLY_API_URL": serve(stack, stand_in.app, INSTANTLY_PORT)}
+        stand_in.add_webhook(name, url, headers=headers)
+    return {
+        "INSTANTLY_API_URL": serve(stack, stand_in.app, INSTANTLY_PORT),
+        "INSTANTLY_WEBHOOK_SECRET": secrets,
+    }
 
 
 def start_key_service(stack: ExitStack, _: dict[str, str]) -> dict[str, str]:

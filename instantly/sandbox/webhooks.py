@@ -57,6 +57,19 @@ class Webhooks:
     def list_webhook_events(self, workspace: Workspace, call: Call) -> Json:
         return page(workspace.events, call.query, lambda event: is_found(event, call.query))
 
+    def get_webhook_events_summary(self, workspace: Workspace, call: Call) -> Json:
+        """Of every attempt, whichever webhook it was for."""
+        found = [event for event in workspace.events if is_found(event, call.query)]
+        successful = sum(event["success"] for event in found)
+        rate = 100 * successful / len(found) if found else 0
+        return {
+            "total_events": len(found),
+            "successful_events": successful,
+            "failed_events": len(found) - successful,
+            "success_rate": rate,
+            "failure_rate": 100 - rate if found else 0,
+        }
+
     def deliver(self, workspace: Workspace, payload: Json) -> None:
         """Post a payload to every webhook that wants it; returns when all is tried."""
         for webhook in list(workspace.webhooks.values()):

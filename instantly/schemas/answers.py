@@ -142,11 +142,22 @@ RECEIVED = record(
     *("reason", "eventType"),
     success=SUCCESS,
     recorded=BOOLEAN,
-    reason=one_of("unknown campaign", "duplicate"),
+    reason=one_of("unknown campaign", "duplicate", "unverified"),
     eventType=TEXT,
 )
 RECOVERED = record(
     success=SUCCESS,
     **each(COUNT, "found", "recorded", "duplicates", "ignored"),
     resumedWebhooks=array(TEXT),
+)
+WEBHOOK_STATUS = one_of("active", "disabled")
+REGISTERED = record(
+    success=SUCCESS,
+    webhook=record(id=TEXT, status=WEBHOOK_STATUS),
+    **each(BOOLEAN, "created", "updated", "resumed"),
+)
+WEBHOOK_HEALTH = record(
+    webhooks=array(record(id=TEXT, status=WEBHOOK_STATUS, verified=BOOLEAN)),
+    lastDeliveryAt=nullable(TIME),
+    failedDeliveries=COUNT,
 )

@@ -20,6 +20,16 @@ class Recovery(CamelCaseSchema):
             raise ValidationError("Must not be before from.", "to")
 
 
+class Registration(CamelCaseSchema):
+    """The organisation whose workspace is to deliver to us."""
+
+    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+
+
+class WebhookHealth(CamelCaseSchema):
+    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+
+
 class Delivery(Schema):
     """Instantly's, for the documentation only: a delivery is read as leniently as can be."""
 

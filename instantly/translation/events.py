@@ -22,6 +22,7 @@ STARTS_WITH_DATE = re.compile(r"\d{4}-\d\d-\d\d")
 RECORDED = "recorded"
 DUPLICATE = "duplicate"
 UNKNOWN_CAMPAIGN = "unknown campaign"
+UNVERIFIED = "unverified"
 
 # A webhook that is subscribed to email_link_clicked delivers link_clicked.
 RECORDED_NAMES = {"link_clicked": "email_link_clicked"}

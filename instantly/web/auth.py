@@ -1,9 +1,11 @@
 """Who may call: every route needs the service's key, but for the few that are public."""
 
 import hmac
+from collections.abc import Sequence
 
 from flask import Flask, request
 
+from instantly.translation.subscription import SECRET_HEADER
 from instantly.web.errors import ApiError
 
 PUBLIC_ENDPOINTS = frozenset(
@@ -40,3 +42,13 @@ def bearer_token() -> str:
     """As it was sent: werkzeug takes one that holds a `=` for something else."""
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def is_verified_delivery(secrets: Sequence[str]) -> bool:
+    """Whether a delivery carries one of the secrets, where there are any.
+
+    It is compared with all of them, so that the time taken tells nothing.
+    """
+    given = request.headers.get(SECRET_HEADER, "").encode()
+    equal = [hmac.compare_digest(given, secret.encode()) for secret in secrets]
+    return any(equal) or not secrets

@@ -52,9 +52,13 @@ def json_body() -> dict[str, Any]:
     return cast(dict[str, Any], g.json_body)
 
 
-def delivery_body() -> dict[str, Any]:
-    """A webhook's payload, whatever its content type says."""
-    return json_object(parse_json_leniently, body_bytes(MAX_DELIVERY_BYTES))
+def delivery_bytes() -> bytes:
+    """A webhook's body, whatever its content type says."""
+    return body_bytes(MAX_DELIVERY_BYTES)
+
+
+def delivery_payload(data: bytes) -> dict[str, Any]:
+    return json_object(parse_json_leniently, data)
 
 
 def json_object(parse: Callable[[bytes], Any], data: bytes) -> dict[str, Any]:

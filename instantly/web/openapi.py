@@ -1,7 +1,7 @@
 """The OpenAPI document: the URL map, the views' docstrings, and what `documented` says of them."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -16,6 +16,7 @@ from werkzeug.routing import Rule
 from instantly.config import SERVICE_NAME, VERSION
 from instantly.schemas.answers import ERROR, Shape
 from instantly.schemas.fields import camel_case
+from instantly.translation.subscription import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
 
 JSON = "application/json"
@@ -42,6 +43,13 @@ IDEMPOTENCY_KEY = {
     "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
 }
 
+WEBHOOK_SECRET = {
+    "in": "header",
+    "name": SECRET_HEADER,
+    "description": "Where INSTANTLY_WEBHOOK_SECRET is set: without its value nothing is recorded.",
+    "schema": {"type": "string"},
+}
+
 
 @dataclass(frozen=True, kw_only=True)
 class documented:
@@ -54,6 +62,7 @@ class documented:
     body: type[Schema] | None = None
     query: type[Schema] | None = None
     errors: tuple[int, ...] = ()
+    headers: Sequence[Mapping[str, Any]] = ()
 
     def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
         vars(view)["documented"] = self
@@ -129,6 +138,7 @@ def parameters(rule: Rule, facts: documented, plugin: Plugin) -> list[dict[str, 
     if facts.query:
         converter: Any = plugin.converter
         found += converter.schema2parameters(facts.query(), location="query")
+    found += map(dict, facts.headers)
     return [*found, IDEMPOTENCY_KEY] if 409 in facts.errors else found
 
 

@@ -1,12 +1,18 @@
 """Instantly with the key of whom the request acts for; the key lives as long as the request."""
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from flask import request
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.schemas.fields import camel_case
+from instantly.storage.leases import Busy, Lease
+from instantly.web.errors import RETRY_AFTER_SECONDS, ApiError
 from instantly.web.services import services
+
+LOCK_SECONDS = 20
 
 
 def organization_workspace(clerk_org_id: str) -> InstantlyClient:
@@ -21,6 +27,20 @@ def app_workspace() -> InstantlyClient:
     """Instantly with the shared key of this service: the sender accounts are there."""
     key = services().keys.decrypt_app_key(caller_method=request.method, caller_path=route_pattern())
     return services().instantly.with_key(key)
+
+
+@contextmanager
+def webhooks_lock(clerk_org_id: str) -> Iterator[Lease]:
+    """One change at a time to the webhooks of an organisation's workspace; 503 after 30 s."""
+    try:
+        with services().leases.waiting_for(f"webhooks:{clerk_org_id}", LOCK_SECONDS) as lock:
+            yield lock
+    except Busy as error:
+        raise ApiError(
+            503,
+            "Another change of these webhooks is in progress",
+            retry_after_seconds=RETRY_AFTER_SECONDS,
+        ) from error
 
 
 def route_pattern() -> str:

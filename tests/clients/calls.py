@@ -125,6 +125,8 @@ CAMPAIGN = {"id": CAMPAIGN_ID, "status": 1}
 JOB = {"id": "6650d6b9e1f0a1b2c3d4e5f6", "status": "pending"}
 ADDED = {"created_leads": [{"index": 0, "id": LEAD_ID}, {"index": 1, "id": OTHER_LEAD_ID}]}
 PAGE: dict[str, Any] = {"items": []}
+WEBHOOK = {"target_hook_url": "https://x.example/hook", "headers": {"X-Secret": "hush-hush"}}
+SUMMARY = {"failed_events": 3}
 OPERATIONS = [
     operation("keys", "decrypt_organization_key", KEY, "clerk & co", **CALLER),
     operation("keys", "decrypt_app_key", KEY, **CALLER),
@@ -150,6 +152,9 @@ OPERATIONS = [
     operation("workspace", "get_warmup_analytics", {}, ["a@x.example"]),
     operation("workspace", "list_failed_deliveries", PAGE, "2026-02-01", "2026-02-02"),
     operation("workspace", "list_webhooks", PAGE),
+    operation("workspace", "create_webhook", {"id": WEBHOOK_ID}, WEBHOOK, repeatable=False),
+    operation("workspace", "patch_webhook", {"id": WEBHOOK_ID}, WEBHOOK_ID, WEBHOOK),
+    operation("workspace", "count_failed_deliveries", SUMMARY, "2026-02-01", "2026-02-02"),
     operation("workspace", "resume_webhook", {"id": WEBHOOK_ID}, WEBHOOK_ID),
 ]
 BY_NAME = {one.name: one for one in OPERATIONS}

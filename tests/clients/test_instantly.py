@@ -48,7 +48,8 @@ LISTS = [
 ANSWERED_BY_AN_OBJECT = [
     *("create_campaign", "patch_campaign", "delete_campaign", "activate_campaign"),
     *("pause_campaign", "add_leads", "delete_leads", "get_account", "switch_warmup"),
-    *("get_background_job", "get_campaign", "get_sending_status", *LISTS),
+    *("get_background_job", "get_campaign", "get_sending_status", "create_webhook"),
+    *("patch_webhook", "resume_webhook", "count_failed_deliveries", *LISTS),
 ]
 WRONG_SHAPES = [
     *product(ANSWERED_BY_AN_OBJECT, [None, [{}]]),

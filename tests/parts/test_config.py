@@ -1,5 +1,7 @@
 """The settings: all problems named at once, nothing secret said."""
 
+from dataclasses import fields
+
 import pytest
 
 from instantly.config import ConfigurationError, Settings
@@ -14,6 +16,7 @@ REQUIRED = {
 }
 OPTIONAL = {
     "WEBHOOK_BASE_URL": "https://hooks.example",
+    "INSTANTLY_WEBHOOK_SECRET": "the-webhook-secret",
     "PORT": "8080",
     "INSTANTLY_API_URL": "http://instantly.example",
     "STATS_EXCLUDED_DOMAINS": "ours.example",
@@ -23,6 +26,11 @@ OPTIONAL = {
 ALL = REQUIRED | OPTIONAL
 
 BAD_KEYS = ["two words", "line\nbreak", "schlüssel", "zero\u200bwidth", "bell\x07"]
+BAD_WEBHOOK_SECRETS = [
+    *("fifteen-letters", "x" * 256, "two words that are long", "schlüssel-schlüssel"),
+    *(",", "the-webhook-secret,", ",the-webhook-secret", "the-webhook-secret,short"),
+    "the-first-secret-1,the-second-secret,the-third-secret-1",
+]
 BAD_URLS = [
     *("keys.example", "//keys.example", "localhost:3000", "ftp://user:hush-hush@keys.example"),
     *("http://", "http:///path", "http://:3000", "http://user:hush-hush@keys.example?to=x"),
@@ -47,6 +55,7 @@ MALFORMED = {
     "INSTANTLY_SERVICE_API_KEY": BAD_KEYS,
     "KEY_SERVICE_API_KEY": BAD_KEYS[:1],
     "RUNS_SERVICE_API_KEY": BAD_KEYS[:1],
+    "INSTANTLY_WEBHOOK_SECRET": BAD_WEBHOOK_SECRETS,
     "KEY_SERVICE_URL": BAD_URLS,
     "RUNS_SERVICE_URL": BAD_URLS[:1],
     "WEBHOOK_BASE_URL": BAD_URLS[:1],
@@ -71,8 +80,8 @@ def named_in(message: str) -> set[str]:
 
 def read(name: str, text: str) -> object:
     """The setting that a variable becomes."""
-    field = name.removeprefix("INSTANTLY_SERVICE_").lower()
-    return getattr(Settings.from_environment({**REQUIRED, name: text}), field)
+    (setting,) = (each.name for each in fields(Settings) if each.metadata["variable"] == name)
+    return getattr(Settings.from_environment({**REQUIRED, name: text}), setting)
 
 
 @pytest.mark.parametrize("name", REQUIRED)
@@ -107,6 +116,7 @@ def test_all_that_is_missing_or_malformed_is_named_in_one_message():
 def test_an_optional_variable_that_is_absent_or_empty_takes_its_default():
     settings = Settings.from_environment(REQUIRED)
     assert settings.webhook_base_url is None
+    assert settings.webhook_secrets == ()
     assert settings.port == 3011
     assert settings.instantly_api_url == "https://api.instantly.ai"
     assert settings.stats_excluded_domains == ()
@@ -127,6 +137,8 @@ def test_an_optional_variable_that_is_absent_or_empty_takes_its_default():
         ("RUNS_SERVICE_URL", "http://runs.example/base//", "http://runs.example/base"),
         ("WEBHOOK_BASE_URL", "https://hooks.example/", "https://hooks.example"),
         ("INSTANTLY_API_URL", "http://127.0.0.1:3012/", "http://127.0.0.1:3012"),
+        ("INSTANTLY_WEBHOOK_SECRET", "sixteen-letters!", ("sixteen-letters!",)),
+        ("INSTANTLY_WEBHOOK_SECRET", f"{'~' * 255} , {'!' * 16}", ("~" * 255, "!" * 16)),
         ("PORT", "1", 1),
         ("PORT", "65535", 65535),
         ("DATABASE_POOL_SIZE", "200", 200),
@@ -140,11 +152,13 @@ def test_a_value_is_read(name, text, value):
     assert read(name, text) == value
 
 
-@pytest.mark.parametrize("name", [name for name in ALL if name.endswith(("_KEY", "_URL"))])
+@pytest.mark.parametrize(
+    "name", [name for name in ALL if name.endswith(("_KEY", "_URL", "_SECRET"))]
+)
 def test_neither_a_secret_nor_a_url_shows_in_the_repr(name):
     environment = ALL | {name: f"{ALL[name]}/hush-hush"}
     settings = Settings.from_environment(environment)
-    assert read(name, environment[name]) == environment[name]
+    assert read(name, environment[name]) in (environment[name], (environment[name],))
     for shown in (repr(settings), str(settings)):
         assert "hush-hush" not in shown
         assert "pg-password" not in shown

@@ -195,6 +195,8 @@ GOOD_REQUESTS = [
     ("POST", "/accounts/warmup/enable", {"emails": ["a@x.example"]}),
     ("GET", "/background-jobs/0123456789abcdef01234567"),
     ("GET", "/webhook-events", None, {"success": ["false"], "from": ["2026-08-01"]}),
+    ("GET", "/webhook-events/summary", None, {"from": ["2026-08-01"], "to": ["2026-08-07"]}),
+    ("PATCH", f"/webhooks/{UNKNOWN_ID}", {"campaign": None, "headers": {"X-Secret": "s"}}),
 ]
 
 

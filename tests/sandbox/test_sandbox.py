@@ -155,6 +155,9 @@ NOT_FOUND = "Resource not found"
         ("GET /background-jobs/123", None, 404, NOT_FOUND),
         ("POST /webhooks", {"target_hook_url": "ftp://x.example"}, 400, "body/target_hook_url"),
         (f"GET /webhooks/{UNKNOWN_ID}", None, 404, NOT_FOUND),
+        (f"PATCH /webhooks/{UNKNOWN_ID}", {"status": 1}, 400, "body (additionalProperties)"),
+        (f"PATCH /webhooks/{UNKNOWN_ID}", {"headers": {"X": 1}}, 400, "body/headers/X (type)"),
+        ("GET /webhook-events/summary?from=today", None, 400, "querystring/from (format)"),
         ("GET /nothing", None, 404, "Route GET:/api/v2/nothing not found"),
     ],
 )
@@ -378,6 +381,11 @@ def test_a_failed_delivery_is_retried_and_every_attempt_kept(instantly, acme, ca
     assert len(call.all("/webhook-events", success="false")) == 2
     assert len(call.all("/webhook-events", **{"from": today, "to": today})) == 3
     assert call.all("/webhook-events", to="2020-01-01") == []
+    summary = call.get("GET", f"/webhook-events/summary?from={today}&to={today}")
+    assert [summary[f"{name}_events"] for name in ("total", "successful", "failed")] == [3, 1, 2]
+    assert round(summary["success_rate"]) == 33
+    assert round(summary["failure_rate"]) == 67
+    assert set(call.get("GET", "/webhook-events/summary?to=2020-01-01").values()) == {0}
 
 
 def test_a_webhook_is_switched_off_after_repeated_failures(instantly, acme, call, receiver):

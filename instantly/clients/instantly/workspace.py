@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
-from typing import Any, Self, TypeVar
+from typing import Any, Self, TypeGuard, TypeVar
 
 from instantly.clients.http import Json, ServiceClient, UpstreamError
 
@@ -36,8 +36,12 @@ def is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_count(value: object) -> bool:
+    return is_number(value) and value >= 0 and value == int(value)
 
 
 def expect(value: Any, **fields: Callable[[object], bool]) -> dict[str, Any]:

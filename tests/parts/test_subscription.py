@@ -1,0 +1,105 @@
+"""What a webhook that points at us lacks, and whether its deliveries carry our secret."""
+
+from typing import Any
+
+import pytest
+
+from instantly.translation.subscription import carries, closest, corrections, is_ours
+
+URL = "https://instantly-service.example/webhooks/instantly"
+NEW, OLD = "the-new-secret-1234", "the-old-secret-1234"
+RIGHT = {
+    "target_hook_url": URL,
+    "event_type": "all_events",
+    "campaign": None,
+    "headers": {"X-Webhook-Secret": NEW},
+}
+SECRET: dict[str, Any] = {"headers": {"X-Webhook-Secret": NEW}}
+
+
+@pytest.mark.parametrize(
+    ("shown", "lacks"),
+    [
+        ({}, {}),
+        ({"name": "theirs", "custom_interest_value": 5, "status": -1}, {}),
+        ({"headers": {"x-webhook-secret": NEW}}, {}),
+        ({"event_type": "email_sent"}, {"event_type": "all_events"}),
+        ({"event_type": None}, {"event_type": "all_events"}),
+        ({"campaign": "7ec7b7c3-126b-412a-babf-fd79d002e921"}, {"campaign": None}),
+        ({"target_hook_url": f"{URL}?secret=1"}, {"target_hook_url": URL}),
+        ({"target_hook_url": f"{URL}/"}, {"target_hook_url": URL}),
+        ({"headers": None}, SECRET),
+        ({"headers": {}}, SECRET),
+        ({"headers": "hidden"}, SECRET),
+        ({"headers": {"X-Webhook-Secret": "***"}}, SECRET),
+        ({"headers": {"X-Webhook-Secret": OLD}}, SECRET),
+        # Both would be sent, and arrive as one value that is neither.
+        ({"headers": {"X-Webhook-Secret": NEW, "x-webhook-secret": OLD}}, SECRET),
+        (
+            {"headers": {"Authorization": "Basic x", "x-webhook-secret": OLD, "X-Odd": 5}},
+            {"headers": {"Authorization": "Basic x", "X-Webhook-Secret": NEW}},
+        ),
+    ],
+    ids=str,
+)
+def test_what_a_webhook_lacks_is_set_and_nothing_else(
+    shown: dict[str, Any], lacks: dict[str, Any]
+) -> None:
+    assert corrections({**RIGHT, **shown}, URL, [NEW, OLD]) == lacks
+
+
+def test_headers_that_are_not_shown_are_set_each_time() -> None:
+    hidden = {name: value for name, value in RIGHT.items() if name != "headers"}
+    assert corrections(hidden, URL, [NEW]) == SECRET
+
+
+def test_without_a_secret_headers_stay_as_they_are() -> None:
+    for headers in (None, {"X-Webhook-Secret": OLD}, {"Authorization": "Basic x"}):
+        assert corrections({**RIGHT, "headers": headers}, URL, []) == {}
+
+
+def test_a_new_webhook_names_what_it_needs() -> None:
+    created = {"target_hook_url": URL, "event_type": "all_events"}
+    assert corrections({}, URL, [NEW, OLD]) == {**created, **SECRET}
+    assert corrections({}, URL, []) == created
+
+
+@pytest.mark.parametrize(
+    ("headers", "is_carried"),
+    [
+        ({"X-Webhook-Secret": NEW}, True),
+        ({"x-webhook-secret": OLD, "Authorization": "Basic x"}, True),
+        ({"X-Webhook-Secret": NEW + "x"}, False),
+        ({"X-Webhook-Secret": NEW, "x-webhook-secret": NEW}, False),
+        ({"Authorization": NEW}, False),
+        ({}, False),
+        (None, False),
+        ([NEW], False),
+    ],
+    ids=str,
+)
+def test_a_webhook_carries_a_secret_when_it_shows_one_of_ours(
+    headers: object, is_carried: bool
+) -> None:
+    assert carries({"headers": headers}, [NEW, OLD]) is is_carried
+    assert carries({"headers": headers}, []) is False
+
+
+WORKSPACE_WIDE = {"event_type": "all_events"}
+ONE_TYPE = {"event_type": "email_sent"}
+ONE_CAMPAIGN = {"event_type": "all_events", "campaign": "c"}
+ONE_TYPE_OF_ONE_CAMPAIGN = {"event_type": "email_sent", "campaign": "c"}
+
+
+def test_of_several_the_first_of_those_that_lack_least_is_the_one() -> None:
+    best_last = [ONE_TYPE_OF_ONE_CAMPAIGN, ONE_CAMPAIGN, ONE_TYPE, WORKSPACE_WIDE]
+    while best_last:
+        assert closest(best_last) is best_last.pop()
+    assert closest([]) is None
+    twins = [{**WORKSPACE_WIDE, "id": number} for number in range(3)]
+    assert closest(twins) is twins[0]
+
+
+@pytest.mark.parametrize("target", [None, 5, "", f"{URL}x", f"{URL}/x", URL[:-1], f"x{URL}"])
+def test_a_webhook_that_points_elsewhere_is_not_ours(target: object) -> None:
+    assert not is_ours(target, URL)
