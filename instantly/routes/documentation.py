@@ -5,7 +5,8 @@ from typing import Any
 
 from flask import Blueprint, Flask, current_app, render_template
 
-from instantly.web.openapi import JSON, build_document, documented
+from instantly.schemas.answers import OBJECT
+from instantly.web.openapi import build_document, documented
 
 bp = Blueprint("documentation", __name__)
 
@@ -20,7 +21,7 @@ def document() -> dict[str, Any]:
 
 
 @bp.get("/openapi.json")
-@documented(answers={200: JSON})
+@documented(answers={200: OBJECT})
 def get_document() -> dict[str, Any]:
     """The OpenAPI document of this API."""
     return document()

@@ -1,6 +1,7 @@
 """The shapes of answers, as JSON Schema.
 
 They only describe: views and SQL make the answers, and the tests compare each one with its shape.
+A record that is a constant has a name in the document, after the constant; a view answers with one.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ COUNT: Shape = {"type": "integer", "minimum": 0}
 INTEGER: Shape = {"type": "integer"}
 BOOLEAN: Shape = {"type": "boolean"}
 OBJECT: Shape = {"type": "object"}
-SUCCESS: Shape = {"const": True}
+SUCCESS: Shape = {"type": "boolean", "const": True}
 
 
 def one_of(*values: str) -> Shape:
@@ -28,6 +29,8 @@ def one_of(*values: str) -> Shape:
 
 
 def nullable(shape: Shape) -> Shape:
+    if shape.keys() & {"enum", "properties"}:
+        return {"anyOf": [shape, {"type": "null"}]}
     return {**shape, "type": [shape["type"], "null"]}
 
 
@@ -46,8 +49,12 @@ def record(*optional: str, **properties: Shape) -> Shape:
     return {"type": "object", "properties": properties, "required": required}
 
 
+ERROR_DETAILS = record()
 ERROR = record(
-    *("details", "allowed"), error=TEXT, details={"type": ["string", "object"]}, allowed=array(TEXT)
+    *("details", "allowed"),
+    error=TEXT,
+    details={"anyOf": [TEXT, ERROR_DETAILS]},
+    allowed=array(TEXT),
 )
 
 INDEX = record(**each(TEXT, "service", "version"))
@@ -55,6 +62,7 @@ HEALTHY = record(status=one_of("ok"), service=TEXT, database=one_of("ok"))
 DEGRADED = record(status=one_of("degraded"), service=TEXT, database=one_of("unreachable"))
 
 PAGE = {**each(COUNT, "count", "total"), "nextCursor": nullable(TEXT)}
+METADATA = record()
 CAMPAIGN = record(
     **each(UUID, "id", "instantlyCampaignId"),
     name=TEXT,
@@ -65,13 +73,13 @@ CAMPAIGN = record(
     **each(TEXT, "orgId", "clerkOrgId", "brandId", "appId"),
     runId=UUID,
     parentRunId=nullable(UUID),
-    metadata=nullable(OBJECT),
+    metadata=nullable(METADATA),
     **each(TIME, "createdAt", "updatedAt"),
 )
 ONE_CAMPAIGN = record(campaign=CAMPAIGN)
 CAMPAIGNS = record(campaigns=array(CAMPAIGN), **PAGE)
-NEW_CAMPAIGN = {**each(UUID, "id", "instantlyCampaignId"), "name": TEXT, "status": one_of("draft")}
-CREATED_CAMPAIGN = record(success=SUCCESS, campaign=record(**NEW_CAMPAIGN))
+NEW_CAMPAIGN = record(**each(UUID, "id", "instantlyCampaignId"), name=TEXT, status=one_of("draft"))
+CREATED_CAMPAIGN = record(success=SUCCESS, campaign=NEW_CAMPAIGN)
 
 LEAD = record(
     **each(UUID, "id", "instantlyCampaignId"),
@@ -109,11 +117,13 @@ ACCOUNTS = record(accounts=array(ACCOUNT))
 SYNCED_ACCOUNTS = record(success=SUCCESS, **each(COUNT, "synced", "removed"))
 WARMUP_JOB = record(**each(TEXT, "id", "status"))
 SWITCHED_WARMUP = record(success=SUCCESS, email=TEXT, warmupEnabled=BOOLEAN, job=WARMUP_JOB)
-WARMUP_ANALYTICS = record(analytics=record(**each(OBJECT, "email_date_data", "aggregate_data")))
+WARMUP_FIGURES = record(**each(OBJECT, "email_date_data", "aggregate_data"))
+WARMUP_ANALYTICS = record(analytics=WARMUP_FIGURES)
 
 FIGURES = each(COUNT, "totalLeads", "contacted", "opened", "replied", "bounced", "unsubscribed")
 SNAPSHOT = record(**each(UUID, "id", "campaignId"), **FIGURES, snapshotAt=TIME)
-CAMPAIGN_ANALYTICS = record(analytics=nullable(OBJECT), snapshot=SNAPSHOT)
+INSTANTLY_ANALYTICS = record()
+CAMPAIGN_ANALYTICS = record(analytics=nullable(INSTANTLY_ANALYTICS), snapshot=SNAPSHOT)
 EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
 STATS = record(
     stats=record(
