@@ -9,7 +9,7 @@ from typing import Any
 from flask import Blueprint, Flask, Response, current_app, render_template
 from markupsafe import Markup
 
-from instantly.schemas.answers import OBJECT
+from instantly.schemas.answers import DOCUMENT
 from instantly.web.openapi import build_document, documented
 
 bp = Blueprint("documentation", __name__)
@@ -25,7 +25,7 @@ def document() -> dict[str, Any]:
 
 
 @bp.get("/openapi.json")
-@documented(answers={200: OBJECT})
+@documented(answers={200: DOCUMENT})
 def get_document() -> dict[str, Any]:
     """The OpenAPI document of this API."""
     return document()

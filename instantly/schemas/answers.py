@@ -57,6 +57,7 @@ ERROR = record(
     allowed=array(TEXT),
 )
 
+DOCUMENT = record()
 INDEX = record(**each(TEXT, "service", "version"))
 HEALTHY = record(status=one_of("ok"), service=TEXT, database=one_of("ok"))
 DEGRADED = record(status=one_of("degraded"), service=TEXT, database=one_of("unreachable"))
