@@ -1,6 +1,7 @@
 """The shapes of answers, as JSON Schema.
 
 They only describe: views and SQL make the answers, and the tests compare each one with its shape.
+A record that is a constant has a name in the document, after the constant; a view answers with one.
 """
 
 from typing import Any
@@ -21,7 +22,7 @@ COUNT: Shape = {"type": "integer", "minimum": 0}
 INTEGER: Shape = {"type": "integer"}
 BOOLEAN: Shape = {"type": "boolean"}
 OBJECT: Shape = {"type": "object"}
-SUCCESS: Shape = {"const": True}
+SUCCESS: Shape = {"type": "boolean", "const": True}
 
 
 def one_of(*values: str) -> Shape:
@@ -29,6 +30,8 @@ def one_of(*values: str) -> Shape:
 
 
 def nullable(shape: Shape) -> Shape:
+    if shape.keys() & {"enum", "properties"}:
+        return {"anyOf": [shape, {"type": "null"}]}
     return {**shape, "type": [shape["type"], "null"]}
 
 
@@ -47,16 +50,22 @@ def record(*optional: str, **properties: Shape) -> Shape:
     return {"type": "object", "properties": properties, "required": required}
 
 
+ERROR_DETAILS = record()
 ERROR = record(
-    *("details", "allowed"), error=TEXT, details={"type": ["string", "object"]}, allowed=array(TEXT)
+    *("details", "allowed"),
+    error=TEXT,
+    details={"anyOf": [TEXT, ERROR_DETAILS]},
+    allowed=array(TEXT),
 )
 
+DOCUMENT = record()
 INDEX = record(**each(TEXT, "service", "version"))
 HEALTHY = record(status=one_of("ok"), service=TEXT, database=one_of("ok"))
 DEGRADED = record(status=one_of("degraded"), service=TEXT, database=one_of("unreachable"))
 
 PAGE = {**each(COUNT, "count", "total"), "nextCursor": nullable(TEXT)}
 CAMPAIGN_STATUS = one_of(*STATUSES.values())
+METADATA = record()
 CAMPAIGN = record(
     **each(UUID, "id", "instantlyCampaignId"),
     name=TEXT,
@@ -64,25 +73,25 @@ CAMPAIGN = record(
     **each(TEXT, "orgId", "clerkOrgId", "brandId", "appId"),
     runId=UUID,
     parentRunId=nullable(UUID),
-    metadata=nullable(OBJECT),
+    metadata=nullable(METADATA),
     **each(TIME, "createdAt", "updatedAt"),
 )
 ONE_CAMPAIGN = record(campaign=CAMPAIGN)
 SWITCHED_CAMPAIGN = record("warnings", campaign=CAMPAIGN, warnings=array(TEXT))
 CAMPAIGNS = record(campaigns=array(CAMPAIGN), **PAGE)
-NEW_CAMPAIGN = {**each(UUID, "id", "instantlyCampaignId"), "name": TEXT, "status": one_of("draft")}
-CREATED_CAMPAIGN = record(success=SUCCESS, campaign=record(**NEW_CAMPAIGN))
+NEW_CAMPAIGN = record(**each(UUID, "id", "instantlyCampaignId"), name=TEXT, status=one_of("draft"))
+CREATED_CAMPAIGN = record(success=SUCCESS, campaign=NEW_CAMPAIGN)
+SENDING_DETAILS = record()
 SENDING_STATUS = record(
     sending=nullable(BOOLEAN),
     reason=nullable(TEXT),
     explanation=TEXT,
-    **each(nullable(OBJECT), "diagnostics", "summary"),
+    **each(nullable(SENDING_DETAILS), "diagnostics", "summary"),
 )
-RECONCILED = record(
-    success=SUCCESS,
-    campaignStatus=CAMPAIGN_STATUS,
-    leads=record(**each(COUNT, "both", "adopted", "raised", "onlyHereTotal"), onlyHere=array(TEXT)),
+RECONCILED_LEADS = record(
+    **each(COUNT, "both", "adopted", "raised"), onlyHere=array(TEXT), onlyHereTotal=COUNT
 )
+RECONCILED = record(success=SUCCESS, campaignStatus=CAMPAIGN_STATUS, leads=RECONCILED_LEADS)
 
 LEAD = record(
     **each(UUID, "id", "instantlyCampaignId"),
@@ -120,11 +129,13 @@ ACCOUNTS = record(accounts=array(ACCOUNT))
 SYNCED_ACCOUNTS = record(success=SUCCESS, **each(COUNT, "synced", "removed"))
 WARMUP_JOB = record(**each(TEXT, "id", "status"))
 SWITCHED_WARMUP = record(success=SUCCESS, email=TEXT, warmupEnabled=BOOLEAN, job=WARMUP_JOB)
-WARMUP_ANALYTICS = record(analytics=record(**each(OBJECT, "email_date_data", "aggregate_data")))
+WARMUP_FIGURES = record(**each(OBJECT, "email_date_data", "aggregate_data"))
+WARMUP_ANALYTICS = record(analytics=WARMUP_FIGURES)
 
 FIGURES = each(COUNT, "totalLeads", "contacted", "opened", "replied", "bounced", "unsubscribed")
 SNAPSHOT = record(**each(UUID, "id", "campaignId"), **FIGURES, snapshotAt=TIME)
-CAMPAIGN_ANALYTICS = record(analytics=nullable(OBJECT), snapshot=SNAPSHOT)
+INSTANTLY_ANALYTICS = record()
+CAMPAIGN_ANALYTICS = record(analytics=nullable(INSTANTLY_ANALYTICS), snapshot=SNAPSHOT)
 EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
 STATS = record(
     stats=record(
@@ -156,8 +167,9 @@ REGISTERED = record(
     webhook=record(id=TEXT, status=WEBHOOK_STATUS),
     **each(BOOLEAN, "created", "updated", "resumed"),
 )
+WEBHOOK_STATE = record(id=TEXT, status=WEBHOOK_STATUS, verified=BOOLEAN)
 WEBHOOK_HEALTH = record(
-    webhooks=array(record(id=TEXT, status=WEBHOOK_STATUS, verified=BOOLEAN)),
+    webhooks=array(WEBHOOK_STATE),
     lastDeliveryAt=nullable(TIME),
     failedDeliveries=COUNT,
 )

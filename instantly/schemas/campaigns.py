@@ -139,7 +139,7 @@ class CreateCampaign(CamelCaseSchema):
     name = required_text()
     parent_run_id = fields.UUID(data_key="runId", load_default=None, allow_none=True)
     account_ids = fields.List(EmailAddress(), load_default=list)
-    metadata = Metadata(load_default=None, allow_none=True)
+    metadata = Metadata(load_default=None, allow_none=True, metadata={"title": "Metadata"})
     sequence = fields.List(
         fields.Nested(Step), load_default=list, validate=validate.Length(min=1, max=MAX_STEPS)
     )
@@ -168,4 +168,4 @@ class Reconcile(CamelCaseSchema):
 class CampaignStatus(CamelCaseSchema):
     ALLOWED: ClassVar = ["active", "paused", "completed"]
 
-    status = Text(required=True)
+    status = Text(required=True, metadata={"enum": ALLOWED})

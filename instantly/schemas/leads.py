@@ -39,7 +39,7 @@ class CustomVariables(fields.Dict):
         return variables
 
 
-class Lead(CamelCaseSchema):
+class NewLead(CamelCaseSchema):
     """A lead as Instantly's leads/add takes it."""
 
     email = EmailAddress(required=True)
@@ -61,7 +61,7 @@ class Leads(fields.List[Any]):
 
     def __init__(self) -> None:
         many = validate.Length(min=1, max=MAX_LEADS)
-        super().__init__(fields.Nested(Lead), required=True, validate=many)
+        super().__init__(fields.Nested(NewLead), required=True, validate=many)
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -69,7 +69,7 @@ class Leads(fields.List[Any]):
         leads, errors = [], {}
         for index, lead in enumerate(value):
             try:
-                leads.append(usual_lead(lead) or shared(Lead).load(lead))
+                leads.append(usual_lead(lead) or shared(NewLead).load(lead))
             except ValidationError as error:
                 errors[index] = error.messages
             if index % LEADS_AT_A_TIME == 0:
@@ -112,7 +112,7 @@ def is_address(text: str) -> bool:
 @cache
 def usual_names() -> dict[str, str]:
     """A lead's fields: the caller's name → Instantly's."""
-    return {str(field.data_key): name for name, field in shared(Lead).fields.items()}
+    return {str(field.data_key): name for name, field in shared(NewLead).fields.items()}
 
 
 class AddLeads(CamelCaseSchema):

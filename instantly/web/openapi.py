@@ -14,10 +14,12 @@ from marshmallow import Schema
 from werkzeug.routing import Rule
 
 from instantly.config import SERVICE_NAME, VERSION
-from instantly.schemas.answers import ERROR, Shape
+from instantly.schemas import answers
+from instantly.schemas.answers import ERROR, TEXT, UUID, Shape
 from instantly.schemas.fields import camel_case
 from instantly.translation.subscription import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
+from instantly.web.examples import example_of
 
 JSON = "application/json"
 ERRORS = {
@@ -33,7 +35,12 @@ ERRORS = {
     502: "Another service is unavailable",
     503: "The database is unavailable or a limit was reached; see `Retry-After`",
 }
-AN_ERROR = {"$ref": "#/components/schemas/Error"}
+# A record is called after its constant: CREATED_CAMPAIGN is CreatedCampaign in generated clients.
+NAMES = {
+    id(shape): name.title().replace("_", "")
+    for name, shape in vars(answers).items()
+    if isinstance(shape, dict) and shape.get("type") == "object" and "properties" in shape
+}
 # Such a view reads the body before anything else, even one that it does not want.
 CALLS_OTHERS = (400, 413, 422, 502)
 IDEMPOTENCY_KEY = {
@@ -55,7 +62,7 @@ WEBHOOK_SECRET = {
 class documented:
     """What the URL map does not say of a route. It stands over the view and leaves it as it is.
 
-    An answer is a shape, or the media type of something that has none.
+    An answer is a shape, or the media type of a text.
     """
 
     answers: Mapping[int, Shape | str]
@@ -81,7 +88,13 @@ class Plugin(MarshmallowPlugin):
 
 def build_document(app: Flask) -> dict[str, Any]:
     """The whole document, as it is served."""
-    plugin = Plugin()
+    bodies = {vars(view)["documented"].body for view in app.view_functions.values()}
+
+    def name_of(schema: type[Schema] | Schema) -> str:
+        kind = schema if isinstance(schema, type) else type(schema)
+        return kind.__name__ + ("Request" if kind in bodies else "")
+
+    plugin = Plugin(name_of)
     spec = APISpec(
         title=SERVICE_NAME,
         version=VERSION,
@@ -93,12 +106,37 @@ def build_document(app: Flask) -> dict[str, Any]:
     scheme = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     spec.components.security_scheme("apiKey", scheme)
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
-    spec.components.schema("Error", ERROR)
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
             described = describe(rule, app.view_functions[rule.endpoint], plugin)
-            spec.path(path=openapi_path(rule), operations={method.lower(): described})
-    return spec.to_dict()
+            operation = with_names(described, spec)
+            spec.path(path=openapi_path(rule), operations={method.lower(): operation})
+    return with_examples(spec.to_dict())
+
+
+def with_names(part: Any, spec: APISpec) -> Any:
+    """The same with a reference in place of each record that has a name."""
+    if isinstance(part, list):
+        return [with_names(inner, spec) for inner in part]
+    if not isinstance(part, dict):
+        return part
+    shape = {key: with_names(inner, spec) for key, inner in part.items()}
+    name = NAMES.get(id(part))
+    if name is None:
+        return shape
+    if name not in spec.components.schemas:
+        spec.components.schema(name, shape)
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def with_examples(document: dict[str, Any]) -> dict[str, Any]:
+    """Adds the least that each body may hold."""
+    for operations in document["paths"].values():
+        for operation in operations.values():
+            if "requestBody" in operation:
+                media = operation["requestBody"]["content"][JSON]
+                media["example"] = example_of(media["schema"], document["components"]["schemas"])
+    return document
 
 
 def openapi_path(rule: Rule) -> str:
@@ -132,7 +170,12 @@ def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, 
 
 def parameters(rule: Rule, facts: documented, plugin: Plugin) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = [
-        {"in": "path", "name": camel_case(name), "required": True, "schema": {"type": "string"}}
+        {
+            "in": "path",
+            "name": camel_case(name),
+            "required": True,
+            "schema": UUID if name == "campaign_id" else TEXT,
+        }
         for name in sorted(rule.arguments)
     ]
     if facts.query:
@@ -154,11 +197,13 @@ def responses(rule: Rule, facts: documented) -> dict[str, Any]:
     if rule.endpoint not in PUBLIC_ENDPOINTS:
         # What is public takes any content type.
         errors |= {401, 415} if facts.body else {401}
-    answers = {**dict.fromkeys(errors, AN_ERROR), **facts.answers}
+    shapes = {**dict.fromkeys(errors, ERROR), **facts.answers}
     return {
         str(status): {
             "description": ERRORS.get(status) or HTTPStatus(status).phrase,
-            "content": {answer: {}} if isinstance(answer, str) else {JSON: {"schema": answer}},
+            "content": (
+                {shape: {"schema": TEXT}} if isinstance(shape, str) else {JSON: {"schema": shape}}
+            ),
         }
-        for status, answer in sorted(answers.items())
+        for status, shape in sorted(shapes.items())
     }
