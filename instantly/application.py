@@ -8,7 +8,17 @@ from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
-from instantly.routes import accounts, analytics, campaigns, documentation, health, leads, webhooks
+from instantly.routes import (
+    accounts,
+    analytics,
+    campaigns,
+    documentation,
+    events,
+    health,
+    lead_status,
+    leads,
+    webhooks,
+)
 from instantly.storage.database import Database
 from instantly.storage.leases import Leases
 from instantly.web.auth import require_api_key
@@ -38,6 +48,9 @@ def create_app(settings: Settings) -> Flask:
     require_api_key(app, settings.api_key)
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
-    for resource in (health, documentation, campaigns, leads, accounts, analytics, webhooks):
+    for resource in (
+        *(health, documentation, campaigns, leads, lead_status, events, accounts),
+        *(analytics, webhooks),
+    ):
         app.register_blueprint(resource.bp)
     return app

@@ -18,6 +18,7 @@ TIME: Shape = {
 }
 COUNT: Shape = {"type": "integer", "minimum": 0}
 INTEGER: Shape = {"type": "integer"}
+STEP: Shape = {"type": "integer", "minimum": 1}
 BOOLEAN: Shape = {"type": "boolean"}
 OBJECT: Shape = {"type": "object"}
 SUCCESS: Shape = {"const": True}
@@ -28,7 +29,8 @@ def one_of(*values: str) -> Shape:
 
 
 def nullable(shape: Shape) -> Shape:
-    return {**shape, "type": [shape["type"], "null"]}
+    values = {"enum": [*shape["enum"], None]} if "enum" in shape else {}
+    return {**shape, **values, "type": [shape["type"], "null"]}
 
 
 def array(items: Shape) -> Shape:
@@ -73,12 +75,13 @@ CAMPAIGNS = record(campaigns=array(CAMPAIGN), **PAGE)
 NEW_CAMPAIGN = {**each(UUID, "id", "instantlyCampaignId"), "name": TEXT, "status": one_of("draft")}
 CREATED_CAMPAIGN = record(success=SUCCESS, campaign=record(**NEW_CAMPAIGN))
 
+LEAD_STATE = one_of("active", *LEAD_STATUS.values())
 LEAD = record(
     **each(UUID, "id", "instantlyCampaignId"),
     **each(TEXT, "instantlyLeadId", "email"),
     **each(nullable(TEXT), "firstName", "lastName", "companyName"),
     customVariables=OBJECT,
-    status=one_of("active", *LEAD_STATUS.values()),
+    status=LEAD_STATE,
     orgId=TEXT,
     runId=UUID,
     **each(TIME, "createdAt", "updatedAt"),
@@ -89,6 +92,30 @@ ADDED_LEADS = record(
     success=SUCCESS, **each(COUNT, "added", "total", "duplicates"), rejected=array(REJECTED_LEAD)
 )
 DELETED_LEADS = record(success=SUCCESS, deleted=COUNT, notFound=array(TEXT))
+
+LEAD_FACTS = ("contacted", "opened", "clicked", "replied", "bounced", "unsubscribed")
+LEAD_STATUSES = record(
+    leads=array(
+        record(
+            email=TEXT,
+            known=BOOLEAN,
+            status=nullable(LEAD_STATE),
+            **each(BOOLEAN, *LEAD_FACTS),
+            lastEventAt=nullable(TIME),
+            campaigns=array(record(campaignId=UUID, status=LEAD_STATE)),
+        )
+    )
+)
+
+EVENT = record(
+    "payload",
+    **each(TEXT, "id", "eventType"),
+    **each(nullable(TEXT), "leadEmail", "accountEmail"),
+    **each(nullable(STEP), "step", "variant"),
+    **each(TIME, "occurredAt", "receivedAt"),
+    payload=OBJECT,
+)
+EVENTS = record(events=array(EVENT), **{**PAGE, "total": nullable(COUNT)})
 
 ACCOUNT = record(
     id=UUID,
@@ -115,15 +142,21 @@ FIGURES = each(COUNT, "totalLeads", "contacted", "opened", "replied", "bounced",
 SNAPSHOT = record(**each(UUID, "id", "campaignId"), **FIGURES, snapshotAt=TIME)
 CAMPAIGN_ANALYTICS = record(analytics=nullable(OBJECT), snapshot=SNAPSHOT)
 EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
-STATS = record(
-    stats=record(
+COUNTED = {
+    "stats": record(
         **EMAILS,
         **each(COUNT, "emailsDelivered", "emailsClicked", "repliesAutoReply"),
         **each(COUNT, "repliesNotInterested", "repliesOutOfOffice", "repliesUnsubscribe"),
     ),
-    recipients=COUNT,
-    stepStats=array(record(step={"type": "integer", "minimum": 1}, **EMAILS)),
+    "recipients": COUNT,
+}
+STATS = record(
+    *("groups", "groupsTotal"),
+    **COUNTED,
+    stepStats=array(record(step=STEP, **EMAILS)),
     snapshots=record(campaigns=COUNT, **FIGURES),
+    groups=array(record(key={**STEP, "type": ["string", "integer", "null"]}, **COUNTED)),
+    groupsTotal=COUNT,
 )
 
 WEBHOOK_CONFIG = record(webhookUrl=TEXT)
