@@ -6,7 +6,6 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from instantly.schemas.fields import CamelCaseSchema, Text
 
-
 GROUPINGS = ("campaignId", "brandId", "appId", "clerkOrgId", "step")
 
 

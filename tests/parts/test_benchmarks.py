@@ -17,9 +17,16 @@ def test_every_row_of_the_benchmarks_can_be_driven(tmp_path: Path) -> None:
     rows = json.loads(figures.read_text())
     assert [row["row"] for row in rows] == [
         "stats of a brand, 100 events",
+        "stats by campaign, 100 events",
+        "list 100, 100 events",
+        "list 100 of a type, 100 events",
         "webhook, 2 kB, 100 events",
         "stats of a brand, 200 events",
+        "stats by campaign, 200 events",
+        "list 100, 200 events",
+        "list 100 of a type, 200 events",
         "webhook, 2 kB, 200 events",
+        "status of 1,000 addresses",
         "GET /campaigns/{id}",
         "list 100 leads",
         "list 1,000 leads",
