@@ -1,5 +1,5 @@
--- The outward form of rows: what a campaign, an account and a time look like in answers, and what a
--- page of events consists of. A new field is a line here. `python -m instantly.migrate` puts these in place each time it runs.
+-- The outward form of rows: what a campaign, an account and a time look like in answers. A new field
+-- is a line here. `python -m instantly.migrate` puts these in place each time it runs.
 
 -- Times as the API writes them: 2026-02-25T12:00:00.000Z.
 CREATE OR REPLACE FUNCTION api_time(moment timestamptz) RETURNS text

@@ -1,4 +1,4 @@
-"""Migration 0004 on a database that has recorded events: nothing known is lost, nothing is missing."""
+"""Migration 0004 on a database that has recorded events: it is as if they came afterwards."""
 
 from pathlib import Path
 
