@@ -13,7 +13,9 @@ from instantly.routes import (
     analytics,
     campaigns,
     documentation,
+    events,
     health,
+    lead_status,
     leads,
     metrics,
     reconcile,
@@ -53,7 +55,7 @@ def create_app(settings: Settings) -> Flask:
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
     for resource in (
-        *(health, documentation, metrics, campaigns, reconcile, leads),
+        *(health, documentation, metrics, campaigns, reconcile, leads, lead_status, events),
         *(accounts, analytics, webhooks),
     ):
         app.register_blueprint(resource.bp)

@@ -20,9 +20,17 @@ RETURNING json_build_object(
 ) AS snapshot;
 
 -- name: select_stats
--- The answer of POST /stats as JSON. What is NULL among the conditions does not restrict.
+-- The answer of POST /stats as JSON. What is NULL among the conditions does not restrict, and without
+-- a grouping there are no groups.
 WITH matching AS (
-  SELECT id
+  SELECT
+    id,
+    CASE %(group_by)s::text
+      WHEN 'campaignId' THEN id::text
+      WHEN 'brandId' THEN brand_id
+      WHEN 'appId' THEN app_id
+      WHEN 'clerkOrgId' THEN clerk_org_id
+    END AS key
   FROM instantly_campaigns
   WHERE (%(campaign_id)s::uuid IS NULL OR id = %(campaign_id)s::uuid)
     AND (%(clerk_org_id)s::text IS NULL OR clerk_org_id = %(clerk_org_id)s)
@@ -34,46 +42,93 @@ WITH matching AS (
       OR parent_run_id = ANY (%(run_ids)s::uuid[])
     )
 ),
-activity AS (
-  SELECT
-    activity.*,
-    CASE WHEN sent > 0 AND lead_email <> '' THEN lead_hash END AS sent_to,
-    CASE WHEN opened > 0 AND lead_email <> '' THEN lead_hash END AS opened_by
+-- One row for a step of a campaign: a few, where leads are many. A lead stands once in its arrays.
+activity AS MATERIALIZED (
+  SELECT coalesce(matching.key, step::text) AS key, activity.*
   FROM matching
   -- Campaign by campaign, never the whole table: OFFSET keeps the planner from another order.
   CROSS JOIN LATERAL (
-    SELECT *
+    SELECT
+      step,
+      sum(sent) AS sent,
+      sum(opened) AS opened,
+      sum(clicked) AS clicked,
+      sum(replied) AS replied,
+      sum(bounced) AS bounced,
+      sum(auto_replied) AS auto_replied,
+      sum(not_interested) AS not_interested,
+      sum(out_of_office) AS out_of_office,
+      sum(unsubscribed) AS unsubscribed,
+      array_agg(lead_hash) FILTER (WHERE opened > 0 AND lead_email <> '') AS openers,
+      array_agg(lead_hash) FILTER (WHERE sent > 0 AND lead_email <> '') AS recipients
     FROM instantly_lead_activity
     WHERE campaign_id = matching.id
+      AND lead_email NOT LIKE ALL (%(excluded)s::text[])
+    GROUP BY step
     OFFSET 0
   ) AS activity
-  WHERE lead_email NOT LIKE ALL (%(excluded)s::text[])
 ),
 totals AS (
   SELECT
-    coalesce(sum(sent), 0) AS sent,
-    count(DISTINCT opened_by) AS opened,
-    coalesce(sum(clicked), 0) AS clicked,
-    coalesce(sum(replied), 0) AS replied,
-    coalesce(sum(bounced), 0) AS bounced,
-    coalesce(sum(auto_replied), 0) AS auto_replied,
-    coalesce(sum(not_interested), 0) AS not_interested,
-    coalesce(sum(out_of_office), 0) AS out_of_office,
-    coalesce(sum(unsubscribed), 0) AS unsubscribed,
-    count(DISTINCT sent_to) AS recipients
+    sum(sent) AS sent,
+    sum(clicked) AS clicked,
+    sum(replied) AS replied,
+    sum(bounced) AS bounced,
+    sum(auto_replied) AS auto_replied,
+    sum(not_interested) AS not_interested,
+    sum(out_of_office) AS out_of_office,
+    sum(unsubscribed) AS unsubscribed,
+    (SELECT count(DISTINCT lead) FROM activity CROSS JOIN unnest(openers) AS lead) AS opened,
+    (SELECT count(DISTINCT lead) FROM activity CROSS JOIN unnest(recipients) AS lead) AS recipients
   FROM activity
 ),
+-- Here and below, what is put in order before there is a row for each lead need not be sorted after.
 steps AS (
-  SELECT
-    step,
-    sum(sent) AS sent,
-    count(DISTINCT opened_by) AS opened,
-    sum(replied) AS replied,
-    sum(bounced) AS bounced
-  FROM activity
-  WHERE step > 0
-    AND sent + opened + replied + bounced > 0
-  GROUP BY step
+  SELECT *
+  FROM (
+    SELECT step, sum(sent) AS sent, sum(replied) AS replied, sum(bounced) AS bounced
+    FROM activity
+    WHERE step > 0
+      AND sent + opened + replied + bounced > 0
+    GROUP BY step
+  ) AS sums
+  LEFT JOIN (
+    SELECT step, count(DISTINCT lead) AS opened
+    FROM (SELECT step, openers FROM activity ORDER BY step) AS ordered
+    CROSS JOIN unnest(openers) AS lead
+    GROUP BY step
+  ) AS opens USING (step)
+),
+groups AS (
+  SELECT *
+  FROM (
+    SELECT
+      key,
+      sum(sent) AS sent,
+      sum(clicked) AS clicked,
+      sum(replied) AS replied,
+      sum(bounced) AS bounced,
+      sum(auto_replied) AS auto_replied,
+      sum(not_interested) AS not_interested,
+      sum(out_of_office) AS out_of_office,
+      sum(unsubscribed) AS unsubscribed
+    FROM activity
+    WHERE sent + opened + clicked + replied + bounced + auto_replied + not_interested
+      + out_of_office + unsubscribed > 0
+    GROUP BY key
+  ) AS sums
+  LEFT JOIN (
+    SELECT key, count(DISTINCT lead) AS opened
+    FROM (SELECT key, openers FROM activity ORDER BY key) AS ordered
+    CROSS JOIN unnest(openers) AS lead
+    GROUP BY key
+  ) AS opens USING (key)
+  LEFT JOIN (
+    SELECT key, count(DISTINCT lead) AS recipients
+    FROM (SELECT key, recipients FROM activity ORDER BY key) AS ordered
+    CROSS JOIN unnest(recipients) AS lead
+    GROUP BY key
+  ) AS sends USING (key)
 ),
 latest AS (
   SELECT snapshot.*
@@ -85,47 +140,69 @@ latest AS (
     ORDER BY snapshot_at DESC
     LIMIT 1
   ) AS snapshot
+),
+parts AS (
+  SELECT
+    stats_json(
+      sent, opened, clicked, replied, bounced, auto_replied, not_interested, out_of_office,
+      unsubscribed
+    ) AS stats,
+    recipients,
+    (
+      SELECT coalesce(
+        json_agg(
+          json_build_object(
+            'step', step,
+            'emailsSent', sent,
+            'emailsOpened', coalesce(opened, 0),
+            'emailsReplied', replied,
+            'emailsBounced', bounced
+          ) ORDER BY step
+        ),
+        '[]'
+      )
+      FROM steps
+    ) AS steps,
+    (
+      SELECT json_build_object(
+        'campaigns', count(*),
+        'totalLeads', coalesce(sum(total_leads), 0),
+        'contacted', coalesce(sum(contacted), 0),
+        'opened', coalesce(sum(opened), 0),
+        'replied', coalesce(sum(replied), 0),
+        'bounced', coalesce(sum(bounced), 0),
+        'unsubscribed', coalesce(sum(unsubscribed), 0)
+      )
+      FROM latest
+    ) AS snapshots
+  FROM totals
 )
-SELECT json_build_object(
-  'stats', json_build_object(
-    'emailsSent', sent,
-    'emailsDelivered', greatest(sent - bounced, 0),
-    'emailsOpened', opened,
-    'emailsClicked', clicked,
-    'emailsReplied', replied,
-    'emailsBounced', bounced,
-    'repliesAutoReply', auto_replied,
-    'repliesNotInterested', not_interested,
-    'repliesOutOfOffice', out_of_office,
-    'repliesUnsubscribe', unsubscribed
-  ),
-  'recipients', recipients,
-  'stepStats', (
-    SELECT coalesce(
-      json_agg(
-        json_build_object(
-          'step', step,
-          'emailsSent', sent,
-          'emailsOpened', opened,
-          'emailsReplied', replied,
-          'emailsBounced', bounced
-        ) ORDER BY step
-      ),
-      '[]'
-    )
-    FROM steps
-  ),
-  'snapshots', (
-    SELECT json_build_object(
-      'campaigns', count(*),
-      'totalLeads', coalesce(sum(total_leads), 0),
-      'contacted', coalesce(sum(contacted), 0),
-      'opened', coalesce(sum(opened), 0),
-      'replied', coalesce(sum(replied), 0),
-      'bounced', coalesce(sum(bounced), 0),
-      'unsubscribed', coalesce(sum(unsubscribed), 0)
-    )
-    FROM latest
+SELECT CASE
+  WHEN %(group_by)s::text IS NULL THEN json_build_object(
+    'stats', stats, 'recipients', recipients, 'stepStats', steps, 'snapshots', snapshots
   )
-) AS body
-FROM totals;
+  ELSE json_build_object(
+    'stats', stats, 'recipients', recipients, 'stepStats', steps, 'snapshots', snapshots,
+    'groups', (
+      SELECT coalesce(json_agg(shown), '[]')
+      FROM (
+        SELECT
+          CASE
+            WHEN %(group_by)s <> 'step' THEN to_json(key)
+            WHEN key <> '0' THEN to_json(key::bigint)
+          END AS key,
+          stats_json(
+            sent, opened, clicked, replied, bounced, auto_replied, not_interested, out_of_office,
+            unsubscribed
+          ) AS stats,
+          coalesce(recipients, 0) AS recipients
+        FROM groups
+        -- Of equally many the shorter key first: steps in their order.
+        ORDER BY sent DESC, length(groups.key), groups.key
+        LIMIT 1000
+      ) AS shown
+    ),
+    'groupsTotal', (SELECT count(*) FROM groups)
+  )
+END AS body
+FROM parts;

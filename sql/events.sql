@@ -23,7 +23,7 @@ event AS (
 activity AS (
   INSERT INTO instantly_lead_activity AS activity (
     campaign_id, lead_email, step, sent, opened, clicked, replied, bounced, auto_replied,
-    not_interested, out_of_office, unsubscribed
+    not_interested, out_of_office, unsubscribed, last_event_at
   )
   SELECT
     campaign_id,
@@ -37,9 +37,9 @@ activity AS (
     (%(counted_as)s = 'auto_replied')::integer,
     (%(counted_as)s = 'not_interested')::integer,
     (%(counted_as)s = 'out_of_office')::integer,
-    (%(counted_as)s = 'unsubscribed')::integer
+    (%(counted_as)s = 'unsubscribed')::integer,
+    occurred_at
   FROM event
-  WHERE %(counted_as)s::text IS NOT NULL
   ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
   SET
     sent = activity.sent + excluded.sent,
@@ -50,7 +50,8 @@ activity AS (
     auto_replied = activity.auto_replied + excluded.auto_replied,
     not_interested = activity.not_interested + excluded.not_interested,
     out_of_office = activity.out_of_office + excluded.out_of_office,
-    unsubscribed = activity.unsubscribed + excluded.unsubscribed
+    unsubscribed = activity.unsubscribed + excluded.unsubscribed,
+    last_event_at = greatest(activity.last_event_at, excluded.last_event_at)
 ),
 lead AS (
   UPDATE instantly_leads AS lead
@@ -114,7 +115,7 @@ WHERE campaign_id = %(campaign_id)s;
 -- Likewise, counted again from the events; `counted_as` maps event types to columns.
 INSERT INTO instantly_lead_activity (
   campaign_id, lead_email, step, sent, opened, clicked, replied, bounced, auto_replied,
-  not_interested, out_of_office, unsubscribed
+  not_interested, out_of_office, unsubscribed, last_event_at
 )
 SELECT
   campaign_id,
@@ -128,12 +129,47 @@ SELECT
   count(*) FILTER (WHERE counted_as = 'auto_replied'),
   count(*) FILTER (WHERE counted_as = 'not_interested'),
   count(*) FILTER (WHERE counted_as = 'out_of_office'),
-  count(*) FILTER (WHERE counted_as = 'unsubscribed')
+  count(*) FILTER (WHERE counted_as = 'unsubscribed'),
+  max(occurred_at)
 FROM (
-  SELECT campaign_id, lead_email, step, %(counted_as)s::jsonb ->> event_type AS counted_as
+  SELECT
+    campaign_id,
+    lead_email,
+    step,
+    CASE
+      WHEN lead_email = account_email THEN NULL
+      ELSE %(counted_as)s::jsonb ->> event_type
+    END AS counted_as,
+    occurred_at
   FROM instantly_events
   WHERE campaign_id = %(campaign_id)s
-    AND (lead_email IS NULL OR account_email IS NULL OR lead_email <> account_email)
 ) AS event
-WHERE counted_as IS NOT NULL
 GROUP BY campaign_id, coalesce(lead_email, ''), coalesce(step, 0);
+
+-- name: select_events_page
+-- The answer of GET /campaigns/{campaignId}/events as JSON: one page, newest arrival first.
+-- No row at all when there is no such campaign. The total is known where counting costs little.
+WITH page AS MATERIALIZED (
+  SELECT event_ids(
+    %(campaign_id)s, %(event_type)s, %(lead_email)s, %(cursor)s, %(skip)s, %(limit)s::bigint + 1
+  ) AS positions
+)
+SELECT page_json(
+  'events',
+  (
+    SELECT json_agg(event_json(event, %(payload)s) ORDER BY id DESC)
+    FROM instantly_events AS event
+    WHERE id = ANY (positions[:%(limit)s])
+  ),
+  positions,
+  %(limit)s,
+  (
+    SELECT CASE WHEN counted <= 10000 THEN counted END
+    FROM cardinality(event_ids(%(campaign_id)s, NULL, NULL, NULL, NULL, 10001)) AS counted
+    WHERE %(event_type)s::text IS NULL
+      AND %(lead_email)s::text IS NULL
+  )
+) AS body
+FROM instantly_campaigns AS campaign
+CROSS JOIN page
+WHERE campaign.id = %(campaign_id)s;

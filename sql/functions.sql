@@ -55,3 +55,105 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     'nextCursor', CASE WHEN cardinality(positions) > size THEN positions[size]::text END
   )
 $$;
+
+-- The ids of a campaign's events, the newest first: of a type, of a lead, or all; those before an id.
+-- It reads no more rows than it answers, whatever the planner's statistics say. Each query asks for a
+-- range in the order of its own index, and the settings leave no other way to that order: with an
+-- equality and its cost alone, the planner may filter another index or sort all that there is.
+CREATE OR REPLACE FUNCTION event_ids(
+  of_campaign uuid, of_type text, of_lead text, before bigint, skipped bigint, size bigint
+) RETURNS bigint[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+DECLARE
+  last_id bigint := coalesce(before, 9223372036854775807);
+  hash bigint;
+BEGIN
+  IF of_type IS NULL AND of_lead IS NULL THEN
+    RETURN ARRAY(
+      SELECT id
+      FROM instantly_events
+      WHERE campaign_id >= of_campaign
+        AND (campaign_id, id) < (of_campaign, last_id)
+      ORDER BY campaign_id DESC, id DESC
+      OFFSET skipped
+      LIMIT size
+    );
+  ELSIF of_lead IS NULL THEN
+    hash := hashtextextended(of_type, 0);
+    RETURN ARRAY(
+      SELECT id
+      FROM instantly_events
+      WHERE campaign_id = of_campaign
+        AND hashtextextended(event_type, 0) >= hash
+        AND (hashtextextended(event_type, 0), id) < (hash, last_id)
+        AND event_type = of_type
+      ORDER BY hashtextextended(event_type, 0) DESC, id DESC
+      OFFSET skipped
+      LIMIT size
+    );
+  ELSIF of_type IS NULL THEN
+    hash := hashtextextended(of_lead, 0);
+    RETURN ARRAY(
+      SELECT id
+      FROM instantly_events
+      WHERE campaign_id = of_campaign
+        AND hashtextextended(lead_email, 0) >= hash
+        AND (hashtextextended(lead_email, 0), id) < (hash, last_id)
+        AND lead_email = of_lead
+      ORDER BY hashtextextended(lead_email, 0) DESC, id DESC
+      OFFSET skipped
+      LIMIT size
+    );
+  END IF;
+  hash := hashtextextended(of_lead, hashtextextended(of_type, 0));
+  RETURN ARRAY(
+    SELECT id
+    FROM instantly_events
+    WHERE campaign_id = of_campaign
+      AND hashtextextended(lead_email, hashtextextended(event_type, 0)) >= hash
+      AND (hashtextextended(lead_email, hashtextextended(event_type, 0)), id) < (hash, last_id)
+      AND lead_email = of_lead
+      AND event_type = of_type
+    ORDER BY hashtextextended(lead_email, hashtextextended(event_type, 0)) DESC, id DESC
+    OFFSET skipped
+    LIMIT size
+  );
+END
+$$;
+
+-- With what Instantly delivered, if that is asked for.
+CREATE OR REPLACE FUNCTION event_json(event instantly_events, with_payload boolean) RETURNS jsonb
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT jsonb_build_object(
+    'id', event.id::text,
+    'eventType', event.event_type,
+    'leadEmail', event.lead_email,
+    'accountEmail', event.account_email,
+    'step', event.step,
+    'variant', event.variant,
+    'occurredAt', api_time(event.occurred_at),
+    'receivedAt', api_time(event.received_at)
+  ) || CASE WHEN with_payload THEN jsonb_build_object('payload', event.payload) ELSE '{}' END
+$$;
+
+-- What counts there are, of all or of a group; where there is nothing, they are NULL.
+CREATE OR REPLACE FUNCTION stats_json(
+  sent numeric, opened bigint, clicked numeric, replied numeric, bounced numeric,
+  auto_replied numeric, not_interested numeric, out_of_office numeric, unsubscribed numeric
+) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT json_build_object(
+    'emailsSent', coalesce(sent, 0),
+    'emailsDelivered', greatest(sent - bounced, 0),
+    'emailsOpened', coalesce(opened, 0),
+    'emailsClicked', coalesce(clicked, 0),
+    'emailsReplied', coalesce(replied, 0),
+    'emailsBounced', coalesce(bounced, 0),
+    'repliesAutoReply', coalesce(auto_replied, 0),
+    'repliesNotInterested', coalesce(not_interested, 0),
+    'repliesOutOfOffice', coalesce(out_of_office, 0),
+    'repliesUnsubscribe', coalesce(unsubscribed, 0)
+  )
+$$;

@@ -58,9 +58,13 @@ def count(figures: dict[str, Any] | None, *names: str) -> int:
 @bp.post("/stats")
 @documented(body=Stats, answers={200: STATS})
 def get_stats() -> Response:
-    """What the recorded events add up to over the matching campaigns."""
+    """What the recorded events add up to over the matching campaigns.
+
+    With `groupBy` the answer also has `groups`, most sent first and at most 1,000, one for each
+    value that has an event which counts; the key is null for what belongs to no step.
+    """
     conditions: dict[str, Any] = dict.fromkeys(
-        ("run_ids", "clerk_org_id", "brand_id", "app_id", "campaign_id")
+        ("run_ids", "clerk_org_id", "brand_id", "app_id", "campaign_id", "group_by")
     )
     conditions.update(load_body(Stats))
     return json_answer("select_stats", **conditions, excluded=excluded_addresses())

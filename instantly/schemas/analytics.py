@@ -6,6 +6,8 @@ from marshmallow import ValidationError, fields, validate, validates_schema
 
 from instantly.schemas.fields import CamelCaseSchema, Text
 
+GROUPINGS = ("campaignId", "brandId", "appId", "clerkOrgId", "step")
+
 
 class Stats(CamelCaseSchema):
     """Which campaigns to count; what is given must all hold."""
@@ -15,9 +17,12 @@ class Stats(CamelCaseSchema):
     brand_id = Text()
     app_id = Text()
     campaign_id = fields.UUID()
+    group_by = fields.String(validate=validate.OneOf(GROUPINGS))
 
     @validates_schema
     def something_is_given(self, stats: dict[str, Any], **_: Any) -> None:
-        if not stats:
-            names = ", ".join(field.data_key or "" for field in self.fields.values())
+        if not stats.keys() - {"group_by"}:
+            names = ", ".join(
+                field.data_key or "" for name, field in self.fields.items() if name != "group_by"
+            )
             raise ValidationError(f"At least one of {names} is required.")

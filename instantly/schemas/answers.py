@@ -20,6 +20,7 @@ TIME: Shape = {
 }
 COUNT: Shape = {"type": "integer", "minimum": 0}
 INTEGER: Shape = {"type": "integer"}
+STEP: Shape = {"type": "integer", "minimum": 1}
 BOOLEAN: Shape = {"type": "boolean"}
 OBJECT: Shape = {"type": "object"}
 SUCCESS: Shape = {"type": "boolean", "const": True}
@@ -93,12 +94,13 @@ RECONCILED_LEADS = record(
 )
 RECONCILED = record(success=SUCCESS, campaignStatus=CAMPAIGN_STATUS, leads=RECONCILED_LEADS)
 
+LEAD_STATE = one_of("active", *LEAD_STATUS.values())
 LEAD = record(
     **each(UUID, "id", "instantlyCampaignId"),
     **each(TEXT, "instantlyLeadId", "email"),
     **each(nullable(TEXT), "firstName", "lastName", "companyName"),
     customVariables=OBJECT,
-    status=one_of("active", *LEAD_STATUS.values()),
+    status=LEAD_STATE,
     orgId=TEXT,
     runId=nullable(UUID),
     **each(TIME, "createdAt", "updatedAt"),
@@ -109,6 +111,28 @@ ADDED_LEADS = record(
     success=SUCCESS, **each(COUNT, "added", "total", "duplicates"), rejected=array(REJECTED_LEAD)
 )
 DELETED_LEADS = record(success=SUCCESS, deleted=COUNT, notFound=array(TEXT))
+
+LEAD_FACTS = ("contacted", "opened", "clicked", "replied", "bounced", "unsubscribed")
+LEAD_CAMPAIGN = record(campaignId=UUID, status=LEAD_STATE)
+ADDRESS_STATUS = record(
+    email=TEXT,
+    known=BOOLEAN,
+    status=nullable(LEAD_STATE),
+    **each(BOOLEAN, *LEAD_FACTS),
+    lastEventAt=nullable(TIME),
+    campaigns=array(LEAD_CAMPAIGN),
+)
+LEAD_STATUSES = record(leads=array(ADDRESS_STATUS))
+
+EVENT = record(
+    "payload",
+    **each(TEXT, "id", "eventType"),
+    **each(nullable(TEXT), "leadEmail", "accountEmail"),
+    **each(nullable(STEP), "step", "variant"),
+    **each(TIME, "occurredAt", "receivedAt"),
+    payload=OBJECT,
+)
+EVENTS = record(events=array(EVENT), **{**PAGE, "total": nullable(COUNT)})
 
 ACCOUNT = record(
     id=UUID,
@@ -137,15 +161,24 @@ SNAPSHOT = record(**each(UUID, "id", "campaignId"), **FIGURES, snapshotAt=TIME)
 INSTANTLY_ANALYTICS = record()
 CAMPAIGN_ANALYTICS = record(analytics=nullable(INSTANTLY_ANALYTICS), snapshot=SNAPSHOT)
 EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
+EMAIL_STATS = record(
+    **EMAILS,
+    **each(COUNT, "emailsDelivered", "emailsClicked", "repliesAutoReply"),
+    **each(COUNT, "repliesNotInterested", "repliesOutOfOffice", "repliesUnsubscribe"),
+)
+STEP_STATS = record(step=STEP, **EMAILS)
+SNAPSHOT_SUMS = record(campaigns=COUNT, **FIGURES)
+STATS_GROUP = record(
+    key={**STEP, "type": ["string", "integer", "null"]}, stats=EMAIL_STATS, recipients=COUNT
+)
 STATS = record(
-    stats=record(
-        **EMAILS,
-        **each(COUNT, "emailsDelivered", "emailsClicked", "repliesAutoReply"),
-        **each(COUNT, "repliesNotInterested", "repliesOutOfOffice", "repliesUnsubscribe"),
-    ),
+    *("groups", "groupsTotal"),
+    stats=EMAIL_STATS,
     recipients=COUNT,
-    stepStats=array(record(step={"type": "integer", "minimum": 1}, **EMAILS)),
-    snapshots=record(campaigns=COUNT, **FIGURES),
+    stepStats=array(STEP_STATS),
+    snapshots=SNAPSHOT_SUMS,
+    groups=array(STATS_GROUP),
+    groupsTotal=COUNT,
 )
 
 WEBHOOK_CONFIG = record(webhookUrl=TEXT)

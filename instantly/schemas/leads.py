@@ -19,6 +19,7 @@ from instantly.schemas.fields import (
 )
 
 MAX_LEADS = 10_000
+MAX_ASKED_ADDRESSES = 1000
 # Checked in one go.
 LEADS_AT_A_TIME = 500
 
@@ -125,3 +126,14 @@ class DeleteLeads(CamelCaseSchema):
     emails = fields.List(
         EmailAddress(), required=True, validate=validate.Length(min=1, max=MAX_LEADS)
     )
+
+
+class AskedAddresses(CamelCaseSchema):
+    """The addresses that an organisation asks about, and the campaigns that count."""
+
+    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    emails = fields.List(
+        EmailAddress(), required=True, validate=validate.Length(min=1, max=MAX_ASKED_ADDRESSES)
+    )
+    brand_id = Text()
+    campaign_id = fields.UUID()

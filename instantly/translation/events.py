@@ -60,6 +60,11 @@ STRENGTH: tuple[Set[str], ...] = (
     {"unsubscribed"},
 )
 
+# Status → how strong it is.
+STATUS_STRENGTHS = {
+    status: strength for strength, statuses in enumerate(STRENGTH) for status in statuses
+}
+
 # Status → what a lead may be to take it whatever the times are.
 WEAKER_STATUSES = {
     status: [weaker for equals in STRENGTH[:strength] for weaker in sorted(equals)]
@@ -107,7 +112,7 @@ class Event:
             return None
         name = storable_text(name)
         return cls(
-            event_type=RECORDED_NAMES.get(name, name),
+            event_type=recorded_name(name),
             campaign_id=uuid_or_none(payload.get("campaign_id")),
             lead_email=address_or_none(payload.get("lead_email")),
             account_email=address_or_none(payload.get("email_account")),
@@ -129,13 +134,19 @@ class Event:
         return {
             **vars(self),
             "instantly_campaign_id": self.campaign_id,
-            "counted_as": self.counted_as,
+            # Empty and not NULL: the event counts nowhere, but it is the latest of its lead.
+            "counted_as": self.counted_as or "",
             "lead_status": lead_status,
             "weaker_statuses": WEAKER_ARRAYS[lead_status] if lead_status else "{}",
             "is_label": lead_status in LABELS,
             "labels": LABELS_ARRAY,
             "campaign_status": CAMPAIGN_STATUS.get(self.event_type),
         }
+
+
+def recorded_name(event_type: str) -> str:
+    """Under which name an event is recorded."""
+    return RECORDED_NAMES.get(event_type, event_type)
 
 
 def uuid_or_none(value: Any) -> str | None:

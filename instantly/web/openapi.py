@@ -35,11 +35,12 @@ ERRORS = {
     502: "Another service is unavailable",
     503: "The database is unavailable or a limit was reached; see `Retry-After`",
 }
-# A record is called after its constant: CREATED_CAMPAIGN is CreatedCampaign in generated clients.
+# Records and enumerations are called after their constants: CREATED_CAMPAIGN is CreatedCampaign in
+# generated clients.
 NAMES = {
     id(shape): name.title().replace("_", "")
     for name, shape in vars(answers).items()
-    if isinstance(shape, dict) and shape.get("type") == "object" and "properties" in shape
+    if isinstance(shape, dict) and shape.keys() & {"properties", "enum"}
 }
 # Such a view reads the body before anything else, even one that it does not want.
 CALLS_OTHERS = (400, 413, 422, 502)
@@ -115,7 +116,7 @@ def build_document(app: Flask) -> dict[str, Any]:
 
 
 def with_names(part: Any, spec: APISpec) -> Any:
-    """The same with a reference in place of each record that has a name."""
+    """The same with a reference in place of each shape that has a name."""
     if isinstance(part, list):
         return [with_names(inner, spec) for inner in part]
     if not isinstance(part, dict):

@@ -30,6 +30,7 @@ CAMPAIGN = {
 }
 
 
+GROUPED = b'{"clerkOrgId": "clerk_1", "groupBy": "campaignId"}'
 # What stands before page 99 of the leads, and of the campaigns, a hundred a page.
 CURSORS = """
 SELECT
@@ -159,17 +160,28 @@ def run(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
         events = 0
         for total in arguments.events:
-            if any(wanted(name) for name in ("stats", "webhook")):
+            if any(wanted(name) for name in ("stats", "webhook", "events")):
                 begin = time.perf_counter()
                 seed_events(target.connection, total - events, first=events)
                 sys.stdout.write(f"{total:,} events: {time.perf_counter() - begin:.1f} s\n")
             stats = request_bytes("POST", "/stats", KEY, b'{"brandId": "brand_1"}')
             name = f"stats of a brand, {total:,} events"
             measure(name, lambda stats=stats: stats, connections=1)
+            grouped = request_bytes("POST", "/stats", KEY, GROUPED)
+            name = f"stats by campaign, {total:,} events"
+            measure(name, lambda grouped=grouped: grouped, connections=1)
+            for what, query in (("", ""), (" of a type", "&eventType=email_opened")):
+                path = f"/campaigns/{ids[1]}/events?limit=100{query}"
+                page = request_bytes("GET", path, KEY)
+                measure(f"list 100{what}, {total:,} events", lambda page=page: page)
             measure(f"webhook, 2 kB, {total:,} events", webhook_requests(list(instantly_ids)))
             (events,) = target.connection.execute(
                 "SELECT count(*) FROM instantly_events"
             ).fetchone() or (0,)
+        emails = [f"lead{n % 100}@c{n // 100}.example" for n in range(1000)]
+        asked = json.dumps({"clerkOrgId": "clerk_1", "emails": emails}).encode()
+        statuses = request_bytes("POST", "/leads/status", KEY, asked)
+        measure("status of 1,000 addresses", lambda: statuses)
         some = itertools.cycle(ids)
         measure(
             "GET /campaigns/{id}", lambda: request_bytes("GET", f"/campaigns/{next(some)}", KEY)

@@ -11,7 +11,10 @@ BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 # Those that are left out differ from these by a number only.
 ROWS = [
     "stats of a brand, 100 events",
+    "stats by campaign, 100 events",
+    "list 100 of a type, 100 events",
     "webhook, 2 kB, 100 events",
+    "status of 1,000 addresses",
     "GET /campaigns/{id}",
     "list 100 leads",
     "list 100 of 10,000 leads, page 99",

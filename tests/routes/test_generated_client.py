@@ -151,7 +151,7 @@ def test_leads_are_added_listed_and_deleted(
     assert (added.added, added.duplicates) == (1, 1)
     page = generated.operation("leads.list_leads").sync(campaign_id, client=caller)
     assert [(lead.first_name, lead.last_name) for lead in page.leads] == [("Ada", None)]
-    assert page.leads[0].status == models.LeadStatus.ACTIVE
+    assert page.leads[0].status == models.LeadState.ACTIVE
     deleted = generated.operation("leads.delete_leads").sync(
         campaign_id, client=caller, body=models.DeleteLeadsRequest(["ada@example.com"])
     )

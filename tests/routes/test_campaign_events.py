@@ -1,0 +1,340 @@
+"""GET /campaigns/{campaignId}/events: what was delivered, newest first, and what a page costs."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from conftest import Rows
+from flask.testing import FlaskClient
+from harness import fresh_database, looking_at
+from helpers import UNKNOWN_ID, OurCampaign
+
+from instantly.sandbox.postgres import LocalPostgres
+from instantly.storage.database import SQL_DIRECTORY, load_statements
+
+STATEMENT = load_statements(SQL_DIRECTORY)["select_events_page"]
+RARE_LEAD = "rare@x.example"
+FILTERS: dict[str, dict[str, str]] = {
+    "none": {},
+    "type": {"eventType": "email_opened"},
+    "lead": {"leadEmail": RARE_LEAD},
+    "type and lead": {"eventType": "email_opened", "leadEmail": RARE_LEAD},
+}
+
+
+@pytest.fixture
+def ours(client: FlaskClient, db: Rows) -> OurCampaign:
+    return OurCampaign(db, client)
+
+
+def ask(ours: OurCampaign, **query: Any) -> dict[str, Any]:
+    answer = ours.client.get(f"/campaigns/{ours.id}/events", query_string=query)
+    assert answer.status_code == 200, answer.text
+    page: dict[str, Any] = answer.get_json()
+    assert page["count"] == len(page["events"])
+    return page
+
+
+def walk(ours: OurCampaign, **query: Any) -> Iterator[dict[str, Any]]:
+    page = ask(ours, **query)
+    yield page
+    while page["nextCursor"] is not None:
+        page = ask(ours, **query, cursor=page["nextCursor"])
+        yield page
+
+
+def deliver(ours: OurCampaign, *numbers: int, **fields: Any) -> None:
+    for number in numbers:
+        event_type = ("email_sent", "email_opened", "link_clicked")[number % 3]
+        lead = f"Lead{number % 2}@x.example"
+        assert ours.records(event_type, **{"n": number, "lead_email": lead, **fields})
+
+
+def numbers(page: dict[str, Any]) -> list[int]:
+    return [event["payload"]["n"] for event in page["events"]]
+
+
+# What is shown
+
+
+def test_an_event_is_shown_as_it_was_read(ours: OurCampaign) -> None:
+    payload = ours.payload(
+        "link_clicked",
+        lead_email=" Ada@X.example",
+        email_account="Lena@Y.example",
+        step=2,
+        variant=1,
+        timestamp="2026-08-18T09:12:44.318+02:00",
+        extra={"to": ["us", None, 1.5]},
+    )
+    assert ours.deliver(payload).get_json()["recorded"]
+    (row,) = ours.events()
+    page = ask(ours)
+    received = page["events"][0]["receivedAt"]
+    assert page == {
+        "events": [
+            {
+                "id": str(row["id"]),
+                "eventType": "email_link_clicked",
+                "leadEmail": "ada@x.example",
+                "accountEmail": "lena@y.example",
+                "step": 2,
+                "variant": 1,
+                "occurredAt": "2026-08-18T07:12:44.318Z",
+                "receivedAt": received,
+            }
+        ],
+        "count": 1,
+        "total": 1,
+        "nextCursor": None,
+    }
+    with_payload = ask(ours, payload="true")
+    assert with_payload["events"] == [{**page["events"][0], "payload": payload}]
+    assert ask(ours, payload="false") == page
+
+
+def test_what_a_payload_does_not_say_is_null(ours: OurCampaign) -> None:
+    assert ours.records("account_error")
+    (event,) = ask(ours)["events"]
+    names = ("leadEmail", "accountEmail", "step", "variant")
+    assert [event[name] for name in names] == [None] * 4
+
+
+def test_a_campaign_without_events_is_an_empty_page(ours: OurCampaign) -> None:
+    empty = {"events": [], "count": 0, "total": 0, "nextCursor": None}
+    assert ask(ours) == empty
+    assert ask(ours, payload="true", cursor=5) == empty
+    assert ask(ours, eventType="email_sent") == {**empty, "total": None}
+
+
+def test_events_of_other_campaigns_are_not_shown(ours: OurCampaign) -> None:
+    other = ours.another()
+    deliver(ours, 1)
+    deliver(other, 1, 2)
+    assert (ask(ours)["total"], ask(other)["total"]) == (1, 2)
+    assert numbers(ask(ours, leadEmail="lead1@x.example", payload="true")) == [1]
+
+
+@pytest.mark.parametrize("campaign_id", [UNKNOWN_ID, str(uuid4()), "none", "%00"])
+def test_events_of_an_unknown_campaign_are_404(client: FlaskClient, campaign_id: str) -> None:
+    answer = client.get(f"/campaigns/{campaign_id}/events")
+    assert (answer.status_code, answer.get_json()) == (404, {"error": "Campaign not found"})
+
+
+# Pages and filters
+
+
+@pytest.mark.parametrize("limit", [1, 3, 12, 13, 1000])
+@pytest.mark.parametrize(
+    ("query", "shown"),
+    [
+        ({}, range(12)),
+        ({"eventType": "email_opened"}, (1, 4, 7, 10)),
+        ({"eventType": "link_clicked"}, (2, 5, 8, 11)),
+        ({"eventType": "email_link_clicked"}, (2, 5, 8, 11)),
+        ({"leadEmail": "lead0@x.example"}, range(0, 12, 2)),
+        ({"leadEmail": "  LEAD0@X.Example "}, range(0, 12, 2)),
+        ({"leadEmail": "lead1@x.example", "eventType": "email_sent"}, (3, 9)),
+        ({"leadEmail": "nobody@x.example"}, ()),
+        ({"eventType": "EMAIL_SENT"}, ()),
+        ({"eventType": "%"}, ()),
+    ],
+)
+def test_pages_hold_every_event_asked_for_once_and_the_newest_first(
+    ours: OurCampaign, query: dict[str, str], shown: Any, limit: int
+) -> None:
+    deliver(ours, *range(12))
+    pages = list(walk(ours, limit=limit, payload="true", **query))
+    assert [n for page in pages for n in numbers(page)] == sorted(shown, reverse=True)
+    assert len(pages) == max(1, -(-len(shown) // limit))
+    assert {page["total"] for page in pages} == {None if query else 12}
+
+
+def test_pages_can_be_skipped_to(ours: OurCampaign) -> None:
+    deliver(ours, *range(6))
+    for query, shown in (
+        ({}, [3, 2]),
+        ({"eventType": "email_sent"}, []),
+        ({"leadEmail": "lead1@x.example"}, [1]),
+    ):
+        page = ask(ours, skip=2, limit=2, payload="true", **query)
+        assert numbers(page) == shown
+
+
+def test_events_that_arrive_while_somebody_reads_move_no_page(ours: OurCampaign) -> None:
+    deliver(ours, *range(9))
+    seen = []
+    for page in walk(ours, limit=2, payload="true"):
+        seen += numbers(page)
+        deliver(ours, 100 + len(seen))
+    assert seen == list(range(8, -1, -1))
+
+
+def test_the_longest_name_of_an_event_can_be_asked_for(ours: OurCampaign) -> None:
+    name = "".join(chr(0x4E00 + number * 7919 % 20000) for number in range(2000))
+    assert ours.records(name, lead_email="a" * 312 + "@x.example")
+    assert ask(ours, eventType=name)["count"] == 1
+    assert ask(ours, eventType=name[:-1])["count"] == 0
+
+
+def test_events_are_counted_up_to_ten_thousand(ours: OurCampaign) -> None:
+    insert(ours, "email_sent", "a@x.example", 10_000)
+    assert ask(ours, limit=1)["total"] == 10_000
+    deliver(ours, 1)
+    assert ask(ours, limit=1)["total"] is None
+
+
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [
+        ("limit=0", "limit"),
+        ("skip=1&cursor=1", "cursor"),
+        ("eventType=", "eventType"),
+        ("eventType=a%00", "eventType"),
+        ("leadEmail=", "leadEmail"),
+        ("leadEmail=%20%20", "leadEmail"),
+        ("leadEmail=" + "a" * 321, "leadEmail"),
+        ("payload=", "payload"),
+        ("payload=1", "payload"),
+        ("payload=True", "payload"),
+    ],
+)
+def test_what_cannot_be_asked_is_a_bad_request(ours: OurCampaign, query: str, name: str) -> None:
+    answer = ours.client.get(f"/campaigns/{ours.id}/events?{query}")
+    assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
+    assert list(answer.get_json()["details"]) == [name]
+
+
+# What a page costs
+
+
+def insert(ours: OurCampaign, event_type: str, lead: str, count: int) -> None:
+    """As deliveries would have left them, by PostgreSQL itself."""
+    ours.db.connection.execute(
+        "INSERT INTO instantly_events (campaign_id, event_type, lead_email, occurred_at,"
+        " fingerprint, payload)"
+        " SELECT %s, %s, %s, now(), uuid_send(gen_random_uuid()), '{}'"
+        " FROM generate_series(1, %s)",
+        [ours.id, event_type, lead, count],
+    )
+
+
+@contextmanager
+def explained(connection: psycopg.Connection[Any], mode: str) -> Iterator[list[str]]:
+    """Statements are planned in this way; the plan of each that runs, those of functions too."""
+    noted: list[str] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        noted.append((notice.message_primary or "").partition("plan:\n")[2])
+
+    settings = (
+        "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0;"
+        " SET auto_explain.log_analyze = on; SET auto_explain.log_nested_statements = on;"
+        " SET auto_explain.log_format = json; SET client_min_messages = log;"
+        f" SET plan_cache_mode = {mode}"
+    )
+    connection.execute(settings.encode())
+    connection.add_notice_handler(note)
+    try:
+        yield noted
+    finally:
+        connection.remove_notice_handler(note)
+        connection.execute("RESET ALL")
+
+
+def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from plan_nodes(child)
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+    rows: float = node["Actual Rows"] + sum(node.get(name, 0) for name in removed)
+    return rows * int(node["Actual Loops"])
+
+
+def scans(
+    db: Rows, noted: list[str], campaign_id: str, limit: int, query: dict[str, str], **more: Any
+) -> list[dict[str, Any]]:
+    """Every scan of the events, as it was really executed."""
+    values = {
+        **dict.fromkeys(("skip", "cursor")),
+        "event_type": query.get("eventType"),
+        "lead_email": query.get("leadEmail"),
+        "campaign_id": campaign_id,
+        "limit": limit,
+        "payload": False,
+        **more,
+    }
+    noted.clear()
+    db.connection.execute(STATEMENT, values, prepare=True)
+    nodes = [node for plan in noted if plan for node in plan_nodes(json.loads(plan)["Plan"])]
+    found = [node for node in nodes if node.get("Relation Name") == "instantly_events"]
+    # The ids and the rows, and the count if there is no filter.
+    assert len(found) == (2 if query else 3), noted
+    return found
+
+
+@pytest.fixture(scope="module")
+def crowded(postgres: LocalPostgres) -> Iterator[tuple[Rows, str]]:
+    """A hundred thousand events, and a campaign of them: what fills its neighbours is rare in it.
+
+    The planner's statistics say that nearly every event is an email_sent to the same lead.
+    """
+    with fresh_database(postgres) as url, looking_at(url) as db:
+        one, *others = (OurCampaign(db, None) for _ in range(3))  # type: ignore[arg-type]
+        insert(one, "email_opened", RARE_LEAD, 15)
+        insert(one, "email_opened", "b@x.example", 15)
+        insert(one, "email_sent", RARE_LEAD, 15)
+        insert(one, "email_clicked", "b@x.example", 20_000)
+        for other in others:
+            insert(other, "email_opened", RARE_LEAD, 40_000)
+        insert(one, "email_sent", RARE_LEAD, 15)
+        insert(one, "email_opened", "b@x.example", 15)
+        insert(one, "email_opened", RARE_LEAD, 15)
+        db.connection.execute("ANALYZE")
+        yield db, one.id
+
+
+MODES = pytest.mark.parametrize("mode", ["force_custom_plan", "force_generic_plan"])
+
+
+@pytest.mark.parametrize("limit", [1, 10, 1000])
+@MODES
+@pytest.mark.parametrize("query", FILTERS.values(), ids=FILTERS)
+def test_a_page_reads_no_more_rows_than_it_shows_and_one(
+    crowded: tuple[Rows, str], query: dict[str, str], mode: str, limit: int
+) -> None:
+    db, campaign_id = crowded
+    ids = "SELECT id FROM instantly_events WHERE campaign_id = %s ORDER BY id"
+    events = db.all(ids, campaign_id)
+    cursors = [None, *(events[at]["id"] for at in (-20, 20_080, 5000, 20))]
+    with explained(db.connection, mode) as noted:
+        for cursor in cursors:
+            read = scans(db, noted, campaign_id, limit, query, cursor=cursor)
+            assert all("Index" in scan["Node Type"] for scan in read), read
+            counts = sorted(map(rows_read, read))
+            assert query or counts.pop() == 10_001
+            assert counts[-1] <= limit + 1, (cursor, read)
+
+
+@MODES
+def test_a_page_is_read_by_its_index_before_the_table_was_ever_analyzed(
+    postgres: LocalPostgres, mode: str
+) -> None:
+    with fresh_database(postgres) as url, looking_at(url) as db:
+        db.connection.execute("ALTER TABLE instantly_events SET (autovacuum_enabled = false)")
+        one, other = (OurCampaign(db, None) for _ in range(2))  # type: ignore[arg-type]
+        insert(one, "email_opened", RARE_LEAD, 50)
+        insert(one, "email_sent", "b@x.example", 3000)
+        insert(other, "email_opened", RARE_LEAD, 3000)
+        with explained(db.connection, mode) as noted:
+            for query in FILTERS.values():
+                counts = sorted(map(rows_read, scans(db, noted, one.id, 3, query)))
+                assert query or counts.pop() == 3050
+                assert counts == [3, 4], query
