@@ -50,7 +50,10 @@ class Part:
 
 
 def start_postgres(stack: ExitStack, _: dict[str, str]) -> dict[str, str]:
-    postgres = LocalPostgres(base_dir=str(ROOT / ".local" / "postgres"))
+    try:
+        postgres = LocalPostgres(base_dir=str(ROOT / ".local" / "postgres"))
+    except RuntimeError as error:
+        raise OSError("PostgreSQL does not start: does a sandbox run in this folder?") from error
     stack.callback(postgres.stop)
     return {"INSTANTLY_SERVICE_DATABASE_URL": postgres.url()}
 
@@ -134,6 +137,7 @@ def main() -> None:
         try:
             table = complete(stack, environment)
             settings = Settings.from_environment(environment)
+            socket.create_server((HOST, settings.port)).close()  # it says so if the port is taken
             migrate(settings.database_url)
         except (ConfigurationError, MigrationError, OSError, psycopg.Error) as error:
             sys.exit(str(error))

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -68,4 +69,13 @@ def test_half_a_configuration_is_refused_with_one_message():
     ended = run_python("app.py", PORT="nonsense", INSTANTLY_SERVICE_DATABASE_URL=url)
     assert ended.returncode != 0
     assert "PORT must be a whole number" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_port_that_is_taken_is_named_in_one_message(postgres):
+    with fresh_database(postgres) as url, socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        ended = run_python("app.py", PORT=port, INSTANTLY_SERVICE_DATABASE_URL=url)
+    assert ended.returncode != 0
+    assert port in ended.stderr
     assert "Traceback" not in ended.stderr
