@@ -8,6 +8,7 @@ import os
 import sys
 
 import psycopg
+from psycopg.errors import DeadlockDetected
 from psycopg.types.json import Jsonb
 
 from instantly.config import ConfigurationError, Settings
@@ -22,14 +23,21 @@ def rebuild(database: Database) -> int:
     """Returns how many campaigns there are."""
     campaigns = database.fetch_all("select_campaign_ids")
     for campaign in campaigns:
-        with database.transaction() as transaction:
-            campaign_id = campaign["id"]
-            transaction.fetch_one("select_campaign_for_rebuild", campaign_id=campaign_id)
-            transaction.execute("delete_activity", campaign_id=campaign_id)
-            transaction.execute(
-                "insert_activity", campaign_id=campaign_id, counted_as=Jsonb(COUNTED_AS)
-            )
+        try:
+            rebuild_campaign(database, campaign["id"])
+        except DeadlockDetected:
+            # Possible where its status changes at that moment: who waited for us has gone on now.
+            rebuild_campaign(database, campaign["id"])
     return len(campaigns)
+
+
+def rebuild_campaign(database: Database, campaign_id: str) -> None:
+    with database.transaction() as transaction:
+        transaction.fetch_one("select_campaign_for_rebuild", campaign_id=campaign_id)
+        transaction.execute("delete_activity", campaign_id=campaign_id)
+        transaction.execute(
+            "insert_activity", campaign_id=campaign_id, counted_as=Jsonb(COUNTED_AS)
+        )
 
 
 def main() -> None:

@@ -107,9 +107,10 @@ WHERE id = %(campaign_id)s
 FOR UPDATE;
 
 -- name: delete_activity
--- What a campaign's events add up to.
+-- What a campaign's events add up to, but for the rows that hold what Instantly's fields proved.
 DELETE FROM instantly_lead_activity
-WHERE campaign_id = %(campaign_id)s;
+WHERE campaign_id = %(campaign_id)s
+  AND proved IS NULL;
 
 -- name: insert_activity
 -- Likewise, counted again from the events; `counted_as` maps event types to columns.
@@ -143,26 +144,53 @@ FROM (
     occurred_at
   FROM instantly_events
   WHERE campaign_id = %(campaign_id)s
+  UNION ALL
+  SELECT campaign_id, lead_email, step, NULL, NULL
+  FROM instantly_lead_activity
+  WHERE campaign_id = %(campaign_id)s
+    AND proved IS NOT NULL
 ) AS event
-GROUP BY campaign_id, coalesce(lead_email, ''), coalesce(step, 0);
+GROUP BY campaign_id, coalesce(lead_email, ''), coalesce(step, 0)
+ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
+SET
+  sent = excluded.sent,
+  opened = excluded.opened,
+  clicked = excluded.clicked,
+  replied = excluded.replied,
+  bounced = excluded.bounced,
+  auto_replied = excluded.auto_replied,
+  not_interested = excluded.not_interested,
+  out_of_office = excluded.out_of_office,
+  unsubscribed = excluded.unsubscribed,
+  last_event_at = excluded.last_event_at;
 
 -- name: select_events_page
 -- The answer of GET /campaigns/{campaignId}/events as JSON: one page, newest arrival first.
 -- No row at all when there is no such campaign. The total is known where counting costs little.
-WITH page AS MATERIALIZED (
+-- With payloads it may be shorter than asked for: they can be of 4 MiB each.
+WITH chosen AS MATERIALIZED (
   SELECT event_ids(
     %(campaign_id)s, %(event_type)s, %(lead_email)s, %(cursor)s, %(skip)s, %(limit)s::bigint + 1
   ) AS positions
+),
+page AS MATERIALIZED (
+  SELECT
+    positions,
+    CASE
+      WHEN %(payload)s::boolean THEN events_that_fit(positions[:%(limit)s], %(max_bytes)s)
+      ELSE %(limit)s
+    END AS size
+  FROM chosen
 )
 SELECT page_json(
   'events',
   (
     SELECT json_agg(event_json(event, %(payload)s) ORDER BY id DESC)
     FROM instantly_events AS event
-    WHERE id = ANY (positions[:%(limit)s])
+    WHERE id = ANY (positions[:size])
   ),
   positions,
-  %(limit)s,
+  size,
   (
     SELECT CASE WHEN counted <= 10000 THEN counted END
     FROM cardinality(event_ids(%(campaign_id)s, NULL, NULL, NULL, NULL, 10001)) AS counted

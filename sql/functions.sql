@@ -64,7 +64,8 @@ CREATE OR REPLACE FUNCTION event_ids(
   of_campaign uuid, of_type text, of_lead text, before bigint, skipped bigint, size bigint
 ) RETURNS bigint[]
 LANGUAGE plpgsql STABLE PARALLEL SAFE
-SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_sort = off SET enable_incremental_sort = off
 AS $$
 DECLARE
   last_id bigint := coalesce(before, 9223372036854775807);
@@ -120,6 +121,23 @@ BEGIN
     OFFSET skipped
     LIMIT size
   );
+END
+$$;
+
+-- How many of these events, from the first on, have payloads of so many bytes in all; one at least.
+CREATE OR REPLACE FUNCTION events_that_fit(ids bigint[], max_bytes bigint) RETURNS bigint
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+AS $$
+DECLARE
+  bytes bigint := 0;
+BEGIN
+  FOR number IN 1..cardinality(ids) LOOP
+    bytes := bytes + octet_length(payload::text) FROM instantly_events WHERE id = ids[number];
+    IF bytes > max_bytes THEN
+      RETURN greatest(number - 1, 1);
+    END IF;
+  END LOOP;
+  RETURN cardinality(ids);
 END
 $$;
 

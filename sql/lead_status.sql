@@ -45,12 +45,12 @@ held AS (
 active AS (
   SELECT
     address,
-    bool_or(sent > 0) FILTER (WHERE is_meant) AS sent,
-    bool_or(opened > 0) FILTER (WHERE is_meant) AS opened,
-    bool_or(clicked > 0) FILTER (WHERE is_meant) AS clicked,
-    bool_or(replied > 0) FILTER (WHERE is_meant) AS replied,
-    bool_or(bounced > 0) AS bounced,
-    bool_or(unsubscribed > 0) AS unsubscribed,
+    bool_or(sent > 0 OR 'contacted' = ANY (proved)) FILTER (WHERE is_meant) AS contacted,
+    bool_or(opened > 0 OR 'opened' = ANY (proved)) FILTER (WHERE is_meant) AS opened,
+    bool_or(clicked > 0 OR 'clicked' = ANY (proved)) FILTER (WHERE is_meant) AS clicked,
+    bool_or(replied > 0 OR 'replied' = ANY (proved)) FILTER (WHERE is_meant) AS replied,
+    bool_or(bounced > 0 OR 'bounced' = ANY (proved)) AS bounced,
+    bool_or(unsubscribed > 0 OR 'unsubscribed' = ANY (proved)) AS unsubscribed,
     max(last_event_at) FILTER (WHERE is_meant) AS last_event_at
   FROM address
   CROSS JOIN LATERAL (
@@ -68,7 +68,7 @@ SELECT json_build_object(
       'email', email,
       'known', statuses IS NOT NULL,
       'status', statuses[1],
-      'contacted', (sent OR NOT statuses <@ '{active,skipped,unsubscribed}') IS TRUE,
+      'contacted', (contacted OR NOT statuses <@ '{active,skipped,unsubscribed}') IS TRUE,
       'opened', (opened OR 'opened' = ANY (statuses)) IS TRUE,
       'clicked', (clicked OR 'clicked' = ANY (statuses)) IS TRUE,
       'replied', (replied OR 'replied' = ANY (statuses)) IS TRUE,

@@ -37,9 +37,9 @@ FROM campaign;
 -- status → what it is stronger than) and get Instantly's ids; the others are adopted. Nothing
 -- without the lock.
 -- A lead that stands twice in Instantly's list counts once. The campaign's row is locked as in
--- insert_leads. Deliveries go on meanwhile: insert_event locks one lead, as the last thing that it
--- waits for, so the two can only wait one way; and the status is judged on the row as it is once it
--- is locked.
+-- insert_leads. Deliveries go on meanwhile: insert_event locks one lead, and this statement nothing that
+-- insert_event may hold then, so the two can only wait one way; and the status is judged on the row as
+-- it is once it is locked.
 WITH lease AS (
   SELECT
   FROM instantly_leases
@@ -116,6 +116,31 @@ SELECT
   (SELECT count(*) FROM adopted) AS adopted,
   (SELECT count(*) FROM held WHERE is_weaker) AS raised
 FROM campaign;
+
+-- name: upsert_proved_facts
+-- What Instantly's fields prove of the leads of a page. It is kept apart from the leads, since it outlives
+-- their status and themselves; in a statement of its own, which holds no lead.
+WITH campaign AS (
+  SELECT id
+  FROM instantly_campaigns
+  WHERE id = %(campaign_id)s
+  FOR KEY SHARE  -- as insert_event does
+),
+found AS (
+  SELECT lower(email) AS lead_email, array_agg(DISTINCT fact ORDER BY fact) AS proved
+  FROM json_to_recordset(%(leads)s::json) AS lead (email text, proved json)
+  CROSS JOIN json_array_elements_text(proved) AS fact
+  GROUP BY lower(email)
+)
+INSERT INTO instantly_lead_activity AS activity (campaign_id, lead_email, step, proved)
+SELECT id, lead_email, 0, found.proved
+FROM campaign
+CROSS JOIN found
+ORDER BY lead_email
+ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
+SET proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
+WHERE NOT activity.proved @> excluded.proved
+  OR activity.proved IS NULL;
 
 -- name: select_leads_not_found
 -- The leads that a reconcile has not found in Instantly: the first ones and how many there are.

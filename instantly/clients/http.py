@@ -35,6 +35,7 @@ MAX_TRIES_WITHOUT_ANSWER = 3
 # Connections to a service that are kept for the next request.
 MAX_KEPT_CONNECTIONS = 1000
 MAX_MESSAGE_CHARACTERS = 1000
+MIN_SECRET_CHARACTERS = 6
 
 Json = Any
 
@@ -106,6 +107,8 @@ class ServiceClient:
     """A service's base URL and headers, and keep-alive connections that all threads share."""
 
     service: str
+    secrets: tuple[str, ...] = ()
+    """which no answer may repeat to our callers, beside those of the call itself"""
     error: type[UpstreamError] = UpstreamError
     observer: Observer | None = None
 
@@ -151,7 +154,7 @@ class ServiceClient:
         operation = f"{method} {path}"
         with self._observed(operation):
             response, in_doubt = self._send(request, operation, repeatable=repeatable)
-            return self._answer(response, in_doubt, keys_in(all_headers, body))
+            return self._answer(response, in_doubt, [*self.secrets, *keys_in(all_headers, body)])
 
     @contextmanager
     def _observed(self, operation: str) -> Iterator[None]:
@@ -261,7 +264,9 @@ def keys_in(headers: Mapping[str, str], body: Json) -> list[str]:
         if name.lower() in ("authorization", "x-api-key")
     ]
     sent_later = body.get("headers") if isinstance(body, dict) else None
-    return [*keys, *(sent_later or {}).values()]
+    # A short one is no secret: without it the message could not be read any more.
+    long = [value for value in (sent_later or {}).values() if len(value) >= MIN_SECRET_CHARACTERS]
+    return [*keys, *long]
 
 
 def masked(message: str, secrets: Iterable[str]) -> str:

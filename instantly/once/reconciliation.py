@@ -47,6 +47,7 @@ def repair_leads(
                 "upsert_found_leads", lock, **of_this_time, leads=leads, weaker=WEAKER_JSON
             )
         )
+        database().execute("upsert_proved_facts", campaign_id=campaign["id"], leads=leads)
     missing = run_while_locked("select_leads_not_found", lock, **of_this_time, limit=MAX_NAMED)
     return {**counts, "onlyHere": missing["emails"], "onlyHereTotal": missing["total"]}
 

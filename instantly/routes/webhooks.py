@@ -183,7 +183,7 @@ def register() -> ResponseReturnValue:
     clerk_org_id: str = load_body(Registration)["clerk_org_id"]
     url = configured_url()
     workspace = organization_workspace(clerk_org_id)
-    with webhooks_lock(clerk_org_id) as lock:
+    with webhooks_lock(workspace) as lock:
         found = closest(our_webhooks(workspace, url))
         changes = corrections(found or {}, url, services().settings.webhook_secrets)
         if found is None and not services().leases.is_held(lock):

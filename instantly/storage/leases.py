@@ -19,6 +19,7 @@ from instantly.storage.database import Database
 from instantly.storage.pool import NotConnected
 
 HEARTBEAT_SECONDS = 5.0
+LOCK_SECONDS = 20
 WAIT_SECONDS = 30.0
 FIRST_PAUSE_SECONDS = 0.02
 LONGEST_PAUSE_SECONDS = 0.5
@@ -72,7 +73,7 @@ class Leases:
         return lease if is_taken else None
 
     @contextmanager
-    def waiting_for(self, name: str, seconds: int) -> Iterator[Lease]:
+    def waiting_for(self, name: str, seconds: int = LOCK_SECONDS) -> Iterator[Lease]:
         """Holds the lease; raises Busy when others hold it for more than WAIT_SECONDS."""
         deadline = time.monotonic() + WAIT_SECONDS
         pause = FIRST_PAUSE_SECONDS

@@ -37,7 +37,7 @@ def row_of(lead: dict[str, Any]) -> dict[str, Any]:
             for name, value in variables.items()
             if name not in KNOWN_NAMES and not isinstance(value, dict | list)
         },
-        "status": proven_status(lead),
+        **proven(lead),
     }
 
 
@@ -46,13 +46,17 @@ def text_or_none(lead: dict[str, Any], name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-def proven_status(lead: dict[str, Any]) -> str:
-    """The strongest status that Instantly's own fields prove."""
-    proven = ["active", PROVED_BY_STATUS.get(lead["status"], "active")]
-    for status, names in PROVED_BY_FIELDS.items():
-        if any(is_proof(lead.get(name)) for name in names):
-            proven.append(status)
-    return max(proven, key=lambda status: len(WEAKER_STATUSES[status]))
+def proven(lead: dict[str, Any]) -> dict[str, Any]:
+    """What Instantly's own fields prove, and the strongest status among that."""
+    proved = [
+        status
+        for status, names in PROVED_BY_FIELDS.items()
+        if any(is_proof(lead.get(name)) for name in names)
+    ]
+    if lead["status"] in PROVED_BY_STATUS:
+        proved.append(PROVED_BY_STATUS[lead["status"]])
+    status = max(proved, key=lambda status: len(WEAKER_STATUSES[status]), default="active")
+    return {"proved": proved, "status": status}
 
 
 def is_proof(value: Any) -> bool:

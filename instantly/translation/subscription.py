@@ -30,7 +30,8 @@ def corrections(webhook: Webhook, url: str, secrets: Sequence[str]) -> Webhook:
 
     Its other headers stay: something in front of us may ask for them. Without a secret all do.
     """
-    right: Webhook = {"target_hook_url": url, "event_type": ALL_EVENTS, "campaign": None}
+    right: Webhook = {"target_hook_url": url, "event_type": ALL_EVENTS}
+    right |= dict.fromkeys(("campaign", "custom_interest_value"))
     if secrets and not carries(webhook, secrets[:1]):
         others = {name: value for name, value in headers_of(webhook) if not is_secret_header(name)}
         right["headers"] = {**others, SECRET_HEADER: secrets[0]}

@@ -12,7 +12,6 @@ from instantly.web.errors import NotFound
 from instantly.web.services import database, json_answer, services
 
 NOT_FOUND = "Campaign not found"
-LOCK_SECONDS = 20
 
 
 def uuid_or_not_found(campaign_id: str) -> str:
@@ -44,4 +43,4 @@ def campaign_lock(
     campaign_id: str, scope: Literal["leads", "status"]
 ) -> AbstractContextManager[Lease]:
     """One change at a time to a campaign's leads, and one to its status; Busy after 30 s."""
-    return services().leases.waiting_for(f"{scope}:{campaign_id}", LOCK_SECONDS)
+    return services().leases.waiting_for(f"{scope}:{campaign_id}")

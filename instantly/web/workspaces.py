@@ -12,8 +12,6 @@ from instantly.storage.leases import Busy, Lease
 from instantly.web.errors import RETRY_AFTER_SECONDS, ApiError
 from instantly.web.services import services
 
-LOCK_SECONDS = 20
-
 
 def organization_workspace(clerk_org_id: str) -> InstantlyClient:
     """Instantly with the organisation's own key."""
@@ -30,10 +28,10 @@ def app_workspace() -> InstantlyClient:
 
 
 @contextmanager
-def webhooks_lock(clerk_org_id: str) -> Iterator[Lease]:
-    """One change at a time to the webhooks of an organisation's workspace; 503 after 30 s."""
+def webhooks_lock(workspace: InstantlyClient) -> Iterator[Lease]:
+    """One change at a time to the webhooks of a workspace, whoever brought its key."""
     try:
-        with services().leases.waiting_for(f"webhooks:{clerk_org_id}", LOCK_SECONDS) as lock:
+        with services().leases.waiting_for(f"webhooks:{workspace.key_hash()}") as lock:
             yield lock
     except Busy as error:
         raise ApiError(

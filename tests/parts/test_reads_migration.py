@@ -1,4 +1,4 @@
-"""Migration 0004 on a database that has recorded events: it is as if they came afterwards."""
+"""Migrations 0004 to 0009 on a database that has recorded events: it is as if they came afterwards."""
 
 from pathlib import Path
 
@@ -47,7 +47,7 @@ def test_what_was_recorded_before_is_as_if_it_was_recorded_after(
                 " 0, 0, 0, 0, 0, 0, 0, 0 FROM instantly_events WHERE event_type = 'email_sent'"
                 " AND lead_email IS DISTINCT FROM account_email GROUP BY 1, 2, 3"
             )
-            assert migrate(url)[0] == "0004_reads.sql"
+            assert migrate(url)[0] == "0004_events_by_arrival.sql"
             migrated = db.all(ACTIVITY)
             database = Database(url, pool_size=1)
             rebuild(database)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
+from hashlib import sha256
 from typing import Any, Self, TypeGuard, TypeVar
 
 from instantly.clients.http import Json, ServiceClient, UpstreamError
@@ -66,6 +67,10 @@ class Workspace(ServiceClient):
         workspace = copy(self)
         workspace._headers = {**self._headers, "Authorization": f"Bearer {key}"}
         return workspace
+
+    def key_hash(self) -> str:
+        """Tells workspaces apart without showing their keys."""
+        return sha256(self._headers["Authorization"].encode()).hexdigest()
 
     def _call(
         self,
