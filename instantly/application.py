@@ -48,7 +48,6 @@ def create_app(settings: Settings) -> Flask:
         waiting=BoundedSemaphore(MAX_WAITING),
         metrics=Metrics(database, MAX_WAITING),
     )
-    parts.instantly.secrets = settings.webhook_secrets
     for client in (parts.keys, parts.runs, parts.instantly):
         client.observer = parts.metrics
     observe_requests(app, parts.metrics)

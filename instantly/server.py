@@ -12,6 +12,7 @@ monkey.patch_all()
 
 import errno
 import json
+import logging
 import os
 import resource
 import select
@@ -113,9 +114,17 @@ class Connection(GeventSocket):  # type: ignore[misc]
             self.shutdown(socket.SHUT_RD)
 
 
+def without_words_of_clients(record: logging.LogRecord) -> bool:
+    """Takes out of gunicorn's lines what a client sent: a key or an address may stand there."""
+    if str(record.msg).startswith("Error handling request"):
+        record.msg, record.args = "Error handling request", ()
+    return not str(record.msg).startswith("Invalid request")
+
+
 class Worker(GeventWorker):  # type: ignore[misc]
     def init_process(self) -> None:
         self.connections: set[Connection] = set()
+        self.log.error_log.addFilter(without_words_of_clients)
         super().init_process()
 
     def handle(self, listener: socket.socket, client: GeventSocket, address: Any) -> None:

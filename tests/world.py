@@ -80,6 +80,8 @@ class Upstreams:
         self.instantly.workspaces = {name: Workspace() for name in ("clerk-1", "app")}
         self.instantly.job_outcome = InstantlyStandIn.job_outcome
         self.instantly.loses_email_list = InstantlyStandIn.loses_email_list
+        self.instantly.activate_status = InstantlyStandIn.activate_status
+        self.instantly.plays, self.instantly.player.lost_share = False, 0.0
 
     def calls(self) -> int:
         """How often any of them was asked anything."""

@@ -56,7 +56,8 @@ class UpstreamError(Exception):
         *,
         may_have_acted: bool = True,
     ) -> None:
-        super().__init__(message)
+        # Its text goes into the log, where another's words do not belong: addresses may be in them.
+        super().__init__(message if status is None else f"status {status}")
         self.message = message
         self.status = status
         self.retry_after = retry_after

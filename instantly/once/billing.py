@@ -141,7 +141,7 @@ def billed_run(subject: str, task_name: str, **fields: Any) -> Iterator[BilledRu
 def reason_of(error: BaseException) -> str:
     """What runs-service is told; a database's words may name hosts and users."""
     name = type(error).__name__
-    return f"{name}: {error}" if isinstance(error, UpstreamError) else name
+    return f"{name}: {error.message}" if isinstance(error, UpstreamError) else name
 
 
 def log_cost(run_id: str, cost_name: str, quantity: int) -> None:

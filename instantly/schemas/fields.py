@@ -14,6 +14,8 @@ from instantly.storage.database import MAX_BIGINT, MAX_INTEGER
 MAX_ID_CHARACTERS = 255
 MAX_DEPTH = 100
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+# Python and Postgres make different small letters of these: one lead would be two, or two one.
+UNCLEAR_CASE = re.compile("[\u0130\u03a3]")
 UNSTORABLE_MESSAGE = "May not contain NUL characters or half surrogate pairs."
 
 
@@ -105,6 +107,8 @@ class EmailAddress(fields.Email):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         address: str = super()._deserialize(value, *args, **kwargs)
         refuse_unstorable(address)
+        if UNCLEAR_CASE.search(address):
+            raise self.make_error("invalid")
         return address.strip()
 
 

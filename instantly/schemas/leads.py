@@ -105,6 +105,7 @@ def is_address(text: str) -> bool:
     user, _, domain = text.rpartition("@")
     return (
         len(text) <= MAX_EMAIL_CHARACTERS
+        and text.isascii()
         and validate.Email.USER_REGEX.match(user) is not None
         and validate.Email.DOMAIN_REGEX.match(domain) is not None
     )

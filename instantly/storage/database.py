@@ -1,10 +1,12 @@
 """The loader of sql/*.sql, and the ways to run a statement."""
 
 import re
+import time
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 from psycopg import Connection, Cursor, OperationalError
@@ -80,6 +82,8 @@ class Database(Session):
         self._statements = load_statements(SQL_DIRECTORY)
         self._pool = Pool(url, pool_size, deadline_seconds)
         self._pinger = ThreadPoolExecutor(1, thread_name_prefix="ping")
+        self._ping: Future[None] | None = None
+        self._ping_lock = Lock()
 
     def close(self) -> None:
         self._pinger.shutdown(wait=False)
@@ -104,13 +108,23 @@ class Database(Session):
 
     def ping(self) -> bool:
         """Whether Postgres answers, within PING_TIMEOUT_SECONDS in all, whatever keeps it."""
-        answer = self._pinger.submit(self._answer)
-        try:
-            answer.result(PING_TIMEOUT_SECONDS)
-        except (OperationalError, TimeoutError):
-            answer.cancel()  # if its turn has not come
-            return False
-        return True
+        deadline = time.monotonic() + PING_TIMEOUT_SECONDS
+        while True:
+            with self._ping_lock:
+                # All who ask meanwhile wait for the same answer.
+                is_new = self._ping is None or self._ping.done()
+                if self._ping is None or is_new:
+                    self._ping = self._pinger.submit(self._answer)
+                ping = self._ping
+            try:
+                ping.result(max(0, deadline - time.monotonic()))
+                return True
+            except TimeoutError:
+                return False
+            except OperationalError:
+                # One that was asked before may have met what is over by now.
+                if is_new:
+                    return False
 
     def _answer(self) -> None:
         with self._pool.connection() as connection:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+from instantly.clients.instantly.workspace import is_number
 from instantly.translation.events import WEAKER_STATUSES, moment_or_none
 
 # Instantly's `status`, where it proves something; -3 (skipped) stands beside what else is proved.
@@ -60,6 +61,6 @@ def proven(lead: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_proof(value: Any) -> bool:
-    if isinstance(value, int | float):
-        return value > 0
+    if is_number(value):
+        return bool(value > 0)
     return moment_or_none(value) is not None

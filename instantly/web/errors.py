@@ -123,7 +123,7 @@ def validation_error(error: ValidationError) -> Response:
 def failed_upstream(error: UpstreamError) -> Response:
     answer = upstream_error(error)
     if answer.status >= 500:
-        logger.warning("%s: status %s: %s", type(error).__name__, error.status, error.message)
+        logger.warning("%s: %s", type(error).__name__, error)
     return answer.response()
 
 

@@ -15,7 +15,8 @@ from instantly.web.metrics import Metrics
 
 SANE_REQUEST_ID = re.compile(r"[ -~]{1,128}")
 # Made once: json.dumps makes one for every line.
-ENCODER = json.JSONEncoder(ensure_ascii=False)
+# ASCII: what others say may hold half a surrogate pair, which nothing can write.
+ENCODER = json.JSONEncoder()
 
 logger = logging.getLogger(__name__)
 
@@ -38,9 +39,12 @@ class LineHandler(logging.Handler):
         more = {}
         if has_request_context() and "request_id" in g:
             more["requestId"] = g.request_id
-        if record.exc_info:
-            more["exception"] = logging.Formatter().formatException(record.exc_info)
-        write_line(record.created, record.levelname.lower(), record.getMessage(), **more)
+        try:
+            if record.exc_info:
+                more["exception"] = logging.Formatter().formatException(record.exc_info)
+            write_line(record.created, record.levelname.lower(), record.getMessage(), **more)
+        except Exception:  # what is undone at this moment is undone without its line, too
+            self.handleError(record)
 
 
 def configure_logging(level: str) -> None:

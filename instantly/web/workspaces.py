@@ -18,7 +18,7 @@ def organization_workspace(clerk_org_id: str) -> InstantlyClient:
     key = services().keys.decrypt_organization_key(
         clerk_org_id, caller_method=request.method, caller_path=route_pattern()
     )
-    return services().instantly.with_key(key)
+    return services().instantly.with_key(key, services().settings.webhook_secrets)
 
 
 def app_workspace() -> InstantlyClient:

@@ -285,6 +285,15 @@ def test_a_server_that_falls_silent_hangs_no_ping(database, short_waits):
     assert ping(database) is True
 
 
+def test_all_who_ping_at_once_wait_for_one_answer(database, monkeypatch):
+    asked = []
+    answer = database._answer
+    monkeypatch.setattr(database, "_answer", lambda: (asked.append(1), time.sleep(0.2), answer()))
+    with ThreadPoolExecutor(20) as threads:
+        assert set(threads.map(lambda _: database.ping(), range(20))) == {True}
+    assert len(asked) < 5
+
+
 def test_a_statement_that_never_ends_is_given_up(database, short_waits):
     with fails_in_time():
         database.fetch_one("select_nothing_for_ever")

@@ -1,4 +1,4 @@
-"""Migrations 0004 to 0009 on a database that has recorded events: it is as if they came afterwards."""
+"""The migrations after 0003 on recorded events: it is as if these had come afterwards."""
 
 from pathlib import Path
 

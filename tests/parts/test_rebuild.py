@@ -30,6 +30,13 @@ def test_a_rebuild_mends_what_was_wrong_and_changes_nothing_that_was_right(
             "n": number,
         }
         assert recorded(client, payload)
+    # And what Instantly's fields proved of a lead, with and without events.
+    db.connection.execute(
+        "INSERT INTO instantly_lead_activity (campaign_id, lead_email, step, proved)"
+        " SELECT id, lead, 0, '{opened}' FROM instantly_campaigns,"
+        " unnest('{b@x.example,quiet@x.example}'::text[]) AS lead"
+        " ON CONFLICT (campaign_id, lead_email, step) DO UPDATE SET proved = excluded.proved"
+    )
     right = db.all(ACTIVITY)
     assert len(right) > 10
     database = Database(settings.database_url, pool_size=1)
@@ -38,6 +45,7 @@ def test_a_rebuild_mends_what_was_wrong_and_changes_nothing_that_was_right(
     assert db.all(ACTIVITY) == right
     db.connection.execute("UPDATE instantly_lead_activity SET sent = sent + 1 WHERE step = 1")
     db.connection.execute("DELETE FROM instantly_lead_activity WHERE step = 2")
+    db.connection.execute("UPDATE instantly_lead_activity SET sent = 9 WHERE proved IS NOT NULL")
     environment = ENVIRONMENT | {"INSTANTLY_SERVICE_DATABASE_URL": settings.database_url}
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

@@ -151,3 +151,16 @@ def test_each_request_is_one_line_of_json_on_stdout_without_secrets(
     assert all(line["milliseconds"] >= 0 for line in lines)
     for hidden in (*SECRETS, database_url, "key-1", "wrong-key-hush", "ada@example.com", "org-1"):
         assert hidden not in server.output + server.errors
+
+
+def test_what_is_no_request_leaves_none_of_its_words_in_the_log(server):
+    for words in (
+        b"GET /accounts/ada@secret.example/warmup\r\n\r\n",
+        b"GET / HTTP/1.1\r\nX-API-Key service-key\r\n\r\n",
+    ):
+        with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+            connection.sendall(words)
+            assert b" 400 " in connection.recv(4096)
+    assert server.call("GET", "/health").status_code == 200
+    for hidden in ("ada@secret.example", "service-key"):
+        assert hidden not in server.output + server.errors

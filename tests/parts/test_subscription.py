@@ -21,7 +21,8 @@ SECRET: dict[str, Any] = {"headers": {"X-Webhook-Secret": NEW}}
     ("shown", "lacks"),
     [
         ({}, {}),
-        ({"name": "theirs", "custom_interest_value": 5, "status": -1}, {}),
+        ({"name": "theirs", "status": -1}, {}),
+        ({"custom_interest_value": 5}, {"custom_interest_value": None}),
         ({"headers": {"x-webhook-secret": NEW}}, {}),
         ({"event_type": "email_sent"}, {"event_type": "all_events"}),
         ({"event_type": None}, {"event_type": "all_events"}),

@@ -13,6 +13,7 @@ from flask.testing import FlaskClient
 from harness import fresh_database, looking_at
 from helpers import UNKNOWN_ID, OurCampaign
 
+from instantly.routes import events as events_module
 from instantly.sandbox.postgres import LocalPostgres
 from instantly.storage.database import SQL_DIRECTORY, load_statements
 
@@ -269,6 +270,7 @@ def scans(
         "campaign_id": campaign_id,
         "limit": limit,
         "payload": False,
+        "max_bytes": 1,
         **more,
     }
     noted.clear()
@@ -338,3 +340,27 @@ def test_a_page_is_read_by_its_index_before_the_table_was_ever_analyzed(
                 counts = sorted(map(rows_read, scans(db, noted, one.id, 3, query)))
                 assert query or counts.pop() == 3050
                 assert counts == [3, 4], query
+
+
+def test_a_page_with_payloads_ends_where_they_are_too_many_bytes(
+    ours: OurCampaign, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliver(ours, *range(5), text="x" * 1000)
+    monkeypatch.setattr(events_module, "MAX_PAYLOAD_BYTES", 3000)
+    assert [numbers(page) for page in walk(ours, payload="true")] == [[4, 3], [2, 1], [0]]
+    # One at least, however large it is.
+    monkeypatch.setattr(events_module, "MAX_PAYLOAD_BYTES", 10)
+    assert [numbers(page) for page in walk(ours, payload="true", limit=3)] == [
+        [number] for number in range(4, -1, -1)
+    ]
+    assert ask(ours)["count"] == 5
+
+
+def test_a_number_is_never_shown_much_longer_than_it_was_sent(ours: OurCampaign) -> None:
+    sent = {"large": 1e308, "small": 5e-300, "usual": 1.5, "zero": 0.0}
+    assert ours.records("email_sent", lead_email="a@x.example", n=1, **sent)
+    answer = ours.client.get(f"/campaigns/{ours.id}/events?payload=true")
+    (event,) = answer.get_json()["events"]
+    shown = {name: event["payload"][name] for name in sent}
+    assert shown == {"large": "1e+308", "small": "5e-300", "usual": 1.5, "zero": 0}
+    assert len(answer.data) < 1000

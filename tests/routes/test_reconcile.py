@@ -308,6 +308,29 @@ def test_what_is_being_written_while_a_page_is_stored_is_not_undone(
     assert sorted(statuses(world).values()) == ["replied", "replied", "unsubscribed"]
 
 
+def test_what_is_proved_stays_a_fact_whatever_becomes_of_the_lead(
+    world: World, campaign: Campaign
+) -> None:
+    world.add(["gone@x.example", "kept@x.example"])
+    at_instantly(world, "gone@x.example").update(status=-2, email_open_count=1)
+    at_instantly(world, "kept@x.example").update(email_open_count=3, email_reply_count=1)
+    counted(world)
+    counted(world)
+    event(world, "lead_interested", lead_email="kept@x.example")
+    world.delete(["gone@x.example"])
+    asked = {"clerkOrgId": "clerk-1", "emails": ["Gone@x.example", "kept@x.example"]}
+    gone, kept = world.send("POST", "/leads/status", asked).get_json()["leads"]
+    assert (gone["known"], gone["unsubscribed"], gone["bounced"]) == (False, True, False)
+    assert kept["status"] == "interested"
+    assert (kept["replied"], kept["opened"], kept["clicked"]) == (True, True, False)
+    # A fact of one campaign is none of another's, and none that counts in statistics.
+    narrowed = world.send("POST", "/leads/status", {**asked, "brandId": "another"})
+    gone, kept = narrowed.get_json()["leads"]
+    assert (gone["unsubscribed"], gone["opened"], kept["replied"]) == (True, False, False)
+    stats = world.send("POST", "/stats", {"clerkOrgId": "clerk-1"}).get_json()
+    assert stats["recipients"] == stats["stats"]["emailsOpened"] == 0
+
+
 def test_later_events_go_on_from_there(world: World, campaign: Campaign) -> None:
     world.add(["ada@x.example"])
     at_instantly(world, "ada@x.example")["email_reply_count"] = 1

@@ -12,6 +12,7 @@ from helpers import UNKNOWN_ID, configure
 from werkzeug.test import TestResponse
 
 import instantly.storage.leases
+from instantly.clients.instantly import InstantlyClient
 
 URL = "https://instantly-service.example/webhooks/instantly"
 # Instantly quotes it as JSON, with a backslash more.
@@ -118,7 +119,7 @@ def test_a_webhook_that_points_at_us_is_made_right_by_one_change(
     assert registration.registered() == told(webhook, "updated")
     assert webhook.items() >= RIGHT.items()
     assert webhook.get("campaign") is None
-    assert (webhook["name"], webhook["custom_interest_value"]) == ("theirs", 7)
+    assert (webhook["name"], webhook["custom_interest_value"]) == ("theirs", None)
     ((method, _),) = registration.changes()
     assert method == "PATCH"
     assert registration.registered() == told(webhook)
@@ -297,6 +298,18 @@ def test_a_refusal_is_passed_on_without_the_secret(
             assert secret not in body["details"]["message"].replace("-Secret", "")
 
 
+@pytest.mark.parametrize("secret", [OLD, NEW])
+def test_a_secret_of_ours_is_masked_in_calls_that_do_not_carry_it_too(
+    registration: Registration, secret: str
+) -> None:
+    registration.put(headers=RIGHT["headers"], status=-1)
+    quote = {"message": f"cannot resume {{'X-Webhook-Secret': '{secret}'}}"}
+    registration.upstreams.instantly_http.fail("POST", f"{WEBHOOK}/resume", status=400, body=quote)
+    answer = registration.register()
+    assert answer.status_code == 422
+    assert secret not in answer.text
+
+
 def test_neither_the_log_nor_a_row_holds_the_secret(
     registration: Registration, db: Rows, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -322,7 +335,8 @@ def test_another_registration_under_way_is_waited_for_and_then_busy(
     monkeypatch.setattr(instantly.storage.leases, "WAIT_SECONDS", 0.1)
     db.connection.execute(
         "INSERT INTO instantly_leases VALUES"
-        " ('webhooks:clerk-1', gen_random_uuid(), 20, clock_timestamp() + interval '20 s')"
+        " (%s, gen_random_uuid(), 20, clock_timestamp() + interval '20 s')",
+        [f"webhooks:{InstantlyClient('').with_key('key-1').key_hash()}"],
     )
     answer = registration.register()
     assert (answer.status_code, answer.get_json()) == (503, {"error": BUSY})
@@ -330,6 +344,7 @@ def test_another_registration_under_way_is_waited_for_and_then_busy(
     assert registration.changes() == []
     db.fall_silent("webhooks:")
     assert registration.registered()["created"]
+    assert "key-1" not in str(db.all("SELECT * FROM instantly_leases"))
 
 
 def test_whoever_has_lost_the_lock_creates_nothing(

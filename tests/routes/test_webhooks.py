@@ -325,7 +325,7 @@ def test_no_text_in_a_field_that_is_read_loses_the_event(client, ours, text):
 
 
 def test_the_payload_is_kept_as_it_came(ours):
-    numbers = [0, -1, 10**30, -(10**30), 10**300, 2**53 + 1, 0.1, -1.5e-7, 1e22]
+    numbers = [0, -1, 10**30, -(10**30), 10**300, 2**53 + 1, 0.1, -1.5e-7, 1e20]
     others = [None, True, "", [], {}, [[], {}, None], {"": {"": None}}]
     # A lead's own data may be called like anything.
     named = {"": 1, "id": "x", "success": False, "recorded": None, "fingerprint": "\\x00"}

@@ -22,7 +22,7 @@ MAX_LEADS_A_CALL = 1000
 PLAIN_ADDRESS = re.compile(
     r"[a-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[a-z0-9!#$%&'*+/=?^_`{|}~-]+)*"
     r"@(?:[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.)+[a-z0-9](?:[a-z0-9-]*[a-z0-9])?",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,
 )
 
 # Why leads are refused, in our words → Instantly's count.

@@ -62,9 +62,10 @@ class Workspace(ServiceClient):
     def __init__(self, base_url: str) -> None:
         super().__init__(base_url + "/api/v2", {}, READ_TIMEOUT_SECONDS)
 
-    def with_key(self, key: str) -> Self:
-        """The workspace that the key opens, on the same connections."""
+    def with_key(self, key: str, secrets: tuple[str, ...] = ()) -> Self:
+        """The workspace that the key opens, on the same connections; it may know these secrets."""
         workspace = copy(self)
+        workspace.secrets = secrets
         workspace._headers = {**self._headers, "Authorization": f"Bearer {key}"}
         return workspace
 

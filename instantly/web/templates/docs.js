@@ -29,7 +29,10 @@ function curlOf(form) {
   const { method, url, headers, body } = requestOf(form);
   const words = [`curl -sS -X ${method} ${quoted(url.href)}`];
   if (needsKey(form)) words.push('-H "X-API-Key: $API_KEY"');
-  for (const [name, value] of Object.entries(headers)) words.push(`-H ${quoted(`${name}: ${value}`)}`);
+  for (const [name, value] of Object.entries(headers)) {
+    const isSecret = form.elements[name]?.type === "password";
+    words.push(isSecret ? `-H "${name}: $SECRET"` : `-H ${quoted(`${name}: ${value}`)}`);
+  }
   if (body !== undefined) words.push(`--data-raw ${quoted(body)}`);
   return words.join(" \\\n  ");
 }
