@@ -3,7 +3,9 @@
 import random
 
 from helpers import ENVIRONMENT, recorded, run_python
+from psycopg.errors import DeadlockDetected
 
+from instantly import rebuild as rebuild_module
 from instantly.rebuild import main, rebuild
 from instantly.storage.database import Database
 
@@ -57,3 +59,18 @@ def test_a_rebuild_without_configuration_says_what_is_missing():
     ended = run_python("-m", "instantly.rebuild")
     assert ended.returncode != 0
     assert "INSTANTLY_SERVICE_DATABASE_URL is missing" in ended.stderr
+
+
+def test_a_campaign_that_met_a_deadlock_is_counted_again(campaign, settings, monkeypatch):
+    tried = []
+
+    def rebuild_campaign(database, campaign_id):
+        tried.append(campaign_id)
+        if len(tried) == 1:
+            raise DeadlockDetected
+
+    monkeypatch.setattr(rebuild_module, "rebuild_campaign", rebuild_campaign)
+    database = Database(settings.database_url, pool_size=1)
+    assert rebuild(database) == 1
+    database.close()
+    assert tried == [campaign["id"]] * 2
