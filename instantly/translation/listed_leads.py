@@ -56,6 +56,9 @@ def proven(lead: dict[str, Any]) -> dict[str, Any]:
     ]
     if lead["status"] in PROVED_BY_STATUS:
         proved.append(PROVED_BY_STATUS[lead["status"]])
+    if proved and proved != ["unsubscribed"]:
+        # Nobody opens, answers or bounces what was not sent.
+        proved = ["contacted", *(fact for fact in proved if fact != "contacted")]
     status = max(proved, key=lambda status: len(WEAKER_STATUSES[status]), default="active")
     return {"proved": proved, "status": status}
 

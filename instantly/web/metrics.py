@@ -36,6 +36,11 @@ CALL_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
 
+def known_method(method: str) -> str:
+    """A client may call it anything."""
+    return method if method in METHODS else OTHER_METHOD
+
+
 class Metrics:
     """Those of one app. `call_ended` and `call_repeated` are what the clients call."""
 
@@ -119,7 +124,7 @@ class Metrics:
         return generate_latest(self._registry)
 
     def request_ended(self, method: str, route: str | None, status: int, seconds: float) -> None:
-        key = (method if method in METHODS else OTHER_METHOD, route or UNKNOWN_ROUTE, status)
+        key = (known_method(method), route or UNKNOWN_ROUTE, status)
         series = self._request_series.get(key)
         if series is None:
             method, route, _ = key

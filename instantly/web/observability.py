@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from flask import Flask, Response, g, has_request_context, request
 
-from instantly.web.metrics import Metrics
+from instantly.web.metrics import Metrics, known_method
 
 SANE_REQUEST_ID = re.compile(r"[ -~]{1,128}")
 # Made once: json.dumps makes one for every line.
@@ -76,7 +76,7 @@ def observe_requests(app: Flask, metrics: Metrics) -> None:
                 "info",
                 "request",
                 requestId=g.request_id,
-                method=request.method,
+                method=known_method(request.method),
                 route=route,
                 status=response.status_code,
                 milliseconds=round(seconds * 1000, 1),

@@ -24,7 +24,7 @@ def organization_workspace(clerk_org_id: str) -> InstantlyClient:
 def app_workspace() -> InstantlyClient:
     """Instantly with the shared key of this service: the sender accounts are there."""
     key = services().keys.decrypt_app_key(caller_method=request.method, caller_path=route_pattern())
-    return services().instantly.with_key(key)
+    return services().instantly.with_key(key, services().settings.webhook_secrets)
 
 
 @contextmanager

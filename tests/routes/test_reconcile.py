@@ -323,6 +323,7 @@ def test_what_is_proved_stays_a_fact_whatever_becomes_of_the_lead(
     assert (gone["known"], gone["unsubscribed"], gone["bounced"]) == (False, True, False)
     assert kept["status"] == "interested"
     assert (kept["replied"], kept["opened"], kept["clicked"]) == (True, True, False)
+    assert gone["contacted"]
     # A fact of one campaign is none of another's, and none that counts in statistics.
     narrowed = world.send("POST", "/leads/status", {**asked, "brandId": "another"})
     gone, kept = narrowed.get_json()["leads"]

@@ -305,9 +305,12 @@ def test_a_secret_of_ours_is_masked_in_calls_that_do_not_carry_it_too(
     registration.put(headers=RIGHT["headers"], status=-1)
     quote = {"message": f"cannot resume {{'X-Webhook-Secret': '{secret}'}}"}
     registration.upstreams.instantly_http.fail("POST", f"{WEBHOOK}/resume", status=400, body=quote)
-    answer = registration.register()
-    assert answer.status_code == 422
-    assert secret not in answer.text
+    registration.upstreams.instantly_http.fail(
+        "GET", "/api/v2/accounts", status=400, body={"message": f"no {secret}"}
+    )
+    for answer in (registration.register(), registration.client.post("/accounts/sync")):
+        assert answer.status_code == 422
+        assert secret not in answer.text
 
 
 def test_neither_the_log_nor_a_row_holds_the_secret(
