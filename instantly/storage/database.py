@@ -81,6 +81,8 @@ class Database(Session):
     def __init__(self, url: str, pool_size: int, deadline_seconds: float | None = None) -> None:
         self._statements = load_statements(SQL_DIRECTORY)
         self._pool = Pool(url, pool_size, deadline_seconds)
+        # One of its own: all others may wait in Postgres, for a lock, while it answers.
+        self._ping_pool = Pool(url, 1, PING_TIMEOUT_SECONDS)
         self._pinger = ThreadPoolExecutor(1, thread_name_prefix="ping")
         self._ping: Future[None] | None = None
         self._ping_lock = Lock()
@@ -88,6 +90,7 @@ class Database(Session):
     def close(self) -> None:
         self._pinger.shutdown(wait=False)
         self._pool.close()
+        self._ping_pool.close()
 
     def connections(self) -> Connections:
         return self._pool.connections()
@@ -127,5 +130,5 @@ class Database(Session):
                     return False
 
     def _answer(self) -> None:
-        with self._pool.connection() as connection:
+        with self._ping_pool.connection() as connection:
             connection.execute("SELECT 1")

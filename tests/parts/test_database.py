@@ -280,9 +280,19 @@ def test_a_server_that_falls_silent_hangs_no_statement(database, short_waits, ru
 
 
 def test_a_server_that_falls_silent_hangs_no_ping(database, short_waits):
-    with stopped(process_of(database)):
+    assert ping(database) is True
+    with database._ping_pool.connection() as connection:
+        process = connection.info.backend_pid
+    with stopped(process):
         assert ping(database) is False
     assert ping(database) is True
+
+
+def test_postgres_is_there_while_all_connections_wait_in_it(database_url, short_waits):
+    database = Database(database_url, pool_size=1)
+    with database._pool.connection():
+        assert database.ping() is True
+    database.close()
 
 
 def test_all_who_ping_at_once_wait_for_one_answer(database, monkeypatch):
