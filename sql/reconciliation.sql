@@ -33,8 +33,8 @@ SELECT status
 FROM campaign;
 
 -- name: upsert_found_leads
--- A page of the leads that Instantly holds: ours are marked, raised to what is proved (`weaker`:
--- status → what it is stronger than) and get Instantly's ids; the others are adopted. Nothing
+-- A page of the leads that Instantly holds: ours are marked, raised to what is proved (by
+-- `strengths`: status → number) and get Instantly's ids; the others are adopted. Nothing
 -- without the lock.
 -- A lead that stands twice in Instantly's list counts once. The campaign's row is locked as in
 -- insert_leads. Deliveries go on meanwhile: insert_event locks one lead, and this statement nothing that
@@ -74,7 +74,8 @@ held AS MATERIALIZED (
     lead.reconciled_at IS DISTINCT FROM %(reconciled_at)s AS is_new,
     found.instantly_lead_id,
     found.status,
-    (%(weaker)s::jsonb -> found.status) ? lead.status AS is_weaker
+    (%(strengths)s::jsonb ->> lead.status)::integer
+      < (%(strengths)s::jsonb ->> found.status)::integer AS is_weaker
   FROM found
   INNER JOIN instantly_leads AS lead
     ON lead.campaign_id = found.campaign_id

@@ -1,22 +1,22 @@
 """Repairs our rows by what Instantly holds, as long as the lock on them is held."""
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
+
+from psycopg.types.json import Jsonb
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.jsontext import canonical_json, storable_json
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaign_status import STATUSES
-from instantly.translation.events import WEAKER_STATUSES
+from instantly.translation.events import STATUS_STRENGTHS
 from instantly.translation.listed_leads import listed_leads
 from instantly.web.campaigns import fetch_campaign
 from instantly.web.services import database
 
 MAX_NAMED = 1000
-WEAKER_JSON = json.dumps(WEAKER_STATUSES)
 
 
 def repair_status(workspace: InstantlyClient, campaign_id: str, lock: Lease) -> str:
@@ -36,15 +36,16 @@ def repair_status(workspace: InstantlyClient, campaign_id: str, lock: Lease) -> 
 def repair_leads(
     workspace: InstantlyClient, campaign: dict[str, Any], lock: Lease
 ) -> dict[str, Any]:
-    """One statement for each page of Instantly's list, of which no more is held at a time."""
+    """Two statements for each page of Instantly's list, of which no more is held at a time."""
     # A mark on what was found, unlike that of any other time: clocks are not compared.
     of_this_time = {"campaign_id": campaign["id"], "reconciled_at": datetime.now(UTC)}
+    strengths = Jsonb(STATUS_STRENGTHS)
     counts = Counter(both=0, adopted=0, raised=0)
     for page in workspace.list_all_leads(campaign["instantlyCampaignId"]):
         leads = storable_json(canonical_json(listed_leads(page)))
         counts.update(
             run_while_locked(
-                "upsert_found_leads", lock, **of_this_time, leads=leads, weaker=WEAKER_JSON
+                "upsert_found_leads", lock, **of_this_time, leads=leads, strengths=strengths
             )
         )
         database().execute("upsert_proved_facts", campaign_id=campaign["id"], leads=leads)

@@ -73,11 +73,11 @@ class Leases:
         return lease if is_taken else None
 
     @contextmanager
-    def waiting_for(self, name: str, seconds: int = LOCK_SECONDS) -> Iterator[Lease]:
+    def waiting_for(self, name: str) -> Iterator[Lease]:
         """Holds the lease; raises Busy when others hold it for more than WAIT_SECONDS."""
         deadline = time.monotonic() + WAIT_SECONDS
         pause = FIRST_PAUSE_SECONDS
-        while (lease := self.take(name, seconds)) is None:
+        while (lease := self.take(name, LOCK_SECONDS)) is None:
             if time.monotonic() > deadline:
                 raise Busy
             time.sleep(pause)

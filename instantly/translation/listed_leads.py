@@ -4,7 +4,7 @@ from typing import Any
 
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.clients.instantly.workspace import is_number
-from instantly.translation.events import WEAKER_STATUSES, moment_or_none
+from instantly.translation.events import STATUS_STRENGTHS, moment_or_none
 
 # Instantly's `status`, where it proves something; -3 (skipped) stands beside what else is proved.
 PROVED_BY_STATUS = {3: "completed", -1: "bounced", -2: "unsubscribed"}
@@ -56,10 +56,9 @@ def proven(lead: dict[str, Any]) -> dict[str, Any]:
     ]
     if lead["status"] in PROVED_BY_STATUS:
         proved.append(PROVED_BY_STATUS[lead["status"]])
-    if proved and proved != ["unsubscribed"]:
-        # Nobody opens, answers or bounces what was not sent.
-        proved = ["contacted", *(fact for fact in proved if fact != "contacted")]
-    status = max(proved, key=lambda status: len(WEAKER_STATUSES[status]), default="active")
+    if proved not in ([], ["unsubscribed"]) and "contacted" not in proved:
+        proved.append("contacted")  # nobody opens, answers or bounces what was not sent
+    status = max(proved, key=STATUS_STRENGTHS.__getitem__, default="active")
     return {"proved": proved, "status": status}
 
 
