@@ -4,13 +4,11 @@ Waiting between tries is exponential with jitter, or what `Retry-After` says, an
 30 s in all; a longer `Retry-After` gives up at once.
 """
 
-import json
 import math
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from copy import copy
-from http import HTTPStatus
 from random import random
 from time import sleep
 from typing import Any, NamedTuple, Protocol, Self
@@ -20,10 +18,10 @@ import requests
 from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connectionpool import ConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, InvalidHeader, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 from urllib3.response import BaseHTTPResponse
-from urllib3.util.retry import Retry
 
+from instantly.clients.refusals import keys_in, masked, message_of, retry_after_seconds
 from instantly.config import USER_AGENT
 from instantly.jsontext import parse_json
 
@@ -35,7 +33,6 @@ MAX_TRIES_WITHOUT_ANSWER = 3
 # Connections to a service that are kept for the next request.
 MAX_KEPT_CONNECTIONS = 1000
 MAX_MESSAGE_CHARACTERS = 1000
-MIN_SECRET_CHARACTERS = 6
 
 Json = Any
 
@@ -247,48 +244,3 @@ def was_sent(error: Exception) -> bool:
 def backoff_seconds(number: int) -> float:
     """The pause after a try; none after the first, which often meets a connection just closed."""
     return 0.0 if number == 1 else 0.5 * 2 ** (number - 1) + 0.25 * random()  # noqa: S311
-
-
-def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
-    """The header in seconds, whether it holds seconds or a date; None when it holds neither."""
-    try:
-        return Retry(retry_after_max=86400).parse_retry_after(headers["Retry-After"])
-    except (KeyError, InvalidHeader, ValueError, OverflowError):
-        return None
-
-
-def keys_in(headers: Mapping[str, str], body: Json) -> list[str]:
-    """The secrets of a call: those among its headers, and all headers that a webhook is to send."""
-    keys = [
-        value.removeprefix("Bearer ")
-        for name, value in headers.items()
-        if name.lower() in ("authorization", "x-api-key")
-    ]
-    sent_later = body.get("headers") if isinstance(body, dict) else None
-    # A short one is no secret: without it the message could not be read any more.
-    long = [value for value in (sent_later or {}).values() if len(value) >= MIN_SECRET_CHARACTERS]
-    return [*keys, *long]
-
-
-def masked(message: str, secrets: Iterable[str]) -> str:
-    """The message without the secrets, whether it holds them as text or as JSON."""
-    texts = {text for secret in secrets for text in (secret, json.dumps(secret)[1:-1]) if text}
-    for text in sorted(texts, key=len, reverse=True):
-        message = message.replace(text, "***")
-    return message
-
-
-def message_of(response: requests.Response) -> str:
-    """What a refusal says of itself: `message` or `error` of its JSON, or its status in words."""
-    try:
-        body = parse_json(response.content)
-    except (ValueError, RecursionError):
-        body = None
-    if isinstance(body, dict):
-        for key in ("message", "error"):
-            if isinstance(body.get(key), str):
-                return str(body[key])
-    try:
-        return HTTPStatus(response.status_code).phrase
-    except ValueError:
-        return f"HTTP {response.status_code}"
