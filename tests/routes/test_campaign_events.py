@@ -345,6 +345,7 @@ def test_a_page_is_read_by_its_index_before_the_table_was_ever_analyzed(
 def test_a_page_with_payloads_ends_where_they_are_too_many_bytes(
     ours: OurCampaign, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    assert events_module.MAX_PAYLOAD_BYTES == 16 * 1024 * 1024
     deliver(ours, *range(5), text="x" * 1000)
     monkeypatch.setattr(events_module, "MAX_PAYLOAD_BYTES", 3000)
     assert [numbers(page) for page in walk(ours, payload="true")] == [[4, 3], [2, 1], [0]]
