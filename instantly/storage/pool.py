@@ -7,11 +7,11 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, NamedTuple
 
-from psycopg import Connection, OperationalError, errors
+from psycopg import Connection, OperationalError, errors, generators
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import JsonDumper
 
@@ -44,7 +44,7 @@ class DeadlineConnection(Connection[Row]):
 
     def wait(self, gen: PQGen[Any], interval: float = 0, timeout: float | None = None) -> Any:
         try:
-            return super().wait(gen, interval, self.deadline_seconds)
+            return super().wait(gen, interval, timeout or self.deadline_seconds)
         except errors._WaitTimeout as error:
             self.pgconn.finish()
             raise OperationalError("the server did not answer in time") from error
@@ -60,9 +60,9 @@ class DeadlineConnection(Connection[Row]):
             self.pgconn.consume_input()
             self.pgconn.consume_input()  # and that nothing comes after it
             if time.monotonic() - self.rested_since > TRUSTED_SECONDS:
-                bound, self.deadline_seconds = self.deadline_seconds, ASK_SECONDS
-                self.execute("SELECT 1", prepare=False)
-                self.deadline_seconds = bound
+                self.pgconn.send_query(b"SELECT 1")
+                answers = self.wait(generators.execute(self.pgconn), timeout=ASK_SECONDS)
+                return answers[-1].status == ExecStatus.TUPLES_OK
         except OperationalError:
             return False
         return True
@@ -96,8 +96,9 @@ def connection_string(url: str, **ours: Any) -> str:
 class Pool:
     """At most `size` connections; those that are free wait on a stack, the last used on top.
 
-    psycopg_pool lets every caller wait out its timeout while the server is away, and after a
-    restart weeds out one dead connection a second; here a caller is served or refused at once.
+    psycopg_pool lets every caller wait out its timeout while the server is away; here a caller is
+    served or refused at once. And under gevent it takes a third more CPU for a short statement
+    (16 callers on 8 connections: 102 to 119 µs against 74 to 82).
     """
 
     def __init__(
