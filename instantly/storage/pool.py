@@ -62,7 +62,7 @@ class DeadlineConnection(Connection[Row]):
             if time.monotonic() - self.rested_since > TRUSTED_SECONDS:
                 self.pgconn.send_query(b"SELECT 1")
                 answers = self.wait(generators.execute(self.pgconn), timeout=ASK_SECONDS)
-                return answers[-1].status == ExecStatus.TUPLES_OK
+                return bool(answers[-1].status == ExecStatus.TUPLES_OK)
         except OperationalError:
             return False
         return True
