@@ -92,10 +92,10 @@ def certificates(text: str) -> str:
     raise ValueError("must be a file of certificates (PEM) or a folder of them")
 
 
-def domains(text: str) -> tuple[str, ...]:
+def domains_and_addresses(text: str) -> tuple[str, ...]:
     names = tuple(name for part in text.split(",") if (name := part.strip().lower()))
-    if not all(re.fullmatch(r"[^\W_]([\w.-]*[^\W_])?", name) for name in names):
-        raise ValueError("must be domains with commas between them")
+    if not all(re.fullmatch(r"([^\s@]+@)?[^\W_]([\w.-]*[^\W_])?", name) for name in names):
+        raise ValueError("must be domains or whole addresses with commas between them")
     return names
 
 
@@ -132,7 +132,7 @@ class Settings:
     webhook_secrets: tuple[str, ...] = variable("INSTANTLY_WEBHOOK_SECRET", webhook_secrets, ())
     port: int = variable("PORT", integer_between(1, 65535), 3011)
     instantly_api_url: str = variable("INSTANTLY_API_URL", http_url, "https://api.instantly.ai")
-    stats_excluded_domains: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains, ())
+    stats_excluded: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains_and_addresses, ())
     database_pool_size: int = variable("DATABASE_POOL_SIZE", integer_between(1, 200), 8)
     database_prepared_statements: bool = variable("DATABASE_PREPARED_STATEMENTS", switch, True)
     keep_alive_seconds: int = variable("KEEP_ALIVE_SECONDS", integer_between(5, 3600), 100)

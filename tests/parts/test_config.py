@@ -68,7 +68,7 @@ MALFORMED = {
     "INSTANTLY_API_URL": BAD_URLS[:1],
     "PORT": BAD_NUMBERS,
     "DATABASE_POOL_SIZE": ["0", "201"],
-    "STATS_EXCLUDED_DOMAINS": ["a@b"],
+    "STATS_EXCLUDED_DOMAINS": ["a@", "@b", "a@b@c", "a b@c"],
     "DATABASE_PREPARED_STATEMENTS": ["no", "1", "off"],
     "KEEP_ALIVE_SECONDS": ["4", "3601", "75.5"],
     "REQUESTS_CA_BUNDLE": ["/no/such/file", __file__],
@@ -129,7 +129,7 @@ def test_an_optional_variable_that_is_absent_or_empty_takes_its_default():
     assert settings.webhook_secrets == ()
     assert settings.port == 3011
     assert settings.instantly_api_url == "https://api.instantly.ai"
-    assert settings.stats_excluded_domains == ()
+    assert settings.stats_excluded == ()
     assert settings.database_pool_size == 8
     assert settings.database_prepared_statements is True
     assert settings.keep_alive_seconds == 100
@@ -162,6 +162,7 @@ def test_an_optional_variable_that_is_absent_or_empty_takes_its_default():
         ("LOG_LEVEL", "warning", "WARNING"),
         ("LOG_LEVEL", "Error", "ERROR"),
         ("STATS_EXCLUDED_DOMAINS", "One.example, two.EXAMPLE,,", ("one.example", "two.example")),
+        ("STATS_EXCLUDED_DOMAINS", "a_b%c@x.example,b", ("a_b%c@x.example", "b")),
         ("STATS_EXCLUDED_DOMAINS", ",", ()),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_lead_is_one_lead_in_a_group_across_its_campaigns(ours: OurCampaign) -
 def test_what_does_not_count_makes_no_group(
     ours: OurCampaign, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure(app, monkeypatch, stats_excluded_domains=("ours.example",))
+    configure(app, monkeypatch, stats_excluded=("ours.example",))
     event(ours, "email_sent", lead="a@ours.example", step=1)
     event(ours, "email_sent", lead="me@y.example", email_account="me@y.example", step=2)
     event(ours, "lead_interested", step=3)
