@@ -4,9 +4,6 @@ from typing import Any
 
 import psycopg
 
-from instantly.rebuild import rebuild
-from instantly.storage.database import Database
-
 CAMPAIGNS = """
 INSERT INTO instantly_campaigns (
   id, instantly_campaign_id, org_id, clerk_org_id, brand_id, app_id, name, status, run_id
@@ -53,6 +50,23 @@ JOIN (
 ) AS c ON c.number = n %% c.total
 """
 
+ACTIVITY = """
+INSERT INTO instantly_lead_activity (
+  campaign_id, lead_email, step, sent, opened, clicked, replied, last_event_at
+)
+SELECT
+  campaign_id,
+  coalesce(lead_email, ''),
+  coalesce(step, 0),
+  count(*) FILTER (WHERE event_type = 'email_sent'),
+  count(*) FILTER (WHERE event_type = 'email_opened'),
+  count(*) FILTER (WHERE event_type = 'email_link_clicked'),
+  count(*) FILTER (WHERE event_type = 'reply_received'),
+  max(occurred_at)
+FROM instantly_events
+GROUP BY 1, 2, 3
+"""
+
 
 def seed_campaigns(
     connection: psycopg.Connection[Any],
@@ -75,7 +89,6 @@ def seed_campaigns(
 def seed_events(connection: psycopg.Connection[Any], count: int, *, first: int) -> None:
     """Events spread over all campaigns and leads, and what they add up to."""
     connection.execute(EVENTS, {"count": count, "first": first})
-    database = Database(connection.info.dsn, pool_size=1)
-    rebuild(database)
-    database.close()
+    connection.execute("TRUNCATE instantly_lead_activity")
+    connection.execute(ACTIVITY)
     connection.execute("VACUUM ANALYZE")

@@ -12,9 +12,11 @@ from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 from conftest import API_KEY, Rows, Upstreams
 from flask.testing import FlaskClient
+from harness import wait_until
 from helpers import UNKNOWN_ID, OurCampaign, configure, recorded, stats
 from werkzeug.test import TestResponse
 
@@ -253,6 +255,16 @@ def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours):
     assert not recorded(ours.client, payload)
     ours.another(instantly_id=payload["campaign_id"])
     assert recorded(ours.client, payload)
+
+
+def test_a_delivery_waits_while_its_campaign_is_deleted_and_is_of_none_then(ours, database_url):
+    ours.hold(LEAD)
+    with ThreadPoolExecutor() as executor, psycopg.connect(database_url) as undo:
+        undo.execute("DELETE FROM instantly_campaigns")
+        answer = executor.submit(ours.deliver, ours.payload(lead_email=LEAD))
+        wait_until(lambda: ours.db.all("SELECT FROM pg_locks WHERE NOT granted"))
+        undo.commit()
+    assert (answer.result().status_code, answer.result().get_json()) == (200, UNKNOWN)
 
 
 # What is refused
