@@ -1,5 +1,6 @@
--- The outward form of rows: what a campaign, an account and a time look like in answers. A new field
--- is a line here. `python -m instantly.migrate` puts these in place each time it runs.
+-- The functions that statements share: the outward form of rows and pages (a new field of an answer is
+-- a line here), and the events of a page. `python -m instantly.migrate` puts them in place each time it
+-- runs.
 
 -- Times as the API writes them: 2026-02-25T12:00:00.000Z.
 CREATE OR REPLACE FUNCTION api_time(moment timestamptz) RETURNS text
@@ -141,19 +142,32 @@ BEGIN
 END
 $$;
 
--- With what Instantly delivered, if that is asked for.
-CREATE OR REPLACE FUNCTION event_json(event instantly_events, with_payload boolean) RETURNS jsonb
+-- With the payload as it was delivered, if that is asked for: nothing here may parse it.
+CREATE OR REPLACE FUNCTION event_json(event instantly_events, with_payload boolean) RETURNS json
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-  SELECT jsonb_build_object(
-    'id', event.id::text,
-    'eventType', event.event_type,
-    'leadEmail', event.lead_email,
-    'accountEmail', event.account_email,
-    'step', event.step,
-    'variant', event.variant,
-    'occurredAt', api_time(event.occurred_at),
-    'receivedAt', api_time(event.received_at)
-  ) || CASE WHEN with_payload THEN jsonb_build_object('payload', event.payload) ELSE '{}' END
+  SELECT CASE
+    WHEN with_payload THEN json_build_object(
+      'id', event.id::text,
+      'eventType', event.event_type,
+      'leadEmail', event.lead_email,
+      'accountEmail', event.account_email,
+      'step', event.step,
+      'variant', event.variant,
+      'occurredAt', api_time(event.occurred_at),
+      'receivedAt', api_time(event.received_at),
+      'payload', event.payload
+    )
+    ELSE json_build_object(
+      'id', event.id::text,
+      'eventType', event.event_type,
+      'leadEmail', event.lead_email,
+      'accountEmail', event.account_email,
+      'step', event.step,
+      'variant', event.variant,
+      'occurredAt', api_time(event.occurred_at),
+      'receivedAt', api_time(event.received_at)
+    )
+  END
 $$;
 
 -- What counts there are, of all or of a group; where there is nothing, they are NULL.

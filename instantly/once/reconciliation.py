@@ -4,10 +4,9 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json, Jsonb
 
 from instantly.clients.instantly import InstantlyClient
-from instantly.jsontext import canonical_json, storable_json
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaign_status import STATUSES
@@ -42,7 +41,7 @@ def repair_leads(
     strengths = Jsonb(STATUS_STRENGTHS)
     counts = Counter(both=0, adopted=0, raised=0)
     for page in workspace.list_all_leads(campaign["instantlyCampaignId"]):
-        leads = storable_json(canonical_json(listed_leads(page)))
+        leads = Json(listed_leads(page))
         counts.update(
             run_while_locked(
                 "upsert_found_leads", lock, **of_this_time, leads=leads, strengths=strengths

@@ -4,6 +4,7 @@ from typing import Any
 
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.clients.instantly.workspace import is_number
+from instantly.jsontext import storable_text
 from instantly.translation.events import STATUS_STRENGTHS, moment_or_none
 
 # Instantly's `status`, where it proves something; -3 (skipped) stands beside what else is proved.
@@ -23,7 +24,9 @@ KNOWN_NAMES = frozenset(
 
 def listed_leads(leads: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The rows of those that have an address which we could hold."""
-    return [row for row in map(row_of, leads) if 0 < len(row["email"]) <= MAX_EMAIL_CHARACTERS]
+    return [
+        row_of(lead) for lead in leads if 0 < len(lead["email"].strip()) <= MAX_EMAIL_CHARACTERS
+    ]
 
 
 def row_of(lead: dict[str, Any]) -> dict[str, Any]:
@@ -31,10 +34,10 @@ def row_of(lead: dict[str, Any]) -> dict[str, Any]:
     variables = payload if isinstance(payload, dict) else {}
     return {
         "instantly_lead_id": lead["id"],
-        "email": lead["email"].strip(),
+        "email": storable_text(lead["email"].strip()),
         **{name: text_or_none(lead, name) for name in ("first_name", "last_name", "company_name")},
         "custom_variables": {
-            name: value
+            storable_text(name): storable_text(value) if isinstance(value, str) else value
             for name, value in variables.items()
             if name not in KNOWN_NAMES and not isinstance(value, dict | list)
         },
@@ -44,7 +47,7 @@ def row_of(lead: dict[str, Any]) -> dict[str, Any]:
 
 def text_or_none(lead: dict[str, Any], name: str) -> str | None:
     value = lead.get(name)
-    return value if isinstance(value, str) else None
+    return storable_text(value) if isinstance(value, str) else None
 
 
 def proven(lead: dict[str, Any]) -> dict[str, Any]:

@@ -90,7 +90,8 @@ CREATE TABLE instantly_events (
   received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   -- Instantly gives its deliveries no id: this is the hash of the whole payload.
   fingerprint bytea NOT NULL UNIQUE,
-  payload jsonb NOT NULL
+  -- The text as it was delivered. Look into it in Python: ->> fails at NUL and half surrogate pairs.
+  payload json NOT NULL
 );
 
 -- A campaign's events by pages: all, those of a type, of a lead, of both. By hashes, since the name of
@@ -142,7 +143,7 @@ CREATE TABLE instantly_analytics_snapshots (
   replied bigint NOT NULL,
   bounced bigint NOT NULL,
   unsubscribed bigint NOT NULL,
-  raw_data jsonb,
+  raw_data json,
   snapshot_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 

@@ -41,7 +41,7 @@ SELECT
     [1 + n %% 5],
   'lead' || (n / c.total) %% 100 || '@c' || c.number || '.example',
   'lena@try-northbeam.example', 1 + n %% 2, 1, now() - n * interval '1 second',
-  sha256(n::text::bytea), jsonb_build_object('n', n, 'text', repeat('x', 200))
+  sha256(n::text::bytea), json_build_object('n', n, 'text', repeat('x', 200))
 FROM generate_series(%(first)s::bigint, %(first)s::bigint + %(count)s - 1) AS n
 JOIN (
   SELECT id, row_number() OVER (ORDER BY position) - 1 AS number, count(*) OVER () AS total
