@@ -64,8 +64,8 @@ lead AS (
   WHERE lead.campaign_id = event.campaign_id
     AND lower(lead.email) = %(lead_email)s
     AND (
-      lead.status = ANY (%(weaker_statuses)s::text[])
-      OR (%(is_label)s AND lead.status = ANY (%(labels)s::text[])
+      status_strength(lead.status) < status_strength(%(lead_status)s)
+      OR (%(is_label)s AND status_strength(lead.status) = status_strength(%(lead_status)s)
           AND lead.labelled_at <= event.occurred_at)
     )
 ),

@@ -1,6 +1,24 @@
--- The functions that statements share: the outward form of rows and pages (a new field of an answer is
--- a line here), and the events of a page. `python -m instantly.migrate` puts them in place each time it
--- runs.
+-- What statements share: the strength of a status, the outward form of rows and pages (a new field of an
+-- answer is a line here), and the events of a page. `python -m instantly.migrate` puts these functions in
+-- place each time it runs.
+
+-- How strong a lead's status is. A lead takes a stronger status and never goes back; the interest labels
+-- are equally strong, and the latest one counts. A table and no CASE, which costs each delivery 6 % more.
+CREATE OR REPLACE FUNCTION status_strength(status text) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT ('{
+    "active": 0,
+    "contacted": 1,
+    "opened": 2,
+    "clicked": 3,
+    "completed": 4,
+    "replied": 5,
+    "interested": 6, "neutral": 6, "not_interested": 6, "meeting_booked": 6, "meeting_completed": 6,
+    "closed": 6, "lost": 6, "out_of_office": 6, "wrong_person": 6, "no_show": 6, "skipped": 6,
+    "bounced": 7,
+    "unsubscribed": 8
+  }'::jsonb ->> status)::integer
+$$;
 
 -- Times as the API writes them: 2026-02-25T12:00:00.000Z.
 CREATE OR REPLACE FUNCTION api_time(moment timestamptz) RETURNS text

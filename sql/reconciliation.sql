@@ -33,13 +33,12 @@ SELECT status
 FROM campaign;
 
 -- name: upsert_found_leads
--- A page of the leads that Instantly holds: ours are marked, raised to what is proved (by
--- `strengths`: status → number) and get Instantly's ids; the others are adopted. Nothing
--- without the lock.
+-- A page of the leads that Instantly holds: ours are marked, raised to what is proved and get
+-- Instantly's ids; the others are adopted. Nothing without the lock.
 -- A lead that stands twice in Instantly's list counts once. The campaign's row is locked as in
--- insert_leads. Deliveries go on meanwhile: insert_event locks one lead, and this statement nothing that
--- insert_event may hold then, so the two can only wait one way; and the status is judged on the row as
--- it is once it is locked.
+-- insert_leads. Deliveries go on meanwhile, and the status is judged on the row as it is once it is
+-- locked. No deadlock: insert_event locks one lead last; this statement, once it holds leads, asks for
+-- nothing that insert_event holds.
 WITH lease AS (
   SELECT
   FROM instantly_leases
@@ -74,8 +73,7 @@ held AS MATERIALIZED (
     lead.reconciled_at IS DISTINCT FROM %(reconciled_at)s AS is_new,
     found.instantly_lead_id,
     found.status,
-    (%(strengths)s::jsonb ->> lead.status)::integer
-      < (%(strengths)s::jsonb ->> found.status)::integer AS is_weaker
+    status_strength(lead.status) < status_strength(found.status) AS is_weaker
   FROM found
   INNER JOIN instantly_leads AS lead
     ON lead.campaign_id = found.campaign_id

@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,11 +48,6 @@ def load_statements(directory: Path) -> dict[str, str]:
     if not statements:
         raise ValueError(f"{directory}: no statements: the service runs from its own folder")
     return statements
-
-
-def text_array(words: Iterable[str]) -> str:
-    """PostgreSQL's text of an array of plain words, which need no quotes."""
-    return f"{{{','.join(words)}}}"
 
 
 class Session:

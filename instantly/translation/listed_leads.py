@@ -5,16 +5,20 @@ from typing import Any
 from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.clients.instantly.workspace import is_number
 from instantly.jsontext import storable_text
-from instantly.translation.events import STATUS_STRENGTHS, moment_or_none
+from instantly.translation.events import moment_or_none
 
 # Instantly's `status`, where it proves something; -3 (skipped) stands beside what else is proved.
 PROVED_BY_STATUS = {3: "completed", -1: "bounced", -2: "unsubscribed"}
-# A count above 0 or a time proves that it happened.
+# What can be proved, weakest first as in status_strength of sql/functions.sql, and by which fields:
+# a count above 0 or a time proves that it happened.
 PROVED_BY_FIELDS = {
     "contacted": ("timestamp_last_contact", "last_step_timestamp_executed"),
     "opened": ("email_open_count", "timestamp_last_open"),
     "clicked": ("email_click_count", "timestamp_last_click"),
+    "completed": (),
     "replied": ("email_reply_count", "timestamp_last_reply"),
+    "bounced": (),
+    "unsubscribed": (),
 }
 # What a lead's payload holds beside its custom variables.
 KNOWN_NAMES = frozenset(
@@ -52,17 +56,15 @@ def text_or_none(lead: dict[str, Any], name: str) -> str | None:
 
 def proven(lead: dict[str, Any]) -> dict[str, Any]:
     """What Instantly's own fields prove, and the strongest status among that."""
+    by_status = PROVED_BY_STATUS.get(lead["status"])
     proved = [
-        status
-        for status, names in PROVED_BY_FIELDS.items()
-        if any(is_proof(lead.get(name)) for name in names)
+        fact
+        for fact, names in PROVED_BY_FIELDS.items()
+        if fact == by_status or any(is_proof(lead.get(name)) for name in names)
     ]
-    if lead["status"] in PROVED_BY_STATUS:
-        proved.append(PROVED_BY_STATUS[lead["status"]])
     if proved not in ([], ["unsubscribed"]) and "contacted" not in proved:
-        proved.append("contacted")  # nobody opens, answers or bounces what was not sent
-    status = max(proved, key=STATUS_STRENGTHS.__getitem__, default="active")
-    return {"proved": proved, "status": status}
+        proved.insert(0, "contacted")  # nobody opens, answers or bounces what was not sent
+    return {"proved": proved, "status": proved[-1] if proved else "active"}
 
 
 def is_proof(value: Any) -> bool:
