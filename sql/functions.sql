@@ -1,6 +1,6 @@
--- What statements share: the strength of a status, the outward form of rows and pages (a new field of an
--- answer is a line here), and the events of a page. `python -m instantly.migrate` puts these functions in
--- place each time it runs.
+-- What statements share: the strength of a status, whether a lease or a run still stands, the outward form
+-- of rows and pages (a new field of an answer is a line here), and the events of a page.
+-- `python -m instantly.migrate` puts these functions in place each time it runs.
 
 -- How strong a lead's status is. A lead takes a stronger status and never goes back; the interest labels
 -- are equally strong, and the latest one counts. A table and no CASE, which costs each delivery 6 % more.
@@ -18,6 +18,32 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
     "bounced": 7,
     "unsubscribed": 8
   }'::jsonb ->> status)::integer
+$$;
+
+-- Whether the lease is still the holder's. It stays so until this transaction has ended: whoever would
+-- take it over waits.
+CREATE OR REPLACE FUNCTION holds_lease(of_name text, by_holder uuid) RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+  SELECT EXISTS (
+    SELECT
+    FROM instantly_leases
+    WHERE name = of_name
+      AND holder = by_holder
+    FOR UPDATE
+  )
+$$;
+
+-- Whether the run has no end yet. It stays so until this transaction has ended: whoever would end it
+-- waits.
+CREATE OR REPLACE FUNCTION is_open(of_run uuid) RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+  SELECT EXISTS (
+    SELECT
+    FROM instantly_open_runs
+    WHERE run_id = of_run
+      AND outcome IS NULL
+    FOR UPDATE
+  )
 $$;
 
 -- Times as the API writes them: 2026-02-25T12:00:00.000Z.

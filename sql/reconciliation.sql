@@ -2,14 +2,7 @@
 -- A campaign's status as Instantly has it, and what it is now; nothing without the lock.
 -- What a delivery changed while Instantly was asked stays, and so does our `completed` when
 -- Instantly says paused: we complete by pausing.
-WITH lease AS (
-  SELECT
-  FROM instantly_leases
-  WHERE name = %(name)s
-    AND holder = %(holder)s
-  FOR UPDATE
-),
-campaign AS (
+WITH campaign AS (
   SELECT
     id,
     status AS held_status,
@@ -19,7 +12,7 @@ campaign AS (
     END AS status
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
-    AND EXISTS (SELECT FROM lease)
+    AND holds_lease(%(name)s, %(holder)s)
   FOR NO KEY UPDATE
 ),
 repaired AS (
@@ -39,18 +32,11 @@ FROM campaign;
 -- insert_leads. Deliveries go on meanwhile, and the status is judged on the row as it is once it is
 -- locked. No deadlock: insert_event locks one lead last; this statement, once it holds leads, asks for
 -- nothing that insert_event holds.
-WITH lease AS (
-  SELECT
-  FROM instantly_leases
-  WHERE name = %(name)s
-    AND holder = %(holder)s
-  FOR UPDATE
-),
-campaign AS (
+WITH campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
-    AND EXISTS (SELECT FROM lease)
+    AND holds_lease(%(name)s, %(holder)s)
   FOR NO KEY UPDATE
 ),
 found AS (
@@ -153,6 +139,4 @@ WITH missing AS (
 SELECT
   ARRAY(SELECT email FROM missing ORDER BY position LIMIT %(limit)s) AS emails,
   (SELECT count(*) FROM missing) AS total
-FROM instantly_leases
-WHERE name = %(name)s
-  AND holder = %(holder)s;
+WHERE holds_lease(%(name)s, %(holder)s);
