@@ -13,6 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
+from instantly.jsontext import parse_json
 from instantly.web.openapi import JSON, build_document, openapi_path
 
 
@@ -49,7 +50,7 @@ def difference(app: Flask, answer: TestResponse) -> str | None:
         return f"{told} is {answer.mimetype}"
     if method == "HEAD" or answer.mimetype != JSON:
         return None
-    errors = check[JSON].iter_errors(json.loads(answer.data))
+    errors = check[JSON].iter_errors(parse_json(answer.data, any_number=True))
     problems = [f"{error.json_path}: {error.message[:300]}" for error in errors]
     return f"{told}: {'; '.join(problems)}" if problems else None
 

@@ -163,7 +163,7 @@ class ServiceClient:
                 may_have_acted=in_doubt or response.status_code >= 500,
             )
         try:
-            return Answer(parse_json(response.content), in_doubt)
+            return Answer(parse_json(response.content, any_number=True), in_doubt)
         except (ValueError, RecursionError) as error:
             raise self.error("the answer is no JSON") from error
 

@@ -6,9 +6,10 @@ from typing import Any
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
+from psycopg.types.json import Json
 
 from instantly.clients.instantly import InstantlyClient, InstantlyError
-from instantly.jsontext import canonical_json, storable_json
+from instantly.jsontext import storable_text
 from instantly.schemas.accounts import Warmup, WarmupAnalytics
 from instantly.schemas.answers import ACCOUNTS, SWITCHED_WARMUP, SYNCED_ACCOUNTS, WARMUP_ANALYTICS
 from instantly.schemas.fields import EmailAddress
@@ -62,7 +63,7 @@ def store(accounts: list[dict[str, Any]], *, is_complete: bool) -> dict[str, Any
     """Upserts Instantly's accounts; a complete list removes the others."""
     row = database().fetch_one(
         "upsert_accounts",
-        accounts=storable_json(canonical_json([account_row(account) for account in accounts])),
+        accounts=Json([account_row(account) for account in accounts]),
         is_complete=is_complete,
     )
     return row or {}
@@ -72,7 +73,7 @@ def account_row(account: dict[str, Any]) -> dict[str, Any]:
     """Instantly's account as our columns. Its status is not among the fields it promises."""
     warmup_status = WARMUP_STATUSES.get(rounded_or_none(account.get("warmup_status")), "paused")
     return {
-        "email": account["email"],
+        "email": storable_text(account["email"]),
         "status": STATUSES.get(rounded_or_none(account.get("status")), "active"),
         "warmup_enabled": warmup_status == "active",
         "warmup_status": warmup_status,

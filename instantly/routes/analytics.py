@@ -8,7 +8,6 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyError
-from instantly.jsontext import canonical_json, storable_json
 from instantly.schemas.analytics import Stats
 from instantly.schemas.answers import CAMPAIGN_ANALYTICS, STATS
 from instantly.storage.database import MAX_BIGINT
@@ -38,7 +37,7 @@ def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
         replied=count(figures, "reply_count_unique", "reply_count"),
         bounced=count(figures, "bounced_count"),
         unsubscribed=count(figures, "unsubscribed_count"),
-        raw_data=None if figures is None else storable_json(canonical_json(figures)),
+        raw_data=figures,
     )
     return {"analytics": figures, "snapshot": row and json.loads(row["snapshot"])}
 

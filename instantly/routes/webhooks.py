@@ -1,5 +1,6 @@
 """Instantly's webhooks: where they go, what they deliver, and what was missed."""
 
+import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -10,7 +11,7 @@ from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.config import SERVICE_NAME
-from instantly.jsontext import canonical_json, storable_json
+from instantly.jsontext import canonical_json
 from instantly.schemas.answers import (
     RECEIVED,
     RECOVERED,
@@ -109,22 +110,22 @@ def take(delivery: bytes) -> tuple[str, str | None]:
     event = Event.from_payload(payload)
     if event is None:
         return NO_EVENT, None
-    return record(event, payload), event.event_type
+    return record(event, payload, delivery.decode()), event.event_type
 
 
-def record(event: Event, payload: dict[str, Any]) -> str:
+def record(event: Event, payload: dict[str, Any], text: str) -> str:
     """Records the event, its statistics, and the lead's and the campaign's new state.
 
-    Returns RECORDED, DUPLICATE or UNKNOWN_CAMPAIGN.
+    The payload is kept as the text that it came in. Returns RECORDED, DUPLICATE or
+    UNKNOWN_CAMPAIGN.
     """
     if event.campaign_id is None:
         return UNKNOWN_CAMPAIGN
-    canonical = canonical_json(payload)
     row = database().fetch_one(
         "insert_event",
         **event.parameters(),
-        fingerprint=fingerprint(canonical),
-        payload=storable_json(canonical),
+        fingerprint=fingerprint(canonical_json(payload)),
+        payload=text,
     )
     if row is None or not row["known"]:
         return UNKNOWN_CAMPAIGN
@@ -169,7 +170,7 @@ def record_again(delivery: dict[str, Any], url: str | None) -> str:
         return UNKNOWN_CAMPAIGN
     payload: Any = delivery.get("payload")
     event = Event.from_payload(payload) if isinstance(payload, dict) else None
-    return UNKNOWN_CAMPAIGN if event is None else record(event, payload)
+    return UNKNOWN_CAMPAIGN if event is None else record(event, payload, json.dumps(payload))
 
 
 @bp.post("/register")

@@ -22,7 +22,7 @@ LAYERS = [
     *("config", "jsontext", "storage", "clients", "translation", "schemas", "web", "once"),
     *("routes", "application"),
 ]
-COMMANDS = ("migrate", "cleanup", "rebuild")
+COMMANDS = ("migrate", "cleanup")
 SQL = re.compile(
     r"\bSELECT\b.+\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\b.+\bSET\b|\bDELETE\s+FROM\b|\bRETURNING\b"
     r"|\bTRUNCATE\b|\bWITH\b.+\bAS\s*\(|\bSELECT\s+\d",

@@ -335,7 +335,7 @@ def test_a_run_that_was_ended_meanwhile_stores_nothing(act, statements):
         return False
 
     statements.fail(act.insert, when=end_runs)
-    act.fails(503, "Another change of this campaign is in progress")
+    act.fails(503, "The run has ended meanwhile")
 
 
 @contextmanager

@@ -405,6 +405,21 @@ def test_an_undo_that_fails_is_to_be_looked_after(act: Act) -> None:
     assert rise.of("left_over_total") == 1
 
 
+def test_leads_that_stay_since_the_lock_was_lost_are_to_be_looked_after(
+    upload_act: Act, statements: Statements
+) -> None:
+    def lose_lock(_: object) -> bool:
+        upload_act.world.db.connection.execute(
+            "UPDATE instantly_leases SET holder = gen_random_uuid() WHERE name LIKE 'leads:%'"
+        )
+        return False
+
+    statements.fail("insert_leads", when=lose_lock)
+    with rising(upload_act.world.client) as rise:
+        assert upload_act.send().status_code == 503
+    assert rise.of("left_over_total") == 1
+
+
 def test_a_farewell_that_fails_is_to_be_looked_after(act: Act) -> None:
     act.fail("runs end", status=400)
     with rising(act.world.client) as rise:
