@@ -9,10 +9,10 @@ from marshmallow import ValidationError
 
 from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.jsontext import canonical_json, storable_json
+from instantly.limits import MAX_INTEGER
 from instantly.schemas.accounts import Warmup, WarmupAnalytics
 from instantly.schemas.answers import ACCOUNTS, SWITCHED_WARMUP, SYNCED_ACCOUNTS, WARMUP_ANALYTICS
 from instantly.schemas.fields import EmailAddress
-from instantly.storage.database import MAX_INTEGER
 from instantly.web.errors import ApiError, NotFound
 from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import CALLS_OTHERS, documented

@@ -8,9 +8,9 @@ from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyError
 from instantly.jsontext import canonical_json, storable_json
+from instantly.limits import MAX_BIGINT
 from instantly.schemas.analytics import Stats
 from instantly.schemas.answers import CAMPAIGN_ANALYTICS, STATS
-from instantly.storage.database import MAX_BIGINT
 from instantly.web.campaigns import fetch_campaign
 from instantly.web.inputs import load_body
 from instantly.web.openapi import CALLS_OTHERS, documented

@@ -6,8 +6,8 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.jsontext import storable_text
+from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.schemas.fields import (
     MAX_ID_CHARACTERS,
     CamelCaseSchema,

@@ -1,0 +1,6 @@
+"""Numbers that several folders share."""
+
+# What integer and bigint columns hold.
+MAX_INTEGER = 2**31 - 1
+MAX_BIGINT = 2**63 - 1
+MAX_EMAIL_CHARACTERS = 320
