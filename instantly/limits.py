@@ -4,3 +4,5 @@
 MAX_INTEGER = 2**31 - 1
 MAX_BIGINT = 2**63 - 1
 MAX_EMAIL_CHARACTERS = 320
+# Requests that wait for other services at once.
+MAX_WAITING = 1000
