@@ -42,7 +42,7 @@ from instantly.translation.subscription import (
 from instantly.web.auth import is_verified_delivery
 from instantly.web.errors import ApiError
 from instantly.web.inputs import delivery_bytes, delivery_payload, load_body, load_query
-from instantly.web.openapi import CALLS_OTHERS, WEBHOOK_SECRET, documented
+from instantly.web.openapi import WEBHOOK_SECRET, documented
 from instantly.web.services import database, services, waits_for_upstreams
 from instantly.web.workspaces import organization_workspace, webhooks_lock
 
@@ -144,7 +144,7 @@ def record(event: Event, payload: dict[str, Any]) -> str:
 
 
 @bp.post("/recover")
-@documented(body=Recovery, answers={200: RECOVERED}, errors=CALLS_OTHERS)
+@documented(body=Recovery, answers={200: RECOVERED})
 @waits_for_upstreams
 def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""
@@ -184,7 +184,7 @@ def record_again(delivery: dict[str, Any], url: str | None) -> str:
 
 
 @bp.post("/register")
-@documented(body=Registration, answers={200: REGISTERED}, errors=CALLS_OTHERS)
+@documented(body=Registration, answers={200: REGISTERED})
 @waits_for_upstreams
 def register() -> ResponseReturnValue:
     """Makes an organisation's workspace deliver all its events to us, with our secret.
@@ -217,7 +217,7 @@ def set_up(workspace: InstantlyClient, found: Webhook | None, changes: Webhook) 
 
 
 @bp.get("/health")
-@documented(query=WebhookHealth, answers={200: WEBHOOK_HEALTH}, errors=CALLS_OTHERS)
+@documented(query=WebhookHealth, answers={200: WEBHOOK_HEALTH})
 @waits_for_upstreams
 def get_webhook_health() -> ResponseReturnValue:
     """Whether an organisation's events reach us: its webhooks that point at us, and what came.

@@ -14,8 +14,7 @@ from marshmallow import Schema
 from werkzeug.routing import Rule
 
 from instantly.config import SERVICE_NAME, VERSION
-from instantly.schemas import answers
-from instantly.schemas.answers import ERROR, TEXT, UUID, Shape
+from instantly.schemas.answers import ERROR, SHAPES, TEXT, UUID, Shape
 from instantly.schemas.fields import camel_case
 from instantly.translation.subscription import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
@@ -35,15 +34,6 @@ ERRORS = {
     502: "Another service is unavailable",
     503: "The database is unavailable or a limit was reached; see `Retry-After`",
 }
-# Records and enumerations are called after their constants: CREATED_CAMPAIGN is CreatedCampaign in
-# generated clients.
-NAMES = {
-    id(shape): name.title().replace("_", "")
-    for name, shape in vars(answers).items()
-    if isinstance(shape, dict) and shape.keys() & {"properties", "enum"}
-}
-# Such a view reads the body before anything else, even one that it does not want.
-CALLS_OTHERS = (400, 413, 422, 502)
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
@@ -69,7 +59,6 @@ class documented:
     answers: Mapping[int, Shape | str]
     body: type[Schema] | None = None
     query: type[Schema] | None = None
-    errors: tuple[int, ...] = ()
     headers: Sequence[Mapping[str, Any]] = ()
 
     def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,27 +96,13 @@ def build_document(app: Flask) -> dict[str, Any]:
     scheme = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     spec.components.security_scheme("apiKey", scheme)
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
+    for name, shape in SHAPES.items():
+        spec.components.schema(name, shape)
     for rule in app.url_map.iter_rules():
         for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            described = describe(rule, app.view_functions[rule.endpoint], plugin)
-            operation = with_names(described, spec)
+            operation = describe(rule, app.view_functions[rule.endpoint], plugin)
             spec.path(path=openapi_path(rule), operations={method.lower(): operation})
     return with_examples(spec.to_dict())
-
-
-def with_names(part: Any, spec: APISpec) -> Any:
-    """The same with a reference in place of each shape that has a name."""
-    if isinstance(part, list):
-        return [with_names(inner, spec) for inner in part]
-    if not isinstance(part, dict):
-        return part
-    shape = {key: with_names(inner, spec) for key, inner in part.items()}
-    name = NAMES.get(id(part))
-    if name is None:
-        return shape
-    if name not in spec.components.schemas:
-        spec.components.schema(name, shape)
-    return {"$ref": f"#/components/schemas/{name}"}
 
 
 def with_examples(document: dict[str, Any]) -> dict[str, Any]:
@@ -157,8 +132,8 @@ def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, 
         "tags": [tag],
         "summary": summary,
         "description": " ".join(description.split()),
-        "parameters": parameters(rule, facts, plugin),
-        "responses": responses(rule, facts),
+        "parameters": parameters(rule, view, plugin),
+        "responses": responses(rule, view),
     }
     if rule.endpoint in PUBLIC_ENDPOINTS:
         operation["security"] = []
@@ -169,7 +144,8 @@ def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, 
     return operation
 
 
-def parameters(rule: Rule, facts: documented, plugin: Plugin) -> list[dict[str, Any]]:
+def parameters(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> list[dict[str, Any]]:
+    facts: documented = vars(view)["documented"]
     found: list[dict[str, Any]] = [
         {
             "in": "path",
@@ -183,11 +159,17 @@ def parameters(rule: Rule, facts: documented, plugin: Plugin) -> list[dict[str, 
         converter: Any = plugin.converter
         found += converter.schema2parameters(facts.query(), location="query")
     found += map(dict, facts.headers)
-    return [*found, IDEMPOTENCY_KEY] if 409 in facts.errors else found
+    return [*found, IDEMPOTENCY_KEY] if "idempotent" in vars(view) else found
 
 
-def responses(rule: Rule, facts: documented) -> dict[str, Any]:
-    errors = {500, 503, *facts.errors}
+def responses(rule: Rule, view: Callable[..., Any]) -> dict[str, Any]:
+    facts: documented = vars(view)["documented"]
+    errors = {500, 503}
+    if "waits_for_upstreams" in vars(view):
+        # It reads the body before anything else, even one that it does not want.
+        errors |= {400, 413, 422, 502}
+    if "idempotent" in vars(view):
+        errors.add(409)
     if facts.body or facts.query or rule.arguments:
         # A path with a NUL character in it is malformed, too.
         errors.add(400)

@@ -67,4 +67,5 @@ def waits_for_upstreams(
         finally:
             waiting.release()
 
+    vars(bounded)["waits_for_upstreams"] = True
     return bounded

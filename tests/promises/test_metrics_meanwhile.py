@@ -8,7 +8,7 @@ from figures import PREFIX, figure, read
 from harness import HANGING_SECONDS
 from world import API_KEY, World
 
-from instantly.schemas.answers import RECEIVED
+from instantly.schemas.answers import SHAPES
 
 pytestmark = pytest.mark.outage
 
@@ -33,7 +33,7 @@ def test_the_metrics_are_there_while_acts_wait(served: World) -> None:
 
 def test_what_can_become_of_a_delivery_is_there_before_the_first_one(served: World) -> None:
     """A series that begins with 1 has not risen in Prometheus' eyes."""
-    outcomes = {"recorded", *RECEIVED["properties"]["reason"]["enum"]}
+    outcomes = {"recorded", *SHAPES["Received"]["properties"]["reason"]["enum"]}
     found = {
         (dict(labels)["source"], dict(labels)["outcome"]): value
         for (name, labels), value in read(served.client).items()

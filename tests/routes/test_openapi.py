@@ -7,6 +7,7 @@ from functools import wraps
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from instantly.schemas.answers import object_of
 from instantly.web.openapi import openapi_path
 
 
@@ -19,6 +20,11 @@ def document(client):
 
 def test_the_document_is_valid(document):
     assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_no_two_shapes_have_one_name():
+    with pytest.raises(ValueError, match="two shapes are called Campaign"):
+        object_of("Campaign")
 
 
 def test_every_route_is_documented_and_every_documented_one_exists(app, document):
