@@ -33,7 +33,7 @@ from instantly.web.services import EXTENSION, Services
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens the connection pool, but waits for no other service."""
     configure_logging(settings.log_level)
-    app = Flask(__name__, static_folder=None, template_folder="web/templates")
+    app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
@@ -58,9 +58,19 @@ def create_app(settings: Settings) -> Flask:
     require_api_key(app, settings.api_keys)
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
+    # In the order of the document.
     for resource in (
-        *(health, documentation, metrics, campaigns, reconcile, leads, lead_status, events),
-        *(accounts, analytics, webhooks),
+        campaigns,
+        leads,
+        webhooks,
+        events,
+        lead_status,
+        analytics,
+        reconcile,
+        accounts,
+        metrics,
+        health,
+        documentation,
     ):
         app.register_blueprint(resource.bp)
     return app

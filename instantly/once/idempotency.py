@@ -65,7 +65,10 @@ class ClaimedKey:
 
 
 def idempotent(view: View) -> View:
-    """Without the header nothing changes."""
+    """Runs the view once for each Idempotency-Key and replays its answer.
+
+    Requests without the header pass.
+    """
 
     @wraps(view)
     def once(*args: Any, **kwargs: Any) -> ResponseReturnValue:

@@ -115,6 +115,15 @@ def required_text(max_characters: int | None = None) -> Text:
     return Text(required=True, validate=validate.Length(min=1, max=max_characters))
 
 
+def organization_id() -> Text:
+    """With an example that the sandbox knows."""
+    return Text(
+        required=True,
+        validate=validate.Length(min=1, max=MAX_ID_CHARACTERS),
+        metadata={"example": "org_acme"},
+    )
+
+
 def whole_number_field(low: int) -> Integer:
     return Integer(validate=validate.Range(min=low, max=MAX_INTEGER))
 

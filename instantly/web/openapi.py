@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -18,7 +19,6 @@ from instantly.schemas.answers import ERROR, SHAPES, TEXT, UUID, Shape
 from instantly.schemas.fields import camel_case
 from instantly.translation.subscription import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
-from instantly.web.examples import example_of
 
 JSON = "application/json"
 ERRORS = {
@@ -76,9 +76,15 @@ class Plugin(MarshmallowPlugin):
     Converter = Converter
 
 
+@lru_cache(maxsize=1)
 def build_document(app: Flask) -> dict[str, Any]:
-    """The whole document, as it is served."""
-    bodies = {vars(view)["documented"].body for view in app.view_functions.values()}
+    """The whole document, as it is served: of every view that is `documented`."""
+    views = {
+        endpoint: view
+        for endpoint, view in app.view_functions.items()
+        if "documented" in vars(view)
+    }
+    bodies = {vars(view)["documented"].body for view in views.values()}
 
     def name_of(schema: type[Schema] | Schema) -> str:
         kind = schema if isinstance(schema, type) else type(schema)
@@ -92,6 +98,7 @@ def build_document(app: Flask) -> dict[str, Any]:
         info={"description": "Cold-email outreach through the Instantly.ai API V2."},
         plugins=[plugin],
         security=[{"apiKey": []}],
+        tags=[{"name": name} for name in app.blueprints],
     )
     scheme = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     spec.components.security_scheme("apiKey", scheme)
@@ -99,20 +106,11 @@ def build_document(app: Flask) -> dict[str, Any]:
     for name, shape in SHAPES.items():
         spec.components.schema(name, shape)
     for rule in app.url_map.iter_rules():
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            operation = describe(rule, app.view_functions[rule.endpoint], plugin)
-            spec.path(path=openapi_path(rule), operations={method.lower(): operation})
-    return with_examples(spec.to_dict())
-
-
-def with_examples(document: dict[str, Any]) -> dict[str, Any]:
-    """Adds the least that each body may hold."""
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            if "requestBody" in operation:
-                media = operation["requestBody"]["content"][JSON]
-                media["example"] = example_of(media["schema"], document["components"]["schemas"])
-    return document
+        if rule.endpoint in views:
+            operation = describe(rule, views[rule.endpoint], plugin)
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                spec.path(path=openapi_path(rule), operations={method.lower(): operation})
+    return spec.to_dict()
 
 
 def openapi_path(rule: Rule) -> str:
