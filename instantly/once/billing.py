@@ -19,6 +19,7 @@ from psycopg import OperationalError
 
 from instantly.clients.http import UpstreamError
 from instantly.clients.runs import RunsServiceError
+from instantly.metrics import BILLED, LEFT_OVER
 from instantly.once.idempotency import claimed_key
 from instantly.storage.database import Runner
 from instantly.storage.leases import Busy, Lease
@@ -137,8 +138,9 @@ def billed_run(subject: str, task_name: str, **fields: Any) -> Iterator[BilledRu
             )
             yield run
             if run.cost:
-                log_cost(run.id, *run.cost)
-                services().metrics.billed(*run.cost)
+                cost_name, quantity = run.cost
+                log_cost(run.id, cost_name, quantity)
+                BILLED[cost_name].inc(quantity)
         except BaseException as error:
             run.take_back()
             end_run(run.id, "failed", reason_of(error))
@@ -205,4 +207,4 @@ def log_failure_of(what: object, step: Callable[[], object]) -> Exception | None
 def report_left_over(what: object, error: Exception | None = None) -> None:
     """Tells people of something, ids included, that nobody but them can clean up now."""
     logger.error("needs cleaning up by hand: %s", what, exc_info=error)
-    services().metrics.left_over.inc()
+    LEFT_OVER.inc()

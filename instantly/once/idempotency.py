@@ -97,6 +97,7 @@ def idempotent(view: View) -> View:
             settle(g.claimed_key, response)
         return response
 
+    vars(once)["idempotent"] = True
     return once
 
 

@@ -10,13 +10,13 @@ from psycopg.types.json import Json
 
 from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.jsontext import storable_text
+from instantly.limits import MAX_INTEGER
 from instantly.schemas.accounts import Warmup, WarmupAnalytics
 from instantly.schemas.answers import ACCOUNTS, SWITCHED_WARMUP, SYNCED_ACCOUNTS, WARMUP_ANALYTICS
 from instantly.schemas.fields import EmailAddress
-from instantly.storage.database import MAX_INTEGER
 from instantly.web.errors import ApiError, NotFound
 from instantly.web.inputs import load_body, load_query
-from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.openapi import documented
 from instantly.web.services import database, json_answer, waits_for_upstreams
 from instantly.web.workspaces import app_workspace
 
@@ -51,7 +51,7 @@ def list_accounts() -> Response:
 
 
 @bp.post("/sync")
-@documented(answers={200: SYNCED_ACCOUNTS}, errors=CALLS_OTHERS)
+@documented(answers={200: SYNCED_ACCOUNTS})
 @waits_for_upstreams
 def sync_accounts() -> ResponseReturnValue:
     """Takes over every account that Instantly lists, and marks the others removed."""
@@ -95,7 +95,7 @@ def rounded_or_none(value: Any) -> int | None:
 
 
 @bp.post("/<path:email>/warmup")
-@documented(body=Warmup, answers=dict.fromkeys((200, 202), SWITCHED_WARMUP), errors=CALLS_OTHERS)
+@documented(body=Warmup, answers=dict.fromkeys((200, 202), SWITCHED_WARMUP))
 @waits_for_upstreams
 def switch_warmup(email: str) -> ResponseReturnValue:
     """Switches an account's warmup and follows Instantly's job for up to 10 s."""
@@ -141,7 +141,7 @@ def follow(workspace: InstantlyClient, job: dict[str, Any]) -> dict[str, Any]:
 
 
 @bp.get("/warmup-analytics")
-@documented(query=WarmupAnalytics, answers={200: WARMUP_ANALYTICS}, errors=CALLS_OTHERS)
+@documented(query=WarmupAnalytics, answers={200: WARMUP_ANALYTICS})
 @waits_for_upstreams
 def get_warmup_analytics() -> ResponseReturnValue:
     """Instantly's warmup figures of all known accounts, or of those that are asked for."""

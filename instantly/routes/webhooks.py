@@ -3,7 +3,7 @@
 import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from itertools import product
 from typing import Any
 
 from flask import Blueprint
@@ -12,6 +12,7 @@ from flask.typing import ResponseReturnValue
 from instantly.clients.instantly import InstantlyClient
 from instantly.config import SERVICE_NAME
 from instantly.jsontext import canonical_json
+from instantly.metrics import DELIVERIES
 from instantly.schemas.answers import (
     RECEIVED,
     RECOVERED,
@@ -42,12 +43,17 @@ from instantly.translation.subscription import (
 from instantly.web.auth import is_verified_delivery
 from instantly.web.errors import ApiError
 from instantly.web.inputs import delivery_bytes, delivery_payload, load_body, load_query
-from instantly.web.metrics import RECOVERY, WEBHOOK
-from instantly.web.openapi import CALLS_OTHERS, WEBHOOK_SECRET, documented
+from instantly.web.openapi import WEBHOOK_SECRET, documented
 from instantly.web.services import database, services, waits_for_upstreams
 from instantly.web.workspaces import organization_workspace, webhooks_lock
 
 DAYS_OF_FAILURES = 7
+# How a delivery comes to us, and what can become of it.
+WEBHOOK, RECOVERY = SOURCES = ("webhook", "recovery")
+OUTCOMES = (RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, NO_EVENT, UNVERIFIED)
+for labels in product(SOURCES, OUTCOMES):
+    # There from the start: a series that begins with 1 has not risen.
+    DELIVERIES.labels(*labels)
 
 bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
 
@@ -90,13 +96,19 @@ def receive() -> dict[str, Any]:
     webhook off, and with it the events of our own campaigns.
     """
     outcome, event_type = take(delivery_bytes())
-    services().metrics.delivered(WEBHOOK, outcome)
+    counted(WEBHOOK, outcome)
     answer: dict[str, Any] = {"success": True, "recorded": outcome == RECORDED}
     if outcome != RECORDED:
         answer["reason"] = outcome
     if outcome in (RECORDED, DUPLICATE):
         answer["eventType"] = event_type
     return answer
+
+
+def counted(source: str, outcome: str) -> str:
+    """Counts what became of a delivery, and returns it."""
+    DELIVERIES.labels(source, outcome).inc()
+    return outcome
 
 
 def take(delivery: bytes) -> tuple[str, str | None]:
@@ -133,7 +145,7 @@ def record(event: Event, payload: dict[str, Any], text: str) -> str:
 
 
 @bp.post("/recover")
-@documented(body=Recovery, answers={200: RECOVERED}, errors=CALLS_OTHERS)
+@documented(body=Recovery, answers={200: RECOVERED})
 @waits_for_upstreams
 def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""
@@ -143,8 +155,7 @@ def recover() -> ResponseReturnValue:
     deliveries = workspace.list_failed_deliveries(
         recovery["from_"].isoformat(), recovery["to"].isoformat()
     )
-    delivered = partial(services().metrics.delivered, RECOVERY)
-    outcomes = Counter(delivered(record_again(delivery, url)) for delivery in deliveries)
+    outcomes = Counter(counted(RECOVERY, record_again(delivery, url)) for delivery in deliveries)
     resumed = []
     if url is not None:
         for webhook in our_webhooks(workspace, url):
@@ -174,7 +185,7 @@ def record_again(delivery: dict[str, Any], url: str | None) -> str:
 
 
 @bp.post("/register")
-@documented(body=Registration, answers={200: REGISTERED}, errors=CALLS_OTHERS)
+@documented(body=Registration, answers={200: REGISTERED})
 @waits_for_upstreams
 def register() -> ResponseReturnValue:
     """Makes an organisation's workspace deliver all its events to us, with our secret.
@@ -207,7 +218,7 @@ def set_up(workspace: InstantlyClient, found: Webhook | None, changes: Webhook) 
 
 
 @bp.get("/health")
-@documented(query=WebhookHealth, answers={200: WEBHOOK_HEALTH}, errors=CALLS_OTHERS)
+@documented(query=WebhookHealth, answers={200: WEBHOOK_HEALTH})
 @waits_for_upstreams
 def get_webhook_health() -> ResponseReturnValue:
     """Whether an organisation's events reach us: its webhooks that point at us, and what came.

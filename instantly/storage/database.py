@@ -16,10 +16,6 @@ from instantly.storage.pool import Connections, Pool, Row
 
 SQL_DIRECTORY = Path(__file__).parents[2] / "sql"
 FUNCTIONS = "functions.sql"
-# What integer and bigint columns hold.
-MAX_INTEGER = 2**31 - 1
-MAX_BIGINT = 2**63 - 1
-
 PING_TIMEOUT_SECONDS = 2.5
 
 BLOCK = re.compile(

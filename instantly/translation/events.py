@@ -10,9 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.jsontext import storable_text
-from instantly.storage.database import MAX_BIGINT
+from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS
 
 # Python also takes digits alone for a time, and would see the year 1711 in milliseconds.
 STARTS_WITH_DATE = re.compile(r"\d{4}-\d\d-\d\d")

@@ -2,9 +2,8 @@
 
 from typing import Any
 
-from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
-from instantly.clients.instantly.workspace import is_number
 from instantly.jsontext import storable_text
+from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.translation.events import moment_or_none
 
 # Instantly's `status`, where it proves something; -3 (skipped) stands beside what else is proved.
@@ -68,6 +67,6 @@ def proven(lead: dict[str, Any]) -> dict[str, Any]:
 
 
 def is_proof(value: Any) -> bool:
-    if is_number(value):
+    if type(value) in (int, float):
         return bool(value > 0)
     return moment_or_none(value) is not None

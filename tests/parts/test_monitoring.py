@@ -15,7 +15,7 @@ from world import addresses
 from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
-from instantly.web.metrics import OUTCOMES, SOURCES
+from instantly.routes.webhooks import OUTCOMES, SOURCES
 
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text()
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())
@@ -109,7 +109,7 @@ def test_what_is_logged_as_left_over_is_always_counted() -> None:
     source = (ROOT / "instantly" / "once" / "billing.py").read_text()
     assert source.count("by hand") == 1
     _, _, teller = source.partition("def report_left_over(")
-    assert "by hand" in teller and "left_over.inc()" in teller
+    assert "by hand" in teller and "LEFT_OVER.inc()" in teller
 
 
 def test_the_dashboard_can_be_imported() -> None:

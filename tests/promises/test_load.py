@@ -24,8 +24,8 @@ pytestmark = pytest.mark.outage
 FEW_MAY_WAIT = """
 import sys
 import instantly.server
-import instantly.web.services
-instantly.web.services.MAX_WAITING = 8
+import instantly.limits
+instantly.limits.MAX_WAITING = 8
 from gunicorn.app.wsgiapp import run
 sys.argv = ["gunicorn", *sys.argv[1:]]
 run()
