@@ -1,4 +1,7 @@
-"""What the tests share: a real PostgreSQL, the service on it, and stand-ins on real sockets."""
+"""The fixtures that tests share: a real PostgreSQL, the service on it, stand-ins on real sockets.
+
+What tests import by name is in `world` and `harness`.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,8 +26,6 @@ from world import (
     creating,
     uploading,
 )
-from world import ORG as ORG
-from world import campaign_request as campaign_request
 
 import instantly.clients.http
 import instantly.once.upload
@@ -150,6 +151,12 @@ def campaign(world: World) -> Campaign:
     world.upstreams.forget_requests()
     world.upstreams.runs.runs.clear()
     return world.campaign
+
+
+@pytest.fixture
+def ours(world: World) -> World:
+    """The world of a campaign that stands in our tables alone."""
+    return world.another()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
-"""The real server as a subprocess, to be stalled, killed and started again.
+"""Databases of one's own, and the real server as a subprocess, to be stalled and killed.
 
-Not a test. `from harness import …` works as `from conftest import …` does.
+Not a test.
 """
 
 import os
@@ -71,6 +71,19 @@ def fresh_database(postgres: LocalPostgres) -> Iterator[str]:
 def looking_at(database_url: str) -> Iterator[Rows]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield Rows(connection)
+
+
+def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node of a plan that PostgreSQL explains."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from plan_nodes(child)
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+    rows: float = node["Actual Rows"] + sum(node.get(name, 0) for name in removed)
+    return rows * int(node["Actual Loops"])
 
 
 class Service:

@@ -1,12 +1,15 @@
 """The service and the places where it leaves something: our tables, Instantly and runs-service.
 
-Not a test. `from world import …` works as `from conftest import …` does.
+Not a test. Names that tests share are imported from here and from `harness`; `conftest` has the
+fixtures only.
 """
 
+import json
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -115,6 +118,10 @@ class Rows:
             " instantly_open_runs, instantly_idempotency_keys CASCADE"
         )
 
+    def take_over(self) -> None:
+        """As if somebody else held all leases."""
+        self.connection.execute("UPDATE instantly_leases SET holder = gen_random_uuid()")
+
     def fall_silent(self, name: str = "") -> None:
         """As if the holders of these leases had said nothing for a long time."""
         self.live_for(-1, name)
@@ -160,6 +167,10 @@ class Statements:
         failure = failure or OperationalError("the connection is lost")
         self._faults.append(StatementFault(name, times, acts, failure, when))
 
+    def before(self, name: str, act: Callable[[], object]) -> None:
+        """Something happens each time before a statement is run."""
+        self.fail(name, when=lambda parameters: bool(act() and False))
+
     def heal(self) -> None:
         self._faults.clear()
 
@@ -178,7 +189,7 @@ class Statements:
         return run_watched
 
 
-@dataclass
+@dataclass(eq=False)
 class World:
     """`client` may be a `harness.Service` too. `campaign` is what the verbs act upon."""
 
@@ -190,6 +201,19 @@ class World:
     def beside(self, app: Flask | None = None) -> "World":
         """The same world for another thread; by another process, if one is named."""
         return replace(self, client=client_of(app or self.client.application))
+
+    def another(self, **changes: str | None) -> "World":
+        """The same world of another campaign, which stands in our tables alone."""
+        ids = {name: str(uuid4()) for name in ("id", "instantlyCampaignId", "runId")}
+        campaign = {**ORG, "name": "Autumn", **ids, "parentRunId": None, **changes}
+        self.db.connection.execute(
+            "INSERT INTO instantly_campaigns (id, instantly_campaign_id, org_id, clerk_org_id,"
+            " brand_id, app_id, name, run_id, parent_run_id) VALUES (%(id)s,"
+            " %(instantlyCampaignId)s, %(orgId)s, %(clerkOrgId)s, %(brandId)s, %(appId)s,"
+            " %(name)s, %(runId)s, %(parentRunId)s)",
+            campaign,
+        )
+        return replace(self, campaign=campaign)
 
     # Verbs
 
@@ -223,8 +247,46 @@ class World:
         assert answer.status_code == 201, answer.text
         return answer.get_json()
 
+    def hold(self, *emails: str) -> None:
+        """Leads that stand in our tables alone."""
+        with self.db.connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO instantly_leads"
+                " (campaign_id, instantly_lead_id, email, org_id, run_id)"
+                " VALUES (%s, %s, %s, 'org-1', %s)",
+                [(self.campaign["id"], str(uuid4()), email, uuid4()) for email in emails],
+            )
+
     def delete(self, emails: Any) -> TestResponse:
         return self.send("DELETE", self.path("/leads"), {"emails": emails})
+
+    def payload(self, event_type: str = "email_opened", /, **fields: Any) -> dict[str, Any]:
+        """An event of the campaign as Instantly delivers it."""
+        campaign_id = self.campaign["instantlyCampaignId"]
+        return {"event_type": event_type, "campaign_id": campaign_id, **fields}
+
+    def deliver(self, body: bytes | str | dict[str, Any], **more: Any) -> TestResponse:
+        """One delivery, without a key. Its JSON is ASCII: it can hold half surrogate pairs."""
+        data = json.dumps(body) if isinstance(body, dict) else body
+        headers = {"X-API-Key": "", **more.pop("headers", {})}
+        more = {"content_type": "application/json", **more, "data": data, "headers": headers}
+        return self.send("POST", "/webhooks/instantly", **more)
+
+    def records(self, event_type: str = "email_opened", /, **fields: Any) -> bool:
+        """Whether a delivery of this event is new."""
+        answer = self.deliver(self.payload(event_type, **fields))
+        assert answer.status_code == 200, answer.text
+        return bool(answer.get_json()["recorded"])
+
+    def receive(self, *event_types: str, lead: object = "a@x.example", **fields: Any) -> None:
+        """Events unlike any others are recorded."""
+        for event_type in event_types:
+            assert self.records(event_type, email_id=str(uuid4()), lead_email=lead, **fields)
+
+    def statistics(self, **conditions: Any) -> dict[str, Any]:
+        answer = self.send("POST", "/stats", conditions)
+        assert answer.status_code == 200, answer.text
+        return answer.get_json()
 
     def listed(self, path: str, query: str = "") -> dict[str, Any]:
         """A page of campaigns or leads."""
@@ -266,6 +328,20 @@ class World:
         leads = {lead["email"].lower(): lead["id"] for lead in held}
         assert len(leads) == len(held), "a lead is in Instantly twice"
         return leads
+
+    def statuses(self) -> dict[str, str]:
+        """Address → status of the lead, of the leads that we hold of the campaign."""
+        sql = "SELECT email, status FROM instantly_leads WHERE campaign_id = %s ORDER BY position"
+        return {row["email"]: row["status"] for row in self.db.all(sql, self.campaign["id"])}
+
+    def status(self) -> str:
+        """The campaign's."""
+        sql = "SELECT status FROM instantly_campaigns WHERE id = %s"
+        return str(self.db.all(sql, self.campaign["id"])[0]["status"])
+
+    def events(self) -> list[dict[str, Any]]:
+        sql = "SELECT * FROM instantly_events WHERE campaign_id = %s ORDER BY id"
+        return self.db.all(sql, self.campaign["id"])
 
     def campaign_rows(self) -> list[str]:
         """The ids that our campaigns have in Instantly."""

@@ -1,6 +1,6 @@
 """A service that answers as it is told, and every operation of the clients that call it.
 
-Not a test. `from calls import …` works as `from conftest import …` does.
+Not a test.
 """
 
 from collections.abc import Callable, Iterator

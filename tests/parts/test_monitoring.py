@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import World
 from figures import PREFIX, read
 from harness import ROOT
 from prometheus_client.parser import text_string_to_metric_families
-from world import addresses
+from world import World, addresses
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient

@@ -2,7 +2,7 @@
 
 import random
 
-from helpers import ENVIRONMENT, recorded, run_python
+from helpers import ENVIRONMENT, run_python
 from psycopg.errors import DeadlockDetected
 
 from instantly import rebuild as rebuild_module
@@ -18,7 +18,7 @@ ACTIVITY = "SELECT * FROM instantly_lead_activity ORDER BY campaign_id, lead_ema
 
 
 def test_a_rebuild_mends_what_was_wrong_and_changes_nothing_that_was_right(
-    client, campaign, settings, db, monkeypatch
+    world, campaign, settings, db, monkeypatch
 ):
     # Events of all kinds, with and without leads and steps, some of the sender to himself.
     chance = random.Random(7)
@@ -31,7 +31,7 @@ def test_a_rebuild_mends_what_was_wrong_and_changes_nothing_that_was_right(
             "step": chance.choice([1, 2, None, 0]),
             "n": number,
         }
-        assert recorded(client, payload)
+        assert world.records(**payload)
     # And what Instantly's fields proved of a lead, with and without events.
     db.connection.execute(
         "INSERT INTO instantly_lead_activity (campaign_id, lead_email, step, proved)"

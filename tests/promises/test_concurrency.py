@@ -17,7 +17,6 @@ from world import World, addresses, leads_of
 
 import instantly.storage.leases
 from instantly import application
-from instantly.storage.database import Database
 from instantly.web.services import EXTENSION
 
 ADD = ("POST", "/api/v2/leads/add")
@@ -269,18 +268,16 @@ def test_an_upload_that_lost_its_lock_stores_nothing_and_takes_out_nothing_of_ot
 
 
 def test_an_upload_that_lost_its_lock_takes_out_nothing_that_another_is_about_to_store(
-    world, other, monkeypatch
+    world, other, statements
 ):
     reached, may_go_on = threading.Event(), threading.Event()
-    run = Database._run
 
-    def stop_at_the_first_insert(self, name, parameters):
-        if name == "insert_leads" and not reached.is_set():
+    def stop_the_first():
+        if not reached.is_set():
             reached.set()
             assert may_go_on.wait(HANGING_SECONDS)
-        return run(self, name, parameters)
 
-    monkeypatch.setattr(Database, "_run", stop_at_the_first_insert)
+    statements.before("insert_leads", stop_the_first)
     stand_in = world.upstreams.instantly_http
     with under_way(lambda: upload(world, range(3))) as first:
         assert reached.wait(HANGING_SECONDS)

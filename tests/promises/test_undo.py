@@ -315,11 +315,8 @@ def test_an_insert_that_fails_leaves_nothing_behind(act, statements, failure, an
 def test_a_run_that_was_ended_meanwhile_stores_nothing(act, statements):
     """As by the cleanup, for a process that was cut off from the database."""
 
-    def end_runs(_):
-        act.world.db.connection.execute("UPDATE instantly_open_runs SET outcome = 'failed'")
-        return False
-
-    statements.fail(act.insert, when=end_runs)
+    end_runs = "UPDATE instantly_open_runs SET outcome = 'failed'"
+    statements.before(act.insert, lambda: act.world.db.connection.execute(end_runs))
     act.fails(503, "Another change of this campaign is in progress")
 
 

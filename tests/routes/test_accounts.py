@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Upstreams, campaign_request
 from flask.testing import FlaskClient
 from stand_in import RecordedRequest
 from werkzeug.test import TestResponse
+from world import Upstreams, campaign_request
 
 from instantly.routes import accounts as accounts_routes
 from instantly.sandbox.instantly_api import Workspace

@@ -4,9 +4,9 @@ import itertools
 import re
 
 import pytest
-from conftest import API_KEY
 from flask import Flask
 from flask.testing import FlaskClient
+from world import API_KEY
 
 from instantly import application
 from instantly.web.auth import PUBLIC_ENDPOINTS
