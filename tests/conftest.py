@@ -24,18 +24,17 @@ from world import (
     World,
     client_of,
     creating,
+    opened_app,
     uploading,
 )
 
 import instantly.clients.http
 import instantly.once.upload
-from instantly import application
 from instantly.config import Settings
 from instantly.migrate import migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.web.services import EXTENSION
 
 # Whichever app a test makes: none of its answers may differ from /openapi.json.
 Flask.test_client_class = CheckedClient
@@ -94,9 +93,15 @@ def settings(database_url: str, sockets: Upstreams) -> Settings:
 
 @pytest.fixture(scope="session")
 def session_app(settings: Settings) -> Iterator[Flask]:
-    app = application.create_app(settings)
-    yield app
-    app.extensions[EXTENSION].database.close()
+    with opened_app(settings) as app:
+        yield app
+
+
+@pytest.fixture(scope="module")
+def other_process(settings: Settings) -> Iterator[Flask]:
+    """The same as another process would have it."""
+    with opened_app(settings) as app:
+        yield app
 
 
 @pytest.fixture

@@ -186,8 +186,12 @@ class Service:
             session.trust_env = False
             return session.request(method, self.url + path, headers=headers, **more)
 
-    def open(self, path: str, *, method: str, **more: Any) -> Response:
+    def open(
+        self, path: str, *, method: str, content_type: str | None = None, **more: Any
+    ) -> Response:
         """The same as Flask's test client has it, for a `World`."""
+        if content_type:
+            more["headers"] = {"Content-Type": content_type, **(more.get("headers") or {})}
         answer = self.call(method, path, **more)
         return Response(answer.content, answer.status_code, list(answer.headers.items()))
 

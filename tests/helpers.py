@@ -16,8 +16,8 @@ import pytest
 from flask import Flask
 from flask.testing import FlaskClient
 from harness import ROOT
+from world import opened_app
 
-from instantly import application
 from instantly.config import Settings
 from instantly.web.services import EXTENSION
 
@@ -59,12 +59,9 @@ def client_without_postgres(settings: Settings, *, silent: bool = False) -> Iter
         if silent:
             port.listen()
         url = f"postgresql://postgres:{PASSWORD}@127.0.0.1:{port.getsockname()[1]}/instantly"
-        app = application.create_app(replace(settings, database_url=url))
-        try:
+        with opened_app(settings, database_url=url) as app:
             yield app.test_client()
-        finally:
             port.close()
-            app.extensions[EXTENSION].database.close()
 
 
 def run_python(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -6,7 +6,8 @@ fixtures only.
 
 import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 from uuid import uuid4
@@ -20,10 +21,13 @@ from psycopg.rows import dict_row
 from stand_in import StandIn
 from werkzeug.test import TestResponse
 
+from instantly import application
+from instantly.config import Settings
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.workspace import Workspace
 from instantly.storage.database import Database, Session
+from instantly.web.services import EXTENSION
 
 API_KEY = "service-key"
 ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId": "app-1"}
@@ -45,6 +49,17 @@ def addresses(count: int, start: int = 0) -> list[str]:
 
 def leads_of(emails: Iterable[str]) -> list[dict[str, Any]]:
     return [{"email": email} for email in emails]
+
+
+@contextmanager
+def opened_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
+    """The service once more: it shares nothing with others but the database."""
+    app = application.create_app(replace(settings, **changes))
+    try:
+        yield app
+    finally:
+        app.extensions[EXTENSION].leases.close()
+        app.extensions[EXTENSION].database.close()
 
 
 def client_of(app: Flask) -> FlaskClient:

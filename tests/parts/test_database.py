@@ -188,7 +188,7 @@ def silent_url() -> Iterator[str]:
 
 
 @contextmanager
-def stopped(process_id: int) -> Iterator[None]:
+def frozen(process_id: int) -> Iterator[None]:
     """The server process is there, holds its connection, and does nothing."""
     os.kill(process_id, signal.SIGSTOP)
     try:
@@ -268,7 +268,7 @@ def test_a_server_that_accepts_and_never_answers_hangs_nobody(silent_url, short_
 
 @pytest.mark.parametrize("run", ["fetch_all", "fetch_one", "execute", "transaction"])
 def test_a_server_that_falls_silent_hangs_no_statement(database, short_waits, run):
-    with stopped(process_of(database)):
+    with frozen(process_of(database)):
         with fails_in_time():
             if run == "transaction":
                 with database.transaction() as session:
@@ -283,7 +283,7 @@ def test_a_server_that_falls_silent_hangs_no_ping(database, short_waits):
     assert ping(database) is True
     with database._ping_pool.connection() as connection:
         process = connection.info.backend_pid
-    with stopped(process):
+    with frozen(process):
         assert ping(database) is False
     assert ping(database) is True
 

@@ -10,13 +10,11 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from flask import Flask
 from harness import HANGING_SECONDS, wait_until
 from werkzeug.test import TestResponse
-from world import World, addresses, leads_of
+from world import World, addresses, leads_of, opened_app
 
 import instantly.storage.leases
-from instantly import application
 from instantly.web.services import EXTENSION
 
 ADD = ("POST", "/api/v2/leads/add")
@@ -24,19 +22,6 @@ BUSY = {"error": "Another change of this campaign is in progress"}
 STATUSES = {1: "active", 2: "paused"}
 
 pytestmark = pytest.mark.usefixtures("campaign")
-
-
-def closed(app: Flask) -> None:
-    app.extensions[EXTENSION].leases.close()
-    app.extensions[EXTENSION].database.close()
-
-
-@pytest.fixture(scope="module")
-def other_process(settings):
-    """The service once more: it shares nothing with the first but the database."""
-    app = application.create_app(settings)
-    yield app
-    closed(app)
 
 
 @pytest.fixture
@@ -206,19 +191,18 @@ def is_alive_for(world: World, name: str, seconds: float) -> bool:
 def test_who_works_for_long_keeps_what_is_his(settings, world, monkeypatch):
     """The lock, the key and the run say again and again that they are alive."""
     monkeypatch.setattr(instantly.storage.leases, "HEARTBEAT_SECONDS", 0.05)
-    app = application.create_app(settings)
     stand_in = world.upstreams.instantly_http
     stand_in.fail(*ADD, how="hang")
     body = {"orgId": "org-1", "leads": leads_of(addresses(1))}
-    call = partial(world.beside(app).send, "POST", world.path("/leads"), body)
-    with under_way(partial(call, headers={"Idempotency-Key": "k"})) as answer:
-        stand_in.wait_until_hanging()
-        for name in ("leads:", "key:", "run:"):
-            world.db.live_for(1, name)
-            wait_until(partial(is_alive_for, world, name, seconds=10))
-        stand_in.release()
-        assert answer.result(HANGING_SECONDS).status_code == 201
-    closed(app)
+    with opened_app(settings) as app:
+        call = partial(world.beside(app).send, "POST", world.path("/leads"), body)
+        with under_way(partial(call, headers={"Idempotency-Key": "k"})) as answer:
+            stand_in.wait_until_hanging()
+            for name in ("leads:", "key:", "run:"):
+                world.db.live_for(1, name)
+                wait_until(partial(is_alive_for, world, name, seconds=10))
+            stand_in.release()
+            assert answer.result(HANGING_SECONDS).status_code == 201
     assert world.db.count("instantly_leases") == 0
     assert world.db.count("instantly_open_runs") == 0
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from http.client import HTTPResponse
 from threading import Event
 from typing import Any
@@ -55,7 +56,7 @@ def request(method: str, path: str, body: Any = None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 
-def status_of(connection: socket.socket) -> int:
+def answered_status(connection: socket.socket) -> int:
     answer = HTTPResponse(connection)
     answer.begin()
     answer.read()
@@ -83,7 +84,7 @@ class Clients:
 
     def statuses(self) -> Counter[int]:
         """Of the answers, once they are there."""
-        return Counter(map(status_of, self.sockets))
+        return Counter(map(answered_status, self.sockets))
 
 
 @contextmanager
@@ -110,18 +111,13 @@ def bystanders(world: World) -> Iterator[Counter[int]]:
 
     All are served, and promptly; the bound is against standing still, not a promise of speed.
     """
-    campaign, statuses, seconds = world.created(), Counter(), []
+    world, statuses, seconds = replace(world, campaign=world.created()), Counter(), []
 
     def ask() -> None:
-        event = {
-            "event_type": "email_opened",
-            "campaign_id": campaign["instantlyCampaignId"],
-            "number": len(seconds),
-        }
         for method, path, body in (
             ("GET", "/health", None),
-            ("GET", f"/campaigns/{campaign['id']}", None),
-            ("POST", "/webhooks/instantly", event),
+            ("GET", world.path(), None),
+            ("POST", "/webhooks/instantly", world.payload(number=len(seconds))),
         ):
             begin = time.monotonic()
             statuses[world.client.call(method, path, json=body).status_code] += 1

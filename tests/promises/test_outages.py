@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from http.client import HTTPResponse
 from pathlib import Path
 from threading import Event
@@ -49,12 +50,12 @@ class Traffic:
     """Clients that do not stop: events, each repeated until it is answered 200, and reads."""
 
     def __init__(self, world: World) -> None:
-        self.url, self.campaign = world.client.url, world.created()
+        self.world = replace(world, campaign=world.created())
         self.is_over = Event()
         self.answers: list[Answer] = []
         self.received: set[str] = set()
         """the events that were answered with 200"""
-        reads = (f"/campaigns/{self.campaign['id']}", "/campaigns/by-org/org-1", "/health")
+        reads = (self.world.path(), "/campaigns/by-org/org-1", "/health")
         self.clients = [
             *(lambda name=f"client{n}": self.deliver(name) for n in range(5)),
             *(lambda path=path: self.read(path) for path in reads),
@@ -64,7 +65,7 @@ class Traffic:
         with client() as session:
             number = 0
             while not self.is_over.is_set():
-                event = event_of(self.campaign, name=f"{name}-{number}")
+                event = self.world.payload(lead_email="ada@example.com", name=f"{name}-{number}")
                 if self.call(session, name, "POST", "/webhooks/instantly", json=event) == 200:
                     self.received.add(event["name"])
                     number += 1
@@ -82,7 +83,8 @@ class Traffic:
         self, session: requests.Session, client: str, method: str, path: str, **more: Any
     ) -> int:
         begin = time.monotonic()
-        answer = session.request(method, self.url + path, timeout=HANGING_SECONDS, **more)
+        url = self.world.client.url + path
+        answer = session.request(method, url, timeout=HANGING_SECONDS, **more)
         status, retry_after = answer.status_code, answer.headers.get("Retry-After")
         self.answers.append(Answer(client, begin, time.monotonic(), status, retry_after))
         return status
@@ -106,15 +108,6 @@ class Traffic:
                 self.is_over.set()
             for each in clients:
                 each.result(HANGING_SECONDS)
-
-
-def event_of(campaign: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "event_type": "email_opened",
-        "campaign_id": campaign["instantlyCampaignId"],
-        "lead_email": "ada@example.com",
-        **more,
-    }
 
 
 @contextmanager
