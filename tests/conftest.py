@@ -4,6 +4,7 @@ What tests import by name is in `world` and `harness`.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
@@ -25,6 +26,7 @@ from world import (
     client_of,
     creating,
     opened_app,
+    shorten_timeouts,
     uploading,
 )
 
@@ -97,9 +99,19 @@ def session_app(settings: Settings) -> Iterator[Flask]:
         yield app
 
 
+@pytest.fixture(scope="session")
+def impatient_app(settings: Settings) -> Iterator[Flask]:
+    """The service, which soon has enough of other services that are silent."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            shorten_timeouts(patch, 0.3)
+            app = stack.enter_context(opened_app(settings))
+        yield app
+
+
 @pytest.fixture(scope="module")
 def other_process(settings: Settings) -> Iterator[Flask]:
-    """The same as another process would have it."""
+    """The service as another process has it."""
     with opened_app(settings) as app:
         yield app
 

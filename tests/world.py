@@ -21,6 +21,9 @@ from psycopg.rows import dict_row
 from stand_in import StandIn
 from werkzeug.test import TestResponse
 
+import instantly.clients.instantly.workspace
+import instantly.clients.keys
+import instantly.clients.runs
 from instantly import application
 from instantly.config import Settings
 from instantly.sandbox.instantly_api import InstantlyStandIn
@@ -60,6 +63,16 @@ def opened_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
     finally:
         app.extensions[EXTENSION].leases.close()
         app.extensions[EXTENSION].database.close()
+
+
+def shorten_timeouts(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Of clients that are made from now on: silence is not waited for as long as usual."""
+    for module in (
+        instantly.clients.keys,
+        instantly.clients.runs,
+        instantly.clients.instantly.workspace,
+    ):
+        monkeypatch.setattr(module, "READ_TIMEOUT_SECONDS", seconds)
 
 
 def client_of(app: Flask) -> FlaskClient:

@@ -24,7 +24,6 @@ from world import API_KEY, CALLS, World, creating, uploading
 
 from instantly.migrate import migrate
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.web.services import EXTENSION
 
 pytestmark = pytest.mark.outage
 
@@ -261,18 +260,12 @@ UNAVAILABLE = {
 }
 
 
-@pytest.fixture
-def short_timeouts(client, monkeypatch):
-    parts = client.application.extensions[EXTENSION]
-    for each in (parts.keys, parts.runs, parts.instantly):
-        monkeypatch.setattr(each, "_timeout", (3, 0.3))
-
-
 @pytest.mark.parametrize("is_reachable", [False, True], ids=["unreachable", "silent"])
 @pytest.mark.parametrize("name", ["keys", "runs", "instantly"])
 def test_while_a_service_is_away_nothing_is_done_and_then_all_is_well(
-    act, short_timeouts, waits, name, is_reachable
+    act, impatient_app, waits, name, is_reachable
 ):
+    act.world = act.world.beside(impatient_app)
     stand_in = act.fail(name, times=None, how="hang")
     if not is_reachable:
         stand_in.stop()

@@ -46,14 +46,6 @@ def cleaned(world: World) -> list[str]:
     return clean_up(parts.database, parts.runs)
 
 
-@contextmanager
-def impatient_with_instantly(world: World) -> Iterator[None]:
-    client = world.client.application.extensions[EXTENSION].instantly
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "_timeout", (3, 0.3))
-        yield
-
-
 # When all goes well
 
 
@@ -186,10 +178,10 @@ def test_what_passes_costs_nobody_the_act(act):
 
 
 @pytest.mark.parametrize("how", [*LOST, "hang_after"])
-def test_a_lost_answer_leaves_one_draft_at_most(create_act, how):
+def test_a_lost_answer_leaves_one_draft_at_most(create_act, impatient_app, how):
     instantly_http = create_act.fail("instantly", how=how, times=None)
-    with impatient_with_instantly(create_act.world):
-        answer, world = create_act.send(), create_act.world
+    world = create_act.world = create_act.world.beside(impatient_app)
+    answer = create_act.send()
     assert (answer.status_code, answer.get_json()) == (502, {"error": "Instantly unavailable"})
     assert [draft["status"] for draft in world.campaigns().values()] == [0]
     assert (world.campaign_rows(), world.runs(), world.billed()) == ([], ["failed"], 0)
@@ -209,10 +201,10 @@ def test_a_lost_answer_leaves_one_draft_at_most(create_act, how):
     ],
     ids=str,
 )
-def test_no_chunk_stays_when_one_fails(upload_act, chunk, fault, answer):
+def test_no_chunk_stays_when_one_fails(upload_act, impatient_app, chunk, fault, answer):
+    upload_act.world = upload_act.world.beside(impatient_app)
     instantly_http = upload_act.fail("instantly", after=chunk, times=None, **fault)
-    with impatient_with_instantly(upload_act.world):
-        upload_act.fails(*answer)
+    upload_act.fails(*answer)
     instantly_http.heal()
     upload_act.succeeds()
 
