@@ -97,20 +97,6 @@ def test_the_alerts_are_those_that_the_text_promises() -> None:
     assert len(ALERTS) == len(re.findall(r"- alert: \w+", MONITORING)) >= 5
 
 
-def test_what_is_logged_as_left_over_is_always_counted() -> None:
-    """There is one place that logs it, and it counts."""
-    tellers = [
-        path.name
-        for path in sorted((ROOT / "instantly").rglob("*.py"))
-        if "by hand" in path.read_text() and path.name != "metrics.py"
-    ]
-    assert tellers == ["billing.py"]
-    source = (ROOT / "instantly" / "once" / "billing.py").read_text()
-    assert source.count("by hand") == 1
-    _, _, teller = source.partition("def report_left_over(")
-    assert "by hand" in teller and "left_over.inc()" in teller
-
-
 def test_the_dashboard_can_be_imported() -> None:
     assert DASHBOARD["schemaVersion"] >= 36
     variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}

@@ -163,6 +163,7 @@ each_change = pytest.mark.parametrize(
 
 @each_change
 def test_waiting_is_bounded(world, monkeypatch, scope, change):
+    assert instantly.storage.leases.WAIT_SECONDS == 30
     monkeypatch.setattr(instantly.storage.leases, "WAIT_SECONDS", 0.2)
     hold_lock(world, scope, seconds=60)
     answer = change(world)

@@ -1,5 +1,5 @@
-"""Postgres or another service is away, or clients misbehave: quick refusals, nothing lost, and full
-service soon after.
+"""Postgres or another service is away, or clients misbehave: refusals, nothing lost, and soon full
+service.
 """
 
 import json
@@ -30,8 +30,9 @@ pytestmark = pytest.mark.outage
 # The whole promise is 30.
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "6"))
 RECOVERY_SECONDS = 5.0
-# A refusal comes within a few seconds: twice that is allowed on a busy machine.
-QUICK_SECONDS = 14.0
+HEALTH_SECONDS = 3.0
+# Against standing still, on whatever machine: nobody promises it.
+STANDSTILL_SECONDS = 14.0
 
 
 # PostgreSQL
@@ -185,9 +186,7 @@ def stopped(server: LocalPostgres) -> Iterator[None]:
 
 # A frozen server is noticed after 5 s only, one that is stopped at once.
 @pytest.mark.parametrize(("away", "share"), [(frozen, 1), (stopped, 0.5)])
-def test_without_postgres_all_are_refused_quickly_and_nothing_is_lost(
-    own_postgres, mortal, away, share
-):
+def test_without_postgres_all_are_refused_and_nothing_is_lost(own_postgres, mortal, away, share):
     traffic = Traffic(mortal)
     with traffic.going_on():
         with away(own_postgres):
@@ -206,9 +205,9 @@ def test_without_postgres_all_are_refused_quickly_and_nothing_is_lost(
     assert any(gone <= answer.begin < back for answer in refusals)
     assert all(answer.retry_after for answer in refusals if answer.client != "/health")
     assert all(answer.begin < well for answer in refusals)
-    assert max(answer.end - answer.begin for answer in answers) < QUICK_SECONDS
+    assert max(answer.end - answer.begin for answer in answers) < STANDSTILL_SECONDS
     health = [answer.end - answer.begin for answer in answers if answer.client == "/health"]
-    assert max(health) < QUICK_SECONDS / 2
+    assert max(health) < HEALTH_SECONDS
     with risen(mortal, own_postgres) as world:
         rows = world.db.all(
             "SELECT payload->>'name' AS name, count(*) AS n FROM instantly_events GROUP BY 1"
@@ -303,12 +302,12 @@ def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(served, name, campa
         stuck = [callers.submit(upload, number) for number in range(STUCK)]
         stand_in.wait_until_hanging(campaigns)
         begin = time.monotonic()
-        wait_until(lambda: len(traffic.answered(since=begin)) > 300, QUICK_SECONDS)
+        wait_until(lambda: len(traffic.answered(since=begin)) > 300, STANDSTILL_SECONDS)
         assert not any(upload.done() for upload in stuck)
         stand_in.heal()
         assert [upload.result(HANGING_SECONDS) for upload in stuck] == [1] * STUCK
     assert {answer.status for answer in traffic.answers} == {200}
-    assert max(answer.end - answer.begin for answer in traffic.answers) < QUICK_SECONDS / 2
+    assert max(answer.end - answer.begin for answer in traffic.answers) < STANDSTILL_SECONDS
 
 
 # Clients that are slow, or talk nonsense
@@ -316,6 +315,7 @@ def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(served, name, campa
 IMPATIENT = """
 import sys
 import instantly.server
+assert (instantly.server.SEND_SECONDS, instantly.server.RECEIVE_SECONDS) == (30, 30)
 instantly.server.SEND_SECONDS = 0.6
 instantly.server.RECEIVE_SECONDS = 0.6
 from gunicorn.app.wsgiapp import run
@@ -409,7 +409,7 @@ def test_refused_clients_that_stay_keep_nobody_waiting(service):
             stack.enter_context(raw(service)).sendall(b"NONSENSE\r\n\r\n")
         begin = time.monotonic()
         assert service.call("GET", "/health").status_code == 200
-        assert time.monotonic() - begin < QUICK_SECONDS
+        assert time.monotonic() - begin < STANDSTILL_SECONDS
 
 
 def test_a_body_that_nobody_reads_keeps_nobody_waiting_however_fast_it_comes(service):
@@ -427,7 +427,7 @@ def test_a_body_that_nobody_reads_keeps_nobody_waiting_however_fast_it_comes(ser
         begin = time.monotonic()
         while not all(one.done() for one in sending):
             assert service.call("GET", "/health").status_code == 200
-        assert time.monotonic() - begin < QUICK_SECONDS
+        assert time.monotonic() - begin < STANDSTILL_SECONDS
 
 
 def refusal(service: Service, sent: bytes) -> tuple[int, str]:
@@ -460,7 +460,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent_and_without_a_length
     for length in (limit + 1, 10**18):
         head = request_head("POST", path, JSON_TYPE, f"Content-Length: {length}")
         assert refusal(service, head + b'{"a":') == TOO_LARGE
-    assert time.monotonic() - begin < QUICK_SECONDS
+    assert time.monotonic() - begin < STANDSTILL_SECONDS
     chunk = b"%x\r\n%s\r\n" % (MIB, b" " * MIB)
     chunks = chunk * (limit // MIB + 1) + b"0\r\n\r\n"
     assert refusal(service, request_head("POST", path, JSON_TYPE, CHUNKED) + chunks) == TOO_LARGE
