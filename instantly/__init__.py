@@ -2,3 +2,5 @@
 
 Nothing is imported here: `instantly.server` must come before everything else of this package.
 """
+
+__version__ = "0.1.0"

@@ -37,13 +37,20 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
-    database = Database(settings.database_url, settings.database_pool_size)
+    database = Database(
+        settings.database_url,
+        settings.database_pool_size,
+        prepared_statements=settings.database_prepared_statements,
+    )
+    certificates = settings.trusted_certificates
     parts = app.extensions[EXTENSION] = Services(
         settings=settings,
         database=database,
-        keys=KeyServiceClient(settings.key_service_url, settings.key_service_api_key),
-        runs=RunsServiceClient(settings.runs_service_url, settings.runs_service_api_key),
-        instantly=InstantlyClient(settings.instantly_api_url),
+        keys=KeyServiceClient(settings.key_service_url, settings.key_service_api_key, certificates),
+        runs=RunsServiceClient(
+            settings.runs_service_url, settings.runs_service_api_key, certificates
+        ),
+        instantly=InstantlyClient(settings.instantly_api_url, certificates),
         leases=Leases(database),
         waiting=BoundedSemaphore(MAX_WAITING),
         metrics=Metrics(database, MAX_WAITING),
@@ -51,7 +58,7 @@ def create_app(settings: Settings) -> Flask:
     for client in (parts.keys, parts.runs, parts.instantly):
         client.observer = parts.metrics
     observe_requests(app, parts.metrics)
-    require_api_key(app, settings.api_key)
+    require_api_key(app, settings.api_keys)
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
     for resource in (

@@ -43,10 +43,16 @@ def clean_up(database: Database, runs: RunsServiceClient) -> list[str]:
 def main() -> None:
     try:
         settings = Settings.from_environment(os.environ)
-        database = Database(settings.database_url, pool_size=1)
+        database = Database(
+            settings.database_url,
+            pool_size=1,
+            prepared_statements=settings.database_prepared_statements,
+        )
     except ConfigurationError as error:
         sys.exit(str(error))
-    runs = RunsServiceClient(settings.runs_service_url, settings.runs_service_api_key)
+    runs = RunsServiceClient(
+        settings.runs_service_url, settings.runs_service_api_key, settings.trusted_certificates
+    )
     try:
         lines = clean_up(database, runs)
     except psycopg.OperationalError as error:

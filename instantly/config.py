@@ -1,18 +1,21 @@
 """The settings of the service, read once from the environment."""
 
 import re
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import MISSING, dataclass, field, fields
-from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
 from psycopg.conninfo import conninfo_to_dict
 
+from instantly import __version__
+
 SERVICE_NAME = "instantly-service"
-VERSION = version(SERVICE_NAME)
+VERSION = __version__
 USER_AGENT = f"{SERVICE_NAME}/{VERSION}"
 
 
@@ -25,6 +28,16 @@ def secret(text: str) -> str:
     if not re.fullmatch(r"[!-~]+", text):
         raise ValueError("must be printable ASCII without blanks")
     return text
+
+
+def api_keys(text: str) -> tuple[str, ...]:
+    """One key, or two while callers move from one to the other."""
+    keys = tuple(part.strip() for part in text.split(","))
+    if len(keys) > 2 or not all(re.fullmatch(r"[!-~]+", key) for key in keys):
+        raise ValueError(
+            "must be one key, or two with a comma between, of printable ASCII without blanks"
+        )
+    return keys
 
 
 def http_url(text: str) -> str:
@@ -63,10 +76,26 @@ def log_level(text: str) -> str:
     return text.upper()
 
 
-def domains(text: str) -> tuple[str, ...]:
+def switch(text: str) -> bool:
+    if text.lower() not in ("true", "false"):
+        raise ValueError("must be true or false")
+    return text.lower() == "true"
+
+
+def certificates(text: str) -> str:
+    """A file of certificates (PEM), or a folder of them as OpenSSL's rehash lays it out."""
+    with suppress(OSError):  # ssl.SSLError is one
+        if Path(text).is_dir():
+            return text
+        ssl.create_default_context(cafile=text)
+        return text
+    raise ValueError("must be a file of certificates (PEM) or a folder of them")
+
+
+def domains_and_addresses(text: str) -> tuple[str, ...]:
     names = tuple(name for part in text.split(",") if (name := part.strip().lower()))
-    if not all(re.fullmatch(r"[^\W_]([\w.-]*[^\W_])?", name) for name in names):
-        raise ValueError("must be domains with commas between them")
+    if not all(re.fullmatch(r"([^\s@]+@)?[^\W_]([\w.-]*[^\W_])?", name) for name in names):
+        raise ValueError("must be domains or whole addresses with commas between them")
     return names
 
 
@@ -87,14 +116,14 @@ def webhook_secrets(text: str) -> tuple[str, ...]:
 
 def variable(name: str, parse: Callable[[str], Any], default: Any = MISSING) -> Any:
     """One setting: its environment variable, how to read it, and its default, if it has one."""
-    is_shown = parse not in (secret, webhook_secrets, postgres_url, http_url)
+    is_shown = parse not in (secret, api_keys, webhook_secrets, postgres_url, http_url)
     return field(default=default, repr=is_shown, metadata={"variable": name, "parse": parse})
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
     database_url: str = variable("INSTANTLY_SERVICE_DATABASE_URL", postgres_url)
-    api_key: str = variable("INSTANTLY_SERVICE_API_KEY", secret)
+    api_keys: tuple[str, ...] = variable("INSTANTLY_SERVICE_API_KEY", api_keys)
     key_service_url: str = variable("KEY_SERVICE_URL", http_url)
     key_service_api_key: str = variable("KEY_SERVICE_API_KEY", secret)
     runs_service_url: str = variable("RUNS_SERVICE_URL", http_url)
@@ -103,9 +132,18 @@ class Settings:
     webhook_secrets: tuple[str, ...] = variable("INSTANTLY_WEBHOOK_SECRET", webhook_secrets, ())
     port: int = variable("PORT", integer_between(1, 65535), 3011)
     instantly_api_url: str = variable("INSTANTLY_API_URL", http_url, "https://api.instantly.ai")
-    stats_excluded_domains: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains, ())
+    stats_excluded: tuple[str, ...] = variable("STATS_EXCLUDED_DOMAINS", domains_and_addresses, ())
     database_pool_size: int = variable("DATABASE_POOL_SIZE", integer_between(1, 200), 8)
+    database_prepared_statements: bool = variable("DATABASE_PREPARED_STATEMENTS", switch, True)
+    keep_alive_seconds: int = variable("KEEP_ALIVE_SECONDS", integer_between(5, 3600), 100)
+    requests_ca_bundle: str | None = variable("REQUESTS_CA_BUNDLE", certificates, None)
+    ssl_cert_file: str | None = variable("SSL_CERT_FILE", certificates, None)
     log_level: str = variable("LOG_LEVEL", log_level, "INFO")
+
+    @property
+    def trusted_certificates(self) -> str | None:
+        """What calls to other services trust; None for the public authorities of `certifi`."""
+        return self.requests_ca_bundle or self.ssl_cert_file
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "Settings":

@@ -12,6 +12,7 @@ import psycopg
 
 from instantly.config import ConfigurationError, Settings
 from instantly.storage.database import FUNCTIONS, SQL_DIRECTORY
+from instantly.storage.pool import connection_string
 
 LOCK_KEY = 3011
 MIGRATIONS = SQL_DIRECTORY / "migrations"
@@ -43,7 +44,10 @@ def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
         raise MigrationError(f"{directory}: no migrations: this runs from the service's folder")
     known = [(name, checksum) for name, _, checksum in migrations]
     applied_now: list[str] = []
-    with psycopg.connect(url, autocommit=True) as connection:
+    # Nothing is prepared: poolers that know no prepared statements may stand between.
+    with psycopg.connect(
+        connection_string(url), autocommit=True, prepare_threshold=None
+    ) as connection:
         while True:
             with connection.transaction():
                 # Held until the commit: of several processes that start at once, one applies.

@@ -30,6 +30,7 @@ import urllib3.util.wait
 from gevent.socket import socket as GeventSocket
 from gunicorn import util
 from gunicorn.http.parser import Parser
+from gunicorn.sock import TCP6Socket
 from gunicorn.workers.ggevent import GeventWorker
 
 from instantly.config import ConfigurationError, Settings
@@ -37,7 +38,6 @@ from instantly.config import ConfigurationError, Settings
 # A client has this long to send a request, from its first byte to its last, and to take an answer.
 SEND_SECONDS = 30.0
 RECEIVE_SECONDS = 30.0
-KEEP_ALIVE_SECONDS = 75.0
 FAREWELL_SECONDS = 2.0
 MAX_UNREAD_BYTES = 64 * 1024
 MAX_CONNECTIONS = 8000
@@ -49,22 +49,28 @@ except ConfigurationError as error:
 
 
 class Connection(GeventSocket):  # type: ignore[misc]
-    """A client's connection, which ends when the client is too slow.
+    """A client's connection, which ends when the client is too slow, or idle for too long.
 
     gunicorn reads a request through `recv`, body included, and answers through `sendall`.
     """
 
     deadline: float | None = None
     """Until when the request must be there; None between requests."""
+    idle: "dict[Connection, None]"
+    """All connections that are between requests, the longest idle first; the worker's."""
     head = b""
-    """Of an answer, which gunicorn hands over apart from its body."""
+    """An answer's head, held back so that head and body leave in one send."""
 
     def recv(self, *arguments: int) -> bytes:
         if self.head:
             self.sendall(b"")
-        left = KEEP_ALIVE_SECONDS if self.deadline is None else self.deadline - time.monotonic()
+        if self.deadline is None:
+            left = float(settings.keep_alive_seconds)
+        else:
+            left = self.deadline - time.monotonic()
         try:
-            if left <= 0:  # also for who sends without a pause, for whom recv never waits
+            # A client that never pauses never lets recv time out: look at the clock, too.
+            if left <= 0:
                 raise TimeoutError
             self.settimeout(left)
             data: bytes = super().recv(*arguments)
@@ -73,10 +79,13 @@ class Connection(GeventSocket):  # type: ignore[misc]
             return b""
         if self.deadline is None:
             self.deadline = time.monotonic() + SEND_SECONDS
+            self.idle.pop(self, None)
         return data
 
     def sendall(self, data: bytes, flags: int = 0) -> None:
-        self.deadline = None
+        if self.deadline is not None:
+            self.deadline = None
+            self.idle[self] = None
         if not self.head and data.startswith(b"HTTP/1.1 "):
             self.head = data
             return
@@ -123,17 +132,26 @@ def without_words_of_clients(record: logging.LogRecord) -> bool:
 
 class Worker(GeventWorker):  # type: ignore[misc]
     def init_process(self) -> None:
-        self.connections: set[Connection] = set()
+        self.connections = 0
+        self.idle: dict[Connection, None] = {}
         self.log.error_log.addFilter(without_words_of_clients)
         super().init_process()
 
     def handle(self, listener: socket.socket, client: GeventSocket, address: Any) -> None:
         connection = Connection(client.family, client.type, fileno=client.detach())
-        self.connections.add(connection)
+        self.connections += 1
+        if self.idle and self.connections >= self.worker_connections:
+            # Room for the next client, at the cost of the one that has been idle for longest.
+            longest_idle = next(iter(self.idle))
+            del self.idle[longest_idle]
+            longest_idle.stop_reading()
+        connection.idle = self.idle
+        self.idle[connection] = None
         try:
             super().handle(listener, connection, address)
         finally:
-            self.connections.remove(connection)
+            self.connections -= 1
+            self.idle.pop(connection, None)
 
     def timeout_ctx(self) -> AbstractContextManager[None]:
         """gunicorn's limit on reading a request's headers: the connection has its own."""
@@ -143,9 +161,8 @@ class Worker(GeventWorker):  # type: ignore[misc]
         """Called every second. A worker that stops lets go of who is not sending a request."""
         super().notify()
         if not self.alive:
-            for connection in self.connections:
-                if connection.deadline is None:
-                    connection.stop_reading()
+            for connection in self.idle:
+                connection.stop_reading()
 
 
 def write_error(sock: socket.socket, status: int, reason: str, message: str) -> None:
@@ -179,7 +196,24 @@ if most_files != resource.RLIM_INFINITY:
     files = min(files, most_files)
 resource.setrlimit(resource.RLIMIT_NOFILE, (files, most_files))
 
-bind = f"0.0.0.0:{settings.port}"
+
+def bind_to_both_families(listener: TCP6Socket, sock: socket.socket) -> None:
+    """An IPv6 socket that takes IPv4 too, whatever is the machine's default."""
+    sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+    sock.bind(listener.cfg_addr)
+
+
+def any_address() -> str:
+    """That of IPv6 and IPv4 together, or of IPv4 alone where there is no IPv6."""
+    try:
+        socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True).close()
+    except (OSError, ValueError):
+        return "0.0.0.0"  # noqa: S104
+    return "[::]"
+
+
+TCP6Socket.bind = bind_to_both_families
+bind = f"{any_address()}:{settings.port}"
 workers = 1
 worker_class = "instantly.server.Worker"
 worker_connections = files // 3

@@ -83,7 +83,7 @@ def upstreams(sockets: Upstreams) -> Iterator[Upstreams]:
 def settings(database_url: str, sockets: Upstreams) -> Settings:
     return Settings(
         database_url=database_url,
-        api_key=API_KEY,
+        api_keys=(API_KEY,),
         key_service_url=sockets.keys_http.url,
         key_service_api_key="keys-key",
         runs_service_url=sockets.runs_http.url,

@@ -32,13 +32,13 @@ PROGRAMS = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 HANGING_SECONDS = 60.0
 
 
-def web_command() -> list[str]:
-    """The words of the Procfile's line for the web process."""
+def procfile_command(process: str = "web") -> list[str]:
+    """The words of the Procfile's line for a process."""
     for line in (ROOT / "Procfile").read_text().splitlines():
         name, _, command = line.partition(":")
-        if name == "web":
+        if name == process:
             return shlex.split(command)
-    raise AssertionError("the Procfile has no web process")
+    raise AssertionError(f"the Procfile has no process {process}")
 
 
 def free_port() -> int:
@@ -56,13 +56,14 @@ def wait_until(is_so: Callable[[], object], seconds: float = HANGING_SECONDS) ->
 
 
 @contextmanager
-def fresh_database(postgres: LocalPostgres) -> Iterator[str]:
-    """The URL of a migrated database of one's own; what is connected at the end is thrown out."""
+def fresh_database(postgres: LocalPostgres, *, is_migrated: bool = True) -> Iterator[str]:
+    """The URL of a database of one's own; what is connected at the end is thrown out."""
     name = f"own_{uuid4().hex}"
     with psycopg.connect(postgres.url(), autocommit=True) as connection:
         connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         url = str(postgres.url(database=name))
-        migrate(url)
+        if is_migrated:
+            migrate(url)
         yield url
         connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
@@ -95,7 +96,7 @@ class Service:
     def __init__(
         self, database_url: str, sockets: Upstreams, folder: Path, **environment: str
     ) -> None:
-        self.port = free_port()
+        self.port, self.root = free_port(), ROOT
         self.url = f"http://127.0.0.1:{self.port}"
         self._output, self._errors = folder / "stdout", folder / "stderr"
         self.environment = {
@@ -130,13 +131,13 @@ class Service:
         return self
 
     def launch(self, command: list[str] | None = None) -> None:
-        program, *arguments = command or web_command()
-        path = shutil.which(program, path=PROGRAMS)
+        program, *arguments = command or procfile_command()
+        path = shutil.which(program, path=self.environment["PATH"])
         assert path
         with self._output.open("ab") as output, self._errors.open("ab") as errors:
             self._process = subprocess.Popen(
                 [path, *arguments],
-                cwd=ROOT,
+                cwd=self.root,
                 env=self.environment,
                 stdout=output,
                 stderr=errors,
@@ -147,6 +148,17 @@ class Service:
         """To its first process."""
         assert self._process
         self._process.send_signal(number)
+
+    def signal_all(self, number: int) -> None:
+        """To all of its processes at once."""
+        assert self._process
+        os.killpg(self._process.pid, number)
+
+    def workers(self) -> list[str]:
+        """The ids of the processes that its first process has started."""
+        assert self._process
+        pid = self._process.pid
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
 
     def ends(self) -> int:
         """Its exit status, once it has ended by itself."""

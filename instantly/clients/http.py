@@ -15,23 +15,21 @@ from typing import Any, NamedTuple, Protocol, Self
 from urllib.parse import quote
 
 import requests
-from requests.adapters import HTTPAdapter
-from requests.structures import CaseInsensitiveDict
-from urllib3.connectionpool import ConnectionPool
+from urllib3 import Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
-from urllib3.response import BaseHTTPResponse
 
-from instantly.clients.refusals import keys_in, masked, message_of, retry_after_seconds
+from instantly.clients.connections import Adapter
+from instantly.clients.refusals import json_of, keys_in, masked, message_of, retry_after_seconds
 from instantly.config import USER_AGENT
 from instantly.jsontext import parse_json
 
 CONNECT_TIMEOUT_SECONDS = 3
+# From a request to the end of its answer, however it drips.
+ANSWER_SECONDS = 60.0
 MAX_WAIT_SECONDS = 30.0
 MAX_TRIES = 6
 # Each may have been waited for until its timeout.
 MAX_TRIES_WITHOUT_ANSWER = 3
-# Connections to a service that are kept for the next request.
-MAX_KEPT_CONNECTIONS = 1000
 MAX_MESSAGE_CHARACTERS = 1000
 
 Json = Any
@@ -41,8 +39,9 @@ class UpstreamError(Exception):
     """Another service did not do what it was asked.
 
     `status` is its HTTP status, or None when no usable answer came (unreachable, too slow, no
-    JSON); `message` its own words; `retry_after` the seconds that it asked to wait, if it did;
-    `may_have_acted` whether it may have done it all the same, at this try or an earlier one.
+    JSON); `message` its own words, `body` the JSON that held them; `retry_after` the seconds that
+    it asked to wait, if it did; `may_have_acted` whether it may have done it all the same, at this
+    try or an earlier one.
     """
 
     def __init__(
@@ -51,12 +50,14 @@ class UpstreamError(Exception):
         status: int | None = None,
         retry_after: float | None = None,
         *,
+        body: Json = None,
         may_have_acted: bool = True,
     ) -> None:
         # Its text goes into the log, where another's words do not belong: addresses may be in them.
         super().__init__(message if status is None else f"status {status}")
         self.message = message
         self.status = status
+        self.body = body
         self.retry_after = retry_after
         self.may_have_acted = may_have_acted
 
@@ -76,31 +77,6 @@ class Observer(Protocol):
     def call_repeated(self, service: str, operation: str) -> None: ...
 
 
-class Adapter(HTTPAdapter):
-    """requests' adapter for one service, whose connection pool need not be looked up each time.
-
-    It is used without a Session around it: no cookies, no redirects, no proxies and no .netrc entry
-    in place of our Authorization header.
-    """
-
-    pool: ConnectionPool | None = None
-
-    def get_connection_with_tls_context(self, *args: Any, **kwargs: Any) -> ConnectionPool:
-        if self.pool is None:
-            self.pool = super().get_connection_with_tls_context(*args, **kwargs)
-        return self.pool
-
-    def build_response(
-        self, req: requests.PreparedRequest, resp: BaseHTTPResponse
-    ) -> requests.Response:
-        response = requests.Response()
-        response.status_code = resp.status
-        response.headers = CaseInsensitiveDict(resp.headers)
-        response.raw = resp
-        response.request = req
-        return response
-
-
 class ServiceClient:
     """A service's base URL and headers, and keep-alive connections that all threads share."""
 
@@ -111,7 +87,11 @@ class ServiceClient:
     observer: Observer | None = None
 
     def __init__(
-        self, base_url: str, headers: Mapping[str, str], read_timeout_seconds: float
+        self,
+        base_url: str,
+        headers: Mapping[str, str],
+        read_timeout_seconds: float,
+        certificates: str | None,
     ) -> None:
         self._base_url = base_url
         self._headers = {
@@ -121,7 +101,7 @@ class ServiceClient:
             **headers,
         }
         self._timeout = (CONNECT_TIMEOUT_SECONDS, read_timeout_seconds)
-        self._adapter = Adapter(pool_maxsize=MAX_KEPT_CONNECTIONS)
+        self._adapter = Adapter(certificates)
         self._deadline = math.inf
 
     def until(self, deadline: float) -> Self:
@@ -179,6 +159,7 @@ class ServiceClient:
                 message[:MAX_MESSAGE_CHARACTERS],
                 response.status_code,
                 retry_after_seconds(response.headers),
+                body=json_of(response),
                 may_have_acted=in_doubt or response.status_code >= 500,
             )
         try:
@@ -200,8 +181,7 @@ class ServiceClient:
             pause = backoff_seconds(number)
             tries = MAX_TRIES
             try:
-                response = self._adapter.send(request, timeout=self._timeout_until_deadline())
-                _ = response.content
+                response = self._adapter.ask(request, self._timeout_until_deadline())
             # Some malformed answers make the libraries raise what they document nowhere.
             except (requests.RequestException, HTTPError, OSError, ValueError) as error:
                 failed, tries = error, MAX_TRIES_WITHOUT_ANSWER
@@ -229,10 +209,11 @@ class ServiceClient:
             raise self.error(type(failed).__name__, may_have_acted=acted or in_doubt) from failed
         return response, in_doubt
 
-    def _timeout_until_deadline(self) -> tuple[float, float]:
+    def _timeout_until_deadline(self) -> Timeout:
+        """Seconds for the connection, for each silence, and for the whole answer."""
         connect, read = self._timeout
-        left = max(0.1, self._deadline - time.monotonic())
-        return min(connect, left), min(read, left)
+        total = min(ANSWER_SECONDS, max(0.1, self._deadline - time.monotonic()))
+        return Timeout(connect=min(connect, total), read=min(read, total), total=total)
 
 
 def was_sent(error: Exception) -> bool:

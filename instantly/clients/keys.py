@@ -6,6 +6,8 @@ from instantly.clients.http import ServiceClient, UpstreamError
 
 READ_TIMEOUT_SECONDS = 10
 APP_ID = "instantly-service"
+# What web frameworks and routers say of a path that they do not know.
+WORDS_OF_ROUTERS = {"statusCode", "status", "path"}
 
 
 class KeyServiceError(UpstreamError):
@@ -24,9 +26,9 @@ class KeyServiceClient(ServiceClient):
     service = "key-service"
     error = KeyServiceError
 
-    def __init__(self, base_url: str, api_key: str) -> None:
+    def __init__(self, base_url: str, api_key: str, certificates: str | None = None) -> None:
         headers = {"x-api-key": api_key, "X-Caller-Service": "instantly"}
-        super().__init__(base_url, headers, READ_TIMEOUT_SECONDS)
+        super().__init__(base_url, headers, READ_TIMEOUT_SECONDS, certificates)
 
     def decrypt_organization_key(
         self, clerk_org_id: str, *, caller_method: str, caller_path: str
@@ -35,7 +37,7 @@ class KeyServiceClient(ServiceClient):
         try:
             return self._decrypt("keys", "clerkOrgId", clerk_org_id, caller_method, caller_path)
         except KeyServiceError as error:
-            if error.status == 404:
+            if is_missing_key(error):
                 raise OrganizationKeyMissing(error.message, error.status) from error
             raise
 
@@ -44,7 +46,7 @@ class KeyServiceClient(ServiceClient):
         try:
             return self._decrypt("app-keys", "appId", APP_ID, caller_method, caller_path)
         except KeyServiceError as error:
-            if error.status == 404:
+            if is_missing_key(error):
                 raise AppKeyMissing(error.message, error.status) from error
             raise
 
@@ -61,3 +63,14 @@ class KeyServiceClient(ServiceClient):
         if not isinstance(key, str) or not re.fullmatch(r"[!-~]+", key):
             raise KeyServiceError("the answer holds no key")
         return key
+
+
+def is_missing_key(error: UpstreamError) -> bool:
+    """Whether key-service itself says so, `{"error": …}`; any other 404 means a moved route."""
+    body = error.body
+    return (
+        error.status == 404
+        and isinstance(body, dict)
+        and isinstance(body.get("error"), str)
+        and not WORDS_OF_ROUTERS & body.keys()
+    )

@@ -14,12 +14,17 @@ from instantly.jsontext import parse_json
 MIN_SECRET_CHARACTERS = 6
 
 
+def json_of(response: requests.Response) -> Any:
+    """The JSON of a refusal, or None: it may be anything."""
+    try:
+        return parse_json(response.content)
+    except (ValueError, RecursionError):
+        return None
+
+
 def message_of(response: requests.Response) -> str:
     """What a refusal says of itself: `message` or `error` of its JSON, or its status in words."""
-    try:
-        body = parse_json(response.content)
-    except (ValueError, RecursionError):
-        body = None
+    body = json_of(response)
     if isinstance(body, dict):
         for key in ("message", "error"):
             if isinstance(body.get(key), str):

@@ -16,8 +16,9 @@ class RunsServiceClient(ServiceClient):
     service = "runs-service"
     error = RunsServiceError
 
-    def __init__(self, base_url: str, api_key: str) -> None:
-        super().__init__(base_url, {"X-API-Key": api_key}, READ_TIMEOUT_SECONDS)
+    def __init__(self, base_url: str, api_key: str, certificates: str | None = None) -> None:
+        headers = {"X-API-Key": api_key}
+        super().__init__(base_url, headers, READ_TIMEOUT_SECONDS, certificates)
 
     def create_run(
         self,

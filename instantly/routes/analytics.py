@@ -1,6 +1,7 @@
 """Figures: a campaign's analytics from Instantly, and statistics over our events."""
 
 import json
+import re
 from typing import Any
 
 from flask import Blueprint, Response
@@ -71,9 +72,9 @@ def get_stats() -> Response:
 
 
 def excluded_addresses() -> list[str]:
-    """LIKE patterns for the addresses of the excluded domains and their subdomains."""
-    return [
-        f"%{separator}{domain}".replace("_", r"\_")
-        for domain in services().settings.stats_excluded_domains
-        for separator in "@."
-    ]
+    """LIKE patterns for the excluded addresses, and those of excluded domains and subdomains."""
+    patterns = []
+    for name in services().settings.stats_excluded:
+        exact = re.sub(r"([\\%_])", r"\\\1", name)
+        patterns += [exact] if "@" in name else [f"%@{exact}", f"%.{exact}"]
+    return patterns

@@ -22,6 +22,7 @@ from instantly.schemas.webhooks import Delivery, Recovery, Registration, Webhook
 from instantly.storage.leases import Busy
 from instantly.translation.events import (
     DUPLICATE,
+    NO_EVENT,
     RECORDED,
     UNKNOWN_CAMPAIGN,
     UNVERIFIED,
@@ -38,7 +39,7 @@ from instantly.translation.subscription import (
     status_of,
 )
 from instantly.web.auth import is_verified_delivery
-from instantly.web.errors import ApiError, InvalidRequest
+from instantly.web.errors import ApiError
 from instantly.web.inputs import delivery_bytes, delivery_payload, load_body, load_query
 from instantly.web.metrics import RECOVERY, WEBHOOK
 from instantly.web.openapi import CALLS_OTHERS, WEBHOOK_SECRET, documented
@@ -83,9 +84,9 @@ def get_config() -> dict[str, str]:
 def receive() -> dict[str, Any]:
     """Records a delivery of one of our campaigns.
 
-    What is not ours, or comes without the secret where one is set, is answered with success too:
-    after repeated failures Instantly switches a webhook off, and with it the events of our own
-    campaigns.
+    What is not ours, names no event (as a test of the webhook may), or comes without the secret
+    where one is set, is answered with success too: after repeated failures Instantly switches a
+    webhook off, and with it the events of our own campaigns.
     """
     outcome, event_type = take(delivery_bytes())
     services().metrics.delivered(WEBHOOK, outcome)
@@ -100,14 +101,14 @@ def receive() -> dict[str, Any]:
 def take(delivery: bytes) -> tuple[str, str | None]:
     """What becomes of a delivery, and the type of its event once it has been looked at.
 
-    RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, or UNVERIFIED: a stranger's is not even parsed.
+    RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, NO_EVENT, or UNVERIFIED: a stranger's is not even parsed.
     """
     if not is_verified_delivery(services().settings.webhook_secrets):
         return UNVERIFIED, None
     payload = delivery_payload(delivery)
     event = Event.from_payload(payload)
     if event is None:
-        raise InvalidRequest({"event_type": ["Must be a non-empty string."]})
+        return NO_EVENT, None
     return record(event, payload), event.event_type
 
 

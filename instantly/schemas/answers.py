@@ -186,7 +186,7 @@ RECEIVED = record(
     *("reason", "eventType"),
     success=SUCCESS,
     recorded=BOOLEAN,
-    reason=one_of("unknown campaign", "duplicate", "unverified"),
+    reason=one_of("no event", "unknown campaign", "duplicate", "unverified"),
     eventType=TEXT,
 )
 RECOVERED = record(

@@ -78,11 +78,19 @@ class Session:
 class Database(Session):
     """Runs the named statements on pooled connections, each statement its own transaction."""
 
-    def __init__(self, url: str, pool_size: int, deadline_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        url: str,
+        pool_size: int,
+        deadline_seconds: float | None = None,
+        *,
+        prepared_statements: bool = True,
+    ) -> None:
         self._statements = load_statements(SQL_DIRECTORY)
-        self._pool = Pool(url, pool_size, deadline_seconds)
+        prepared = {"prepared_statements": prepared_statements}
+        self._pool = Pool(url, pool_size, deadline_seconds, **prepared)
         # One of its own: all others may wait in Postgres, for a lock, while it answers.
-        self._ping_pool = Pool(url, 1, PING_TIMEOUT_SECONDS)
+        self._ping_pool = Pool(url, 1, PING_TIMEOUT_SECONDS, **prepared)
         self._pinger = ThreadPoolExecutor(1, thread_name_prefix="ping")
         self._ping: Future[None] | None = None
         self._ping_lock = Lock()

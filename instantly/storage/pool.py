@@ -1,6 +1,5 @@
 """The connections to PostgreSQL: a bound on waiting, and a pool that serves or refuses at once."""
 
-import select
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -8,24 +7,27 @@ from contextlib import contextmanager, suppress
 from threading import Lock
 from typing import Any, NamedTuple
 
-from psycopg import Connection, OperationalError, errors
+from psycopg import Connection, OperationalError, errors, generators
 from psycopg.abc import Buffer, PQGen
 from psycopg.adapt import Loader
-from psycopg.pq import TransactionStatus
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import ExecStatus, TransactionStatus
 from psycopg.rows import dict_row
 from psycopg.types.json import JsonDumper
-from psycopg.waiting import Wait
 
 from instantly.config import SERVICE_NAME
 
 CONNECT_TIMEOUT_SECONDS = 2
 SLOT_WAIT_SECONDS = 2.0
 STATEMENT_TIMEOUT_SECONDS = 5.0
-POLL_EVENTS = {
-    Wait.R: select.POLLIN,
-    Wait.W: select.POLLOUT,
-    Wait.RW: select.POLLIN | select.POLLOUT,
-}
+# How often a statement is run on a connection before it is prepared there.
+PREPARE_THRESHOLD = 5
+# A connection that has rested for longer is asked before it is used: a NAT, a database that went to
+# sleep or one that failed over may have forgotten it without a word.
+TRUSTED_SECONDS = 1.0
+ASK_SECONDS = 1.0
+# Routers between us and the server remember a connection that rests, and a dead one is noticed.
+KEEP_ALIVE = {"keepalives_idle": 30, "keepalives_interval": 10, "keepalives_count": 3}
 
 Row = dict[str, Any]
 
@@ -37,25 +39,33 @@ class DeadlineConnection(Connection[Row]):
     """
 
     deadline_seconds = STATEMENT_TIMEOUT_SECONDS
+    rested_since = 0.0
+    """when it was given back (time.monotonic)"""
 
     def wait(self, gen: PQGen[Any], interval: float = 0, timeout: float | None = None) -> Any:
-        deadline = time.monotonic() + self.deadline_seconds
-        poll = select.poll()
         try:
-            awaited = next(gen)
-            while True:
-                poll.register(self.pgconn.socket, POLL_EVENTS[awaited])
-                ready = poll.poll(max(0, deadline - time.monotonic()) * 1000)
-                if not ready:
-                    self.pgconn.finish()
-                    raise OperationalError("the server did not answer in time")
-                awaited = gen.send(awaited)
-        except StopIteration as done:
-            return done.value
+            return super().wait(gen, interval, timeout or self.deadline_seconds)
+        except errors._WaitTimeout as error:
+            self.pgconn.finish()
+            raise OperationalError("the server did not answer in time") from error
         except errors.ReadOnlySqlTransaction as error:
             # The server is a primary no more: the next connection finds the new one.
             self.pgconn.finish()
             raise OperationalError("the server only reads") from error
+
+    def is_alive(self) -> bool:
+        """Whether the server has not closed it; after a rest the server is asked."""
+        try:
+            # A free connection has nothing to read, but for the server's farewell.
+            self.pgconn.consume_input()
+            self.pgconn.consume_input()  # and that nothing comes after it
+            if time.monotonic() - self.rested_since > TRUSTED_SECONDS:
+                self.pgconn.send_query(b"SELECT 1")
+                answers = self.wait(generators.execute(self.pgconn), timeout=ASK_SECONDS)
+                return bool(answers[-1].status == ExecStatus.TUPLES_OK)
+        except OperationalError:
+            return False
+        return True
 
 
 class JsonBytes(Loader):
@@ -78,16 +88,30 @@ class Connections(NamedTuple):
     awaited: int
 
 
+def connection_string(url: str, **ours: Any) -> str:
+    """With TCP keep-alive, unless the URL itself says how, and with what is ours to say."""
+    return make_conninfo(**{**KEEP_ALIVE, **conninfo_to_dict(url), **ours})
+
+
 class Pool:
     """At most `size` connections; those that are free wait on a stack, the last used on top.
 
-    psycopg_pool lets every caller wait out its timeout while the server is away, and after a
-    restart weeds out one dead connection a second; here a caller is served or refused at once.
+    psycopg_pool lets every caller wait out its timeout while the server is away; here a caller is
+    served or refused at once. And under gevent it takes a third more CPU for a short statement
+    (16 callers on 8 connections: 102 to 119 µs against 74 to 82).
     """
 
-    def __init__(self, url: str, size: int, deadline_seconds: float | None) -> None:
-        self._url = url
+    def __init__(
+        self, url: str, size: int, deadline_seconds: float | None, *, prepared_statements: bool
+    ) -> None:
+        self._conninfo = connection_string(
+            url,
+            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            application_name=SERVICE_NAME,
+            client_encoding="UTF8",  # what JSON goes out in
+        )
         self._deadline_seconds = deadline_seconds
+        self._prepare_threshold = PREPARE_THRESHOLD if prepared_statements else None
         self._free: list[DeadlineConnection] = []
         self._size = self._slots = size
         self._waiting: deque[Lock] = deque()
@@ -109,9 +133,9 @@ class Pool:
             with suppress(IndexError):
                 while True:
                     connection = self._free.pop()
-                    if is_alive(connection):
+                    if connection.is_alive():
                         return connection
-                    connection.close()
+                    self._drop(connection)
             return self._connect()
         except BaseException:
             self._give_slot()
@@ -125,7 +149,17 @@ class Pool:
         finally:
             self.give_back(connection)
 
+    def _drop(self, dead: DeadlineConnection) -> None:
+        """With it those that have rested for longer: each would be waited for in vain."""
+        dead.close()
+        for connection in list(self._free):
+            if connection.rested_since <= dead.rested_since:
+                with suppress(ValueError):  # somebody else has taken it meanwhile
+                    self._free.remove(connection)
+                    connection.close()
+
     def give_back(self, connection: DeadlineConnection) -> None:
+        connection.rested_since = time.monotonic()
         if connection.info.transaction_status == TransactionStatus.IDLE:
             self._free.append(connection)
         else:
@@ -157,12 +191,10 @@ class Pool:
     def _connect(self) -> DeadlineConnection:
         try:
             connection = DeadlineConnection.connect(
-                self._url,
+                self._conninfo,
                 autocommit=True,
                 row_factory=dict_row,
-                connect_timeout=CONNECT_TIMEOUT_SECONDS,
-                application_name=SERVICE_NAME,
-                client_encoding="UTF8",  # what JSON goes out in
+                prepare_threshold=self._prepare_threshold,
             )
         except OperationalError as error:
             raise NotConnected(str(error)) from error
@@ -171,16 +203,3 @@ class Pool:
         if self._deadline_seconds is not None:
             connection.deadline_seconds = self._deadline_seconds
         return connection
-
-
-def is_alive(connection: DeadlineConnection) -> bool:
-    """Whether the server has not closed it, without a round trip.
-
-    A free connection has nothing to read, but for the server's farewell.
-    """
-    try:
-        connection.pgconn.consume_input()  # the farewell
-        connection.pgconn.consume_input()  # and that nothing comes after it
-    except OperationalError:
-        return False
-    return True

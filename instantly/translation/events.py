@@ -23,6 +23,7 @@ RECORDED = "recorded"
 DUPLICATE = "duplicate"
 UNKNOWN_CAMPAIGN = "unknown campaign"
 UNVERIFIED = "unverified"
+NO_EVENT = "no event"
 
 # A webhook that is subscribed to email_link_clicked delivers link_clicked.
 RECORDED_NAMES = {"link_clicked": "email_link_clicked"}

@@ -85,7 +85,7 @@ def upstream_error(error: UpstreamError) -> ApiError:
             return ApiError(503, "Instantly app key not configured")
         case KeyServiceError():
             return ApiError(502, "key-service unavailable")
-        case RunsServiceError() if status in (400, 404, 422):
+        case RunsServiceError() if status in (400, 404, 409, 422):
             return ApiError(422, "runs-service rejected the request", details)
         case RunsServiceError():
             return ApiError(502, "runs-service unavailable")

@@ -19,7 +19,13 @@ from prometheus_client import (
 
 from instantly.config import VERSION
 from instantly.storage.database import Database
-from instantly.translation.events import DUPLICATE, RECORDED, UNKNOWN_CAMPAIGN, UNVERIFIED
+from instantly.translation.events import (
+    DUPLICATE,
+    NO_EVENT,
+    RECORDED,
+    UNKNOWN_CAMPAIGN,
+    UNVERIFIED,
+)
 
 PREFIX = "instantly_service"
 UNKNOWN_ROUTE = "unknown"
@@ -27,7 +33,7 @@ OTHER_METHOD = "other"
 METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 # How a delivery came to us, and what can become of it.
 WEBHOOK, RECOVERY = SOURCES = ("webhook", "recovery")
-OUTCOMES = (RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, UNVERIFIED)
+OUTCOMES = (RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, NO_EVENT, UNVERIFIED)
 REQUEST_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 # Of a call with all its tries and the pauses between them.
 CALL_SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)

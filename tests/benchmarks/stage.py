@@ -101,7 +101,7 @@ def free_port() -> int:
         return port
 
 
-def web_command() -> list[str]:
+def procfile_command() -> list[str]:
     for line in (ROOT / "Procfile").read_text().splitlines():
         if line.startswith("web: "):
             program, *arguments = shlex.split(line.removeprefix("web: "))
@@ -125,7 +125,7 @@ def stage(environment: dict[str, str]) -> Iterator[Stage]:
         migrate(postgres.url())
         port = free_port()
         server = subprocess.Popen(
-            web_command(),
+            procfile_command(),
             cwd=ROOT,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -2,6 +2,7 @@
 
 from dataclasses import fields
 
+import certifi
 import pytest
 
 from instantly.config import ConfigurationError, Settings
@@ -21,9 +22,14 @@ OPTIONAL = {
     "INSTANTLY_API_URL": "http://instantly.example",
     "STATS_EXCLUDED_DOMAINS": "ours.example",
     "DATABASE_POOL_SIZE": "3",
+    "DATABASE_PREPARED_STATEMENTS": "false",
+    "KEEP_ALIVE_SECONDS": "60",
+    "REQUESTS_CA_BUNDLE": certifi.where(),
+    "SSL_CERT_FILE": certifi.where(),
     "LOG_LEVEL": "DEBUG",
 }
 ALL = REQUIRED | OPTIONAL
+OUR_KEY = "INSTANTLY_SERVICE_API_KEY"
 
 BAD_KEYS = ["two words", "line\nbreak", "schlüssel", "zero\u200bwidth", "bell\x07"]
 BAD_WEBHOOK_SECRETS = [
@@ -52,7 +58,7 @@ BAD_DATABASE_URLS = [
 # All keys are read in one way, and so are all URLs and numbers.
 MALFORMED = {
     "INSTANTLY_SERVICE_DATABASE_URL": BAD_DATABASE_URLS,
-    "INSTANTLY_SERVICE_API_KEY": BAD_KEYS,
+    "INSTANTLY_SERVICE_API_KEY": [*BAD_KEYS, ",", "one,", ",two", "one,two,three", "one,t wo"],
     "KEY_SERVICE_API_KEY": BAD_KEYS[:1],
     "RUNS_SERVICE_API_KEY": BAD_KEYS[:1],
     "INSTANTLY_WEBHOOK_SECRET": BAD_WEBHOOK_SECRETS,
@@ -62,7 +68,11 @@ MALFORMED = {
     "INSTANTLY_API_URL": BAD_URLS[:1],
     "PORT": BAD_NUMBERS,
     "DATABASE_POOL_SIZE": ["0", "201"],
-    "STATS_EXCLUDED_DOMAINS": ["a@b"],
+    "STATS_EXCLUDED_DOMAINS": ["a@", "@b", "a@b@c", "a b@c"],
+    "DATABASE_PREPARED_STATEMENTS": ["no", "1", "off"],
+    "KEEP_ALIVE_SECONDS": ["4", "3601", "75.5"],
+    "REQUESTS_CA_BUNDLE": ["/no/such/file", __file__],
+    "SSL_CERT_FILE": ["/no/such/file"],
     "LOG_LEVEL": ["loud", "10", "INFO,DEBUG"],
 }
 
@@ -119,8 +129,11 @@ def test_an_optional_variable_that_is_absent_or_empty_takes_its_default():
     assert settings.webhook_secrets == ()
     assert settings.port == 3011
     assert settings.instantly_api_url == "https://api.instantly.ai"
-    assert settings.stats_excluded_domains == ()
+    assert settings.stats_excluded == ()
     assert settings.database_pool_size == 8
+    assert settings.database_prepared_statements is True
+    assert settings.keep_alive_seconds == 100
+    assert settings.trusted_certificates is None
     assert settings.log_level == "INFO"
     assert Settings.from_environment(REQUIRED | dict.fromkeys(OPTIONAL, " ")) == settings
 
@@ -128,10 +141,12 @@ def test_an_optional_variable_that_is_absent_or_empty_takes_its_default():
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        *((name, f"  {value}\n", value) for name, value in REQUIRED.items()),
+        *((name, f"  {value}\n", value) for name, value in REQUIRED.items() if name != OUR_KEY),
+        (OUR_KEY, "  own-key\n", ("own-key",)),
+        (OUR_KEY, "new-key , old-key", ("new-key", "old-key")),
+        (OUR_KEY, "!~{}=/+", ("!~{}=/+",)),
         ("INSTANTLY_SERVICE_DATABASE_URL", "postgres://u:p@db/x", "postgres://u:p@db/x"),
         ("INSTANTLY_SERVICE_DATABASE_URL", "host=db dbname=x", "host=db dbname=x"),
-        ("INSTANTLY_SERVICE_API_KEY", "!~{}=/+", "!~{}=/+"),
         ("KEY_SERVICE_URL", "https://keys.example:8443/", "https://keys.example:8443"),
         ("KEY_SERVICE_URL", "http://[::1]:80", "http://[::1]:80"),
         ("RUNS_SERVICE_URL", "http://runs.example/base//", "http://runs.example/base"),
@@ -142,14 +157,25 @@ def test_an_optional_variable_that_is_absent_or_empty_takes_its_default():
         ("PORT", "1", 1),
         ("PORT", "65535", 65535),
         ("DATABASE_POOL_SIZE", "200", 200),
+        ("DATABASE_PREPARED_STATEMENTS", "False", False),
+        ("KEEP_ALIVE_SECONDS", "3600", 3600),
         ("LOG_LEVEL", "warning", "WARNING"),
         ("LOG_LEVEL", "Error", "ERROR"),
         ("STATS_EXCLUDED_DOMAINS", "One.example, two.EXAMPLE,,", ("one.example", "two.example")),
+        ("STATS_EXCLUDED_DOMAINS", "a_b%c@x.example,b", ("a_b%c@x.example", "b")),
         ("STATS_EXCLUDED_DOMAINS", ",", ()),
     ],
 )
 def test_a_value_is_read(name, text, value):
     assert read(name, text) == value
+
+
+def test_the_certificates_of_requests_go_before_those_of_openssl(tmp_path):
+    ours = str(tmp_path)  # a folder of them
+    environment = {**REQUIRED, "SSL_CERT_FILE": certifi.where()}
+    assert Settings.from_environment(environment).trusted_certificates == certifi.where()
+    environment["REQUESTS_CA_BUNDLE"] = ours
+    assert Settings.from_environment(environment).trusted_certificates == ours
 
 
 @pytest.mark.parametrize(

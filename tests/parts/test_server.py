@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import requests
-from harness import Service, running, web_command
+from harness import Service, procfile_command, running
 from helpers import ENVIRONMENT
 from world import API_KEY, campaign_request
 
@@ -48,7 +48,7 @@ def named_in(message: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "command", [web_command(), WITHOUT_OUR_SETTINGS], ids=["Procfile", "without --config"]
+    "command", [procfile_command(), WITHOUT_OUR_SETTINGS], ids=["Procfile", "without --config"]
 )
 def test_a_bad_environment_stops_the_start_with_one_message_that_names_all(service, command):
     del service.environment["RUNS_SERVICE_API_KEY"]

@@ -203,7 +203,7 @@ def test_a_bad_request_is_not_kept(act, text, content_type, status):
 )
 def test_a_refusal_is_kept(act, service, refusal):
     """That of the cost replaces the answer that was already stored with the act."""
-    act.fail(service, status=refusal)
+    act.fail(service, status=refusal, body={"error": "no"})
     first = send(act)
     assert first.status_code == 422
     assert is_replay(send(act), first)

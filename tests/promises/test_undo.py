@@ -81,7 +81,21 @@ def test_the_requests_to_runs_service_are_those_of_its_contract(act):
 @pytest.mark.parametrize(
     ("fault", "answer"),
     [
-        ({"status": 404}, (422, "BYOK key not configured for this organization")),
+        (
+            {"status": 404, "body": {"error": "Key not found"}},
+            (422, "BYOK key not configured for this organization"),
+        ),
+        # A route that has moved, as routers and web frameworks say it.
+        *(
+            ({"status": 404, "body": body}, KEYS_DOWN)
+            for body in (
+                None,
+                "<pre>Cannot GET /internal/keys</pre>",
+                {"detail": "Not Found"},
+                {"statusCode": 404, "error": "Not Found", "message": "Route not found"},
+                ["error"],
+            )
+        ),
         ({"status": 500, "times": None}, KEYS_DOWN),
         ({"status": 401}, KEYS_DOWN),
         ({"status": 200, "body": HTML}, KEYS_DOWN),
@@ -101,6 +115,7 @@ def test_without_a_key_nothing_was_done(act, fault, answer):
     [
         ({"status": 400}, RUNS_REFUSE),
         ({"status": 404}, RUNS_REFUSE),
+        ({"status": 409}, RUNS_REFUSE),
         ({"status": 422}, RUNS_REFUSE),
         ({"status": 403}, RUNS_DOWN),
         ({"status": 500}, RUNS_DOWN),

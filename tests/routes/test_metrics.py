@@ -85,7 +85,7 @@ def test_the_key_opens_it_in_either_header(
 
 
 def test_a_key_with_any_characters_is_a_token(settings: Settings) -> None:
-    with app_with(settings, api_key="a=b,c=d==") as app:
+    with app_with(settings, api_keys=("a=b,c=d==",)) as app:
         headers = {"Authorization": "Bearer a=b,c=d=="}
         assert app.test_client().get("/metrics", headers=headers).status_code == 200
 

@@ -71,7 +71,7 @@ def test_a_lead_is_one_lead_in_a_group_across_its_campaigns(ours: World) -> None
 def test_what_does_not_count_makes_no_group(
     ours: World, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    configure(app, monkeypatch, stats_excluded_domains=("ours.example",))
+    configure(app, monkeypatch, stats_excluded=("ours.example",))
     ours.receive("email_sent", lead="a@ours.example", step=1)
     ours.receive("email_sent", lead="me@y.example", email_account="me@y.example", step=2)
     ours.receive("lead_interested", step=3)

@@ -75,7 +75,7 @@ def test_the_secret_counts_in_its_header_only(ours: World) -> None:
     assert not changed(ours)
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000, b'{"event_type": 5}'])
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b"\xff", b"[" * 100_000])
 def test_a_stranger_learns_nothing_of_what_is_wrong_with_a_body(
     ours: World, body: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,8 +59,8 @@ class Workspace(ServiceClient):
     service = "instantly"
     error = InstantlyError
 
-    def __init__(self, base_url: str) -> None:
-        super().__init__(base_url + "/api/v2", {}, READ_TIMEOUT_SECONDS)
+    def __init__(self, base_url: str, certificates: str | None = None) -> None:
+        super().__init__(base_url + "/api/v2", {}, READ_TIMEOUT_SECONDS, certificates)
 
     def with_key(self, key: str, secrets: tuple[str, ...] = ()) -> Self:
         """The workspace that the key opens, on the same connections; it may know these secrets."""
