@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
 from uuid import uuid4
 
@@ -179,8 +180,9 @@ class Statements:
         self.names: list[str] = []
         self._faults: list[StatementFault] = []
         self._thread = threading.get_ident()
-        for runner in (Session, Database):
-            monkeypatch.setattr(runner, "_run", self._watched(runner._run))
+        ways = list(product((Session, Database), ("fetch_all", "fetch_one", "execute")))
+        for (runner, way), run in [(each, getattr(*each)) for each in ways]:
+            monkeypatch.setattr(runner, way, self._watched(run))
 
     def fail(
         self,
@@ -203,16 +205,16 @@ class Statements:
         self._faults.clear()
 
     def _watched(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        def run_watched(runner: Session, name: str, parameters: dict[str, Any]) -> Any:
+        def run_watched(runner: Session, name: str, /, **parameters: Any) -> Any:
             if threading.get_ident() == self._thread:
                 self.names.append(name)
             for fault in self._faults:
                 if fault.name == name and fault.times > 0 and fault.when(parameters):
                     fault.times -= 1
                     if fault.acts:
-                        run(runner, name, parameters)
+                        run(runner, name, **parameters)
                     raise fault.failure
-            return run(runner, name, parameters)
+            return run(runner, name, **parameters)
 
         return run_watched
 

@@ -209,23 +209,22 @@ def test_who_works_for_long_keeps_what_is_his(settings, world, monkeypatch):
 
 
 def test_a_lease_that_a_statement_has_locked_does_not_keep_the_others_from_being_renewed(
-    app, world, database_url
+    settings, world, database_url, monkeypatch
 ):
     """A keyed upload locks the lease of its campaign, then that of its key: no deadlock."""
-    leases = app.extensions[EXTENSION].leases
-    locked, free = leases.take("leads:locked", 20), leases.take("key:free", 20)
-    world.db.live_for(1, "")
-    with psycopg.connect(database_url) as upload:
-        upload.execute("SELECT FROM instantly_leases WHERE name = 'leads:locked' FOR UPDATE")
-        leases._renew([locked, free])
-        (renewed,) = world.db.all(
-            "SELECT name FROM instantly_leases WHERE alive_until > now() + interval '10 seconds'"
-        )
-        assert renewed["name"] == "key:free"
-        assert upload.execute(
-            "SELECT FROM instantly_leases WHERE name = 'key:free' FOR UPDATE NOWAIT"
-        ).rowcount
-    assert leases.is_held(locked)
+    monkeypatch.setattr(instantly.storage.leases, "HEARTBEAT_SECONDS", 0.05)
+    lock = "SELECT FROM instantly_leases WHERE name = %s FOR UPDATE"
+    with opened_app(settings) as app, psycopg.connect(database_url) as upload:
+        leases = app.extensions[EXTENSION].leases
+        locked, free = leases.take("leads:locked", 20), leases.take("key:free", 20)
+        world.db.live_for(1, "")
+        upload.execute(lock, [locked.name])
+        with leases.renewing(locked), leases.renewing(free):
+            wait_until(partial(is_alive_for, world, free.name, seconds=10))
+            assert not is_alive_for(world, locked.name, seconds=10)
+            assert upload.execute(lock, [free.name]).rowcount
+            upload.rollback()
+            wait_until(partial(is_alive_for, world, locked.name, seconds=10))
 
 
 # Who lost his lock
