@@ -1,10 +1,15 @@
 """The fixtures that tests share: a real PostgreSQL, the service on it, stand-ins on real sockets.
 
 What tests import by name is in `world` and `harness`.
+
+Most tests run the app in this process, where what waits is a thread. In production it is a greenlet
+of gevent's: `served` is the real worker, and what `@pytest.mark.greenlets` proves is proved by it a
+second time. Tests that patch the service, or look into it, prove it with threads alone.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from inspect import signature
 from typing import Any
 
 import psycopg
@@ -38,8 +43,22 @@ from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
 
+# A test that asks for one of these looks into the app, or changes it.
+INSIDE = {"app", "monkeypatch", "settings", "statements"}
+
 # Whichever app a test makes: none of its answers may differ from /openapi.json.
 Flask.test_client_class = CheckedClient
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "greenlets: once more by the real worker, where that can be")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("greenlets") and "world" in metafunc.fixturenames:
+        is_inside = INSIDE & signature(metafunc.function).parameters.keys()
+        ways = ["threads"] if is_inside else ["threads", "greenlets"]
+        metafunc.parametrize("world", ways, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -153,8 +172,12 @@ def db(connection: psycopg.Connection[Any]) -> Rows:
 
 
 @pytest.fixture
-def world(client: FlaskClient, upstreams: Upstreams, db: Rows) -> World:
+def world(
+    request: pytest.FixtureRequest, client: FlaskClient, upstreams: Upstreams, db: Rows
+) -> World:
     """Empty."""
+    if getattr(request, "param", "threads") == "greenlets":
+        return request.getfixturevalue("greenlets")
     return World(db, upstreams, client)
 
 
@@ -220,3 +243,9 @@ def served(service_of_the_module: World, upstreams: Upstreams) -> World:
     """The world of the real server on a database of its own, empty. Its client is the server."""
     service_of_the_module.db.empty()
     return service_of_the_module
+
+
+@pytest.fixture
+def greenlets(served: World) -> World:
+    """Which world of the real worker the tests of a module have."""
+    return served

@@ -41,6 +41,14 @@ def procfile_command(process: str = "web") -> list[str]:
     raise AssertionError(f"the Procfile has no process {process}")
 
 
+def patched_command(lines: str) -> list[str]:
+    """The web process, in which these lines are run before it serves."""
+    program, *arguments = procfile_command()
+    assert program == "gunicorn"
+    run = "import sys, instantly.server\n{}\nfrom gunicorn.app.wsgiapp import run\nrun()"
+    return [sys.executable, "-c", run.format(lines), *arguments]
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -222,8 +230,8 @@ class Service:
 
 
 @contextmanager
-def running(service: Service) -> Iterator[Service]:
+def running(service: Service, command: list[str] | None = None) -> Iterator[Service]:
     try:
-        yield service.start()
+        yield service.start(command)
     finally:
         service.kill()

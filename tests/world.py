@@ -228,9 +228,10 @@ class World:
     client: Any
     campaign: Campaign = field(default_factory=dict)
 
-    def beside(self, app: Flask | None = None) -> "World":
-        """The same world for another thread; by another process, if one is named."""
-        return replace(self, client=client_of(app or self.client.application))
+    def beside(self, other: Any = None) -> "World":
+        """The same world for another thread; by another app or `Service`, if one is named."""
+        other = other or getattr(self.client, "application", self.client)
+        return replace(self, client=client_of(other) if isinstance(other, Flask) else other)
 
     def another(self, **changes: str | None) -> "World":
         """The same world of another campaign, which stands in our tables alone."""

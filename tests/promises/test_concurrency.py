@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from harness import HANGING_SECONDS, wait_until
+from harness import HANGING_SECONDS, Service, running, wait_until
 from werkzeug.test import TestResponse
 from world import World, addresses, leads_of, opened_app
 
@@ -21,13 +21,22 @@ ADD = ("POST", "/api/v2/leads/add")
 BUSY = {"error": "Another change of this campaign is in progress"}
 STATUSES = {1: "active", 2: "paused"}
 
-pytestmark = pytest.mark.usefixtures("campaign")
+pytestmark = [pytest.mark.usefixtures("campaign"), pytest.mark.greenlets]
+
+
+@pytest.fixture(scope="module")
+def other_service(service_of_the_module, tmp_path_factory):
+    world, folder = service_of_the_module, tmp_path_factory.mktemp("other")
+    service = Service(world.db.connection.info.dsn, world.upstreams, folder)
+    with running(service):
+        yield service
 
 
 @pytest.fixture
-def other(world, campaign, other_process):
-    """The same world, and campaign, by way of the other process."""
-    return world.beside(other_process)
+def other(world, campaign, request):
+    """The same world, and campaign, by way of another process."""
+    is_real = isinstance(world.client, Service)
+    return world.beside(request.getfixturevalue("other_service" if is_real else "other_process"))
 
 
 def all_at_once(*tasks: Callable[[], Any]) -> list[Any]:

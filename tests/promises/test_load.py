@@ -5,7 +5,6 @@ many who are slow, and large uploads, beside requests that are answered at once.
 import json
 import resource
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -17,20 +16,15 @@ from threading import Event
 from typing import Any
 
 import pytest
-from harness import HANGING_SECONDS, Service
+from harness import HANGING_SECONDS, Service, patched_command, running
 from world import API_KEY, World, campaign_request
 
 pytestmark = pytest.mark.outage
 
 FEW_MAY_WAIT = """
-import sys
-import instantly.server
 import instantly.web.services
 assert instantly.web.services.MAX_WAITING == 1000
 instantly.web.services.MAX_WAITING = 8
-from gunicorn.app.wsgiapp import run
-sys.argv = ["gunicorn", *sys.argv[1:]]
-run()
 """
 # The bounds are those of the contract, but for its 500 acts, which only two idle cores hold:
 # `python tests/benchmarks` measures these.
@@ -148,11 +142,9 @@ def test_hundreds_of_acts_that_wait_are_all_done_and_keep_nobody_waiting(served)
 
 def test_acts_beyond_what_one_process_holds_are_refused_and_the_others_done(served, tmp_path):
     service = Service(served.db.connection.info.dsn, served.upstreams, tmp_path)
-    arguments = ["--config", "python:instantly.server", "app:create_app()"]
     keys_http = served.upstreams.keys_http
     keys_http.fail("GET", "/internal/keys/.*", times=None, how="hang")
-    try:
-        service.start([sys.executable, "-c", FEW_MAY_WAIT, *arguments])
+    with running(service, patched_command(FEW_MAY_WAIT)):
         act = request("POST", "/campaigns", campaign_request())
         with closing(Clients(service, 8, act)) as waiting:
             keys_http.wait_until_hanging(8)
@@ -162,8 +154,6 @@ def test_acts_beyond_what_one_process_holds_are_refused_and_the_others_done(serv
             assert service.call("GET", "/health").status_code == 200
             keys_http.heal()
             assert waiting.statuses() == {201: 8}
-    finally:
-        service.kill()
 
 
 def test_hundreds_of_slow_and_idle_clients_keep_nobody_waiting(served):

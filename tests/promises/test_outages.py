@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 import pytest
 import requests
-from harness import HANGING_SECONDS, Service, looking_at, running, wait_until
+from harness import HANGING_SECONDS, Service, looking_at, patched_command, running, wait_until
 from world import API_KEY, CALLS, World, creating, uploading
 
 from instantly.migrate import migrate
@@ -313,14 +312,9 @@ def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(served, name, campa
 # Clients that are slow, or talk nonsense
 
 IMPATIENT = """
-import sys
-import instantly.server
 assert (instantly.server.SEND_SECONDS, instantly.server.RECEIVE_SECONDS) == (30, 30)
 instantly.server.SEND_SECONDS = 0.6
 instantly.server.RECEIVE_SECONDS = 0.6
-from gunicorn.app.wsgiapp import run
-sys.argv = ["gunicorn", *sys.argv[1:]]
-run()
 """
 
 
@@ -334,11 +328,8 @@ def impatient_service(service_of_the_module, tmp_path_factory):
     """A moment for a client to send its request, and one to take its answer."""
     world, folder = service_of_the_module, tmp_path_factory.mktemp("impatient")
     service = Service(world.db.connection.info.dsn, world.upstreams, folder)
-    arguments = ["--config", "python:instantly.server", "app:create_app()"]
-    try:
-        yield service.start([sys.executable, "-c", IMPATIENT, *arguments])
-    finally:
-        service.kill()
+    with running(service, patched_command(IMPATIENT)):
+        yield service
 
 
 @contextmanager
