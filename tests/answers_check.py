@@ -1,6 +1,6 @@
 """The check that every answer of the service must pass: it is what /openapi.json says.
 
-Not a test. `from answers_check import …` works as `from conftest import …` does.
+Not a test.
 """
 
 import json

@@ -1,6 +1,15 @@
-"""What the tests share: a real PostgreSQL, the service on it, and stand-ins on real sockets."""
+"""The fixtures that tests share: a real PostgreSQL, the service on it, stand-ins on real sockets.
+
+What tests import by name is in `world` and `harness`.
+
+Most tests run the app in this process, where what waits is a thread. In production it is a greenlet
+of gevent's: `served` is the real worker, and what `@pytest.mark.greenlets` proves is proved by it a
+second time. Tests that patch the service, or look into it, prove it with threads alone.
+"""
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from inspect import signature
 from typing import Any
 
 import psycopg
@@ -21,23 +30,35 @@ from world import (
     World,
     client_of,
     creating,
+    opened_app,
+    shorten_timeouts,
     uploading,
 )
-from world import ORG as ORG
-from world import campaign_request as campaign_request
 
 import instantly.clients.http
 import instantly.once.upload
-from instantly import application
 from instantly.config import Settings
 from instantly.migrate import migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.web.services import EXTENSION
+
+# A test that asks for one of these looks into the app, or changes it.
+INSIDE = {"app", "monkeypatch", "settings", "statements"}
 
 # Whichever app a test makes: none of its answers may differ from /openapi.json.
 Flask.test_client_class = CheckedClient
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "greenlets: once more by the real worker, where that can be")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if metafunc.definition.get_closest_marker("greenlets") and "world" in metafunc.fixturenames:
+        is_inside = INSIDE & signature(metafunc.function).parameters.keys()
+        ways = ["threads"] if is_inside else ["threads", "greenlets"]
+        metafunc.parametrize("world", ways, indirect=True)
 
 
 @pytest.fixture(scope="session")
@@ -93,9 +114,25 @@ def settings(database_url: str, sockets: Upstreams) -> Settings:
 
 @pytest.fixture(scope="session")
 def session_app(settings: Settings) -> Iterator[Flask]:
-    app = application.create_app(settings)
-    yield app
-    app.extensions[EXTENSION].database.close()
+    with opened_app(settings) as app:
+        yield app
+
+
+@pytest.fixture(scope="session")
+def impatient_app(settings: Settings) -> Iterator[Flask]:
+    """The service, which soon has enough of other services that are silent."""
+    with ExitStack() as stack:
+        with pytest.MonkeyPatch.context() as patch:
+            shorten_timeouts(patch, 0.3)
+            app = stack.enter_context(opened_app(settings))
+        yield app
+
+
+@pytest.fixture(scope="module")
+def other_process(settings: Settings) -> Iterator[Flask]:
+    """The service as another process has it."""
+    with opened_app(settings) as app:
+        yield app
 
 
 @pytest.fixture
@@ -135,8 +172,12 @@ def db(connection: psycopg.Connection[Any]) -> Rows:
 
 
 @pytest.fixture
-def world(client: FlaskClient, upstreams: Upstreams, db: Rows) -> World:
+def world(
+    request: pytest.FixtureRequest, client: FlaskClient, upstreams: Upstreams, db: Rows
+) -> World:
     """Empty."""
+    if getattr(request, "param", "threads") == "greenlets":
+        return request.getfixturevalue("greenlets")
     return World(db, upstreams, client)
 
 
@@ -150,6 +191,12 @@ def campaign(world: World) -> Campaign:
     world.upstreams.forget_requests()
     world.upstreams.runs.runs.clear()
     return world.campaign
+
+
+@pytest.fixture
+def ours(world: World) -> World:
+    """The world of a campaign that stands in our tables alone."""
+    return world.another()
 
 
 @pytest.fixture
@@ -196,3 +243,9 @@ def served(service_of_the_module: World, upstreams: Upstreams) -> World:
     """The world of the real server on a database of its own, empty. Its client is the server."""
     service_of_the_module.db.empty()
     return service_of_the_module
+
+
+@pytest.fixture
+def greenlets(served: World) -> World:
+    """Which world of the real worker the tests of a module have."""
+    return served

@@ -1,6 +1,6 @@
 """What `GET /metrics` says, read as Prometheus reads it.
 
-Not a test. `from figures import …` works as `from conftest import …` does.
+Not a test.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
-"""The real server as a subprocess, to be stalled, killed and started again.
+"""Databases of one's own, and the real server as a subprocess, to be stalled and killed.
 
-Not a test. `from harness import …` works as `from conftest import …` does.
+Not a test.
 """
 
 import os
@@ -41,6 +41,14 @@ def procfile_command(process: str = "web") -> list[str]:
     raise AssertionError(f"the Procfile has no process {process}")
 
 
+def patched_command(lines: str) -> list[str]:
+    """The web process, in which these lines are run before it serves."""
+    program, *arguments = procfile_command()
+    assert program == "gunicorn"
+    run = "import sys, instantly.server\n{}\nfrom gunicorn.app.wsgiapp import run\nrun()"
+    return [sys.executable, "-c", run.format(lines), *arguments]
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -72,6 +80,19 @@ def fresh_database(postgres: LocalPostgres, *, is_migrated: bool = True) -> Iter
 def looking_at(database_url: str) -> Iterator[Rows]:
     with psycopg.connect(database_url, autocommit=True) as connection:
         yield Rows(connection)
+
+
+def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Every node of a plan that PostgreSQL explains."""
+    yield plan
+    for child in plan.get("Plans", ()):
+        yield from plan_nodes(child)
+
+
+def rows_read(node: dict[str, Any]) -> float:
+    removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
+    rows: float = node["Actual Rows"] + sum(node.get(name, 0) for name in removed)
+    return rows * int(node["Actual Loops"])
 
 
 class Service:
@@ -185,8 +206,12 @@ class Service:
             session.trust_env = False
             return session.request(method, self.url + path, headers=headers, **more)
 
-    def open(self, path: str, *, method: str, **more: Any) -> Response:
+    def open(
+        self, path: str, *, method: str, content_type: str | None = None, **more: Any
+    ) -> Response:
         """The same as Flask's test client has it, for a `World`."""
+        if content_type:
+            more["headers"] = {"Content-Type": content_type, **(more.get("headers") or {})}
         answer = self.call(method, path, **more)
         return Response(answer.content, answer.status_code, list(answer.headers.items()))
 
@@ -205,8 +230,8 @@ class Service:
 
 
 @contextmanager
-def running(service: Service) -> Iterator[Service]:
+def running(service: Service, command: list[str] | None = None) -> Iterator[Service]:
     try:
-        yield service.start()
+        yield service.start(command)
     finally:
         service.kill()

@@ -1,6 +1,6 @@
 """The check that every request of the service to Instantly must pass; stricter than Instantly.
 
-Not a test. `from instantly_check import …` works as `from conftest import …` does.
+Not a test.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,6 +1,6 @@
 """A network between the service and what it calls, which can forget connections without a word.
 
-Not a test. `from relay import …` works as `from conftest import …` does.
+Not a test.
 """
 
 import socket

@@ -1,12 +1,17 @@
 """The service and the places where it leaves something: our tables, Instantly and runs-service.
 
-Not a test. `from world import …` works as `from conftest import …` does.
+Not a test. Names that tests share are imported from here and from `harness`; `conftest` has the
+fixtures only.
 """
 
+import json
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import product
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
@@ -17,10 +22,16 @@ from psycopg.rows import dict_row
 from stand_in import StandIn
 from werkzeug.test import TestResponse
 
+import instantly.clients.instantly.workspace
+import instantly.clients.keys
+import instantly.clients.runs
+from instantly import application
+from instantly.config import Settings
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.workspace import Workspace
 from instantly.storage.database import Database, Session
+from instantly.web.services import EXTENSION
 
 API_KEY = "service-key"
 ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId": "app-1"}
@@ -42,6 +53,27 @@ def addresses(count: int, start: int = 0) -> list[str]:
 
 def leads_of(emails: Iterable[str]) -> list[dict[str, Any]]:
     return [{"email": email} for email in emails]
+
+
+@contextmanager
+def opened_app(settings: Settings, **changes: Any) -> Iterator[Flask]:
+    """The service once more: it shares nothing with others but the database."""
+    app = application.create_app(replace(settings, **changes))
+    try:
+        yield app
+    finally:
+        app.extensions[EXTENSION].leases.close()
+        app.extensions[EXTENSION].database.close()
+
+
+def shorten_timeouts(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
+    """Of clients that are made from now on: silence is not waited for as long as usual."""
+    for module in (
+        instantly.clients.keys,
+        instantly.clients.runs,
+        instantly.clients.instantly.workspace,
+    ):
+        monkeypatch.setattr(module, "READ_TIMEOUT_SECONDS", seconds)
 
 
 def client_of(app: Flask) -> FlaskClient:
@@ -115,6 +147,10 @@ class Rows:
             " instantly_open_runs, instantly_idempotency_keys CASCADE"
         )
 
+    def take_over(self) -> None:
+        """As if somebody else held all leases."""
+        self.connection.execute("UPDATE instantly_leases SET holder = gen_random_uuid()")
+
     def fall_silent(self, name: str = "") -> None:
         """As if the holders of these leases had said nothing for a long time."""
         self.live_for(-1, name)
@@ -144,8 +180,9 @@ class Statements:
         self.names: list[str] = []
         self._faults: list[StatementFault] = []
         self._thread = threading.get_ident()
-        for runner in (Session, Database):
-            monkeypatch.setattr(runner, "_run", self._watched(runner._run))
+        ways = list(product((Session, Database), ("fetch_all", "fetch_one", "execute")))
+        for (runner, way), run in [(each, getattr(*each)) for each in ways]:
+            monkeypatch.setattr(runner, way, self._watched(run))
 
     def fail(
         self,
@@ -160,25 +197,29 @@ class Statements:
         failure = failure or OperationalError("the connection is lost")
         self._faults.append(StatementFault(name, times, acts, failure, when))
 
+    def before(self, name: str, act: Callable[[], object]) -> None:
+        """Something happens each time before a statement is run."""
+        self.fail(name, when=lambda parameters: bool(act() and False))
+
     def heal(self) -> None:
         self._faults.clear()
 
     def _watched(self, run: Callable[..., Any]) -> Callable[..., Any]:
-        def run_watched(runner: Session, name: str, parameters: dict[str, Any]) -> Any:
+        def run_watched(runner: Session, name: str, /, **parameters: Any) -> Any:
             if threading.get_ident() == self._thread:
                 self.names.append(name)
             for fault in self._faults:
                 if fault.name == name and fault.times > 0 and fault.when(parameters):
                     fault.times -= 1
                     if fault.acts:
-                        run(runner, name, parameters)
+                        run(runner, name, **parameters)
                     raise fault.failure
-            return run(runner, name, parameters)
+            return run(runner, name, **parameters)
 
         return run_watched
 
 
-@dataclass
+@dataclass(eq=False)
 class World:
     """`client` may be a `harness.Service` too. `campaign` is what the verbs act upon."""
 
@@ -187,9 +228,23 @@ class World:
     client: Any
     campaign: Campaign = field(default_factory=dict)
 
-    def beside(self, app: Flask | None = None) -> "World":
-        """The same world for another thread; by another process, if one is named."""
-        return replace(self, client=client_of(app or self.client.application))
+    def beside(self, other: Any = None) -> "World":
+        """The same world for another thread; by another app or `Service`, if one is named."""
+        other = other or getattr(self.client, "application", self.client)
+        return replace(self, client=client_of(other) if isinstance(other, Flask) else other)
+
+    def another(self, **changes: str | None) -> "World":
+        """The same world of another campaign, which stands in our tables alone."""
+        ids = {name: str(uuid4()) for name in ("id", "instantlyCampaignId", "runId")}
+        campaign = {**ORG, "name": "Autumn", **ids, "parentRunId": None, **changes}
+        self.db.connection.execute(
+            "INSERT INTO instantly_campaigns (id, instantly_campaign_id, org_id, clerk_org_id,"
+            " brand_id, app_id, name, run_id, parent_run_id) VALUES (%(id)s,"
+            " %(instantlyCampaignId)s, %(orgId)s, %(clerkOrgId)s, %(brandId)s, %(appId)s,"
+            " %(name)s, %(runId)s, %(parentRunId)s)",
+            campaign,
+        )
+        return replace(self, campaign=campaign)
 
     # Verbs
 
@@ -223,8 +278,46 @@ class World:
         assert answer.status_code == 201, answer.text
         return answer.get_json()
 
+    def hold(self, *emails: str) -> None:
+        """Leads that stand in our tables alone."""
+        with self.db.connection.cursor() as cursor:
+            cursor.executemany(
+                "INSERT INTO instantly_leads"
+                " (campaign_id, instantly_lead_id, email, org_id, run_id)"
+                " VALUES (%s, %s, %s, 'org-1', %s)",
+                [(self.campaign["id"], str(uuid4()), email, uuid4()) for email in emails],
+            )
+
     def delete(self, emails: Any) -> TestResponse:
         return self.send("DELETE", self.path("/leads"), {"emails": emails})
+
+    def payload(self, event_type: str = "email_opened", /, **fields: Any) -> dict[str, Any]:
+        """An event of the campaign as Instantly delivers it."""
+        campaign_id = self.campaign["instantlyCampaignId"]
+        return {"event_type": event_type, "campaign_id": campaign_id, **fields}
+
+    def deliver(self, body: bytes | str | dict[str, Any], **more: Any) -> TestResponse:
+        """One delivery, without a key. Its JSON is ASCII: it can hold half surrogate pairs."""
+        data = json.dumps(body) if isinstance(body, dict) else body
+        headers = {"X-API-Key": "", **more.pop("headers", {})}
+        more = {"content_type": "application/json", **more, "data": data, "headers": headers}
+        return self.send("POST", "/webhooks/instantly", **more)
+
+    def records(self, event_type: str = "email_opened", /, **fields: Any) -> bool:
+        """Whether a delivery of this event is new."""
+        answer = self.deliver(self.payload(event_type, **fields))
+        assert answer.status_code == 200, answer.text
+        return bool(answer.get_json()["recorded"])
+
+    def receive(self, *event_types: str, lead: object = "a@x.example", **fields: Any) -> None:
+        """Events unlike any others are recorded."""
+        for event_type in event_types:
+            assert self.records(event_type, email_id=str(uuid4()), lead_email=lead, **fields)
+
+    def statistics(self, **conditions: Any) -> dict[str, Any]:
+        answer = self.send("POST", "/stats", conditions)
+        assert answer.status_code == 200, answer.text
+        return answer.get_json()
 
     def listed(self, path: str, query: str = "") -> dict[str, Any]:
         """A page of campaigns or leads."""
@@ -266,6 +359,20 @@ class World:
         leads = {lead["email"].lower(): lead["id"] for lead in held}
         assert len(leads) == len(held), "a lead is in Instantly twice"
         return leads
+
+    def statuses(self) -> dict[str, str]:
+        """Address → status of the lead, of the leads that we hold of the campaign."""
+        sql = "SELECT email, status FROM instantly_leads WHERE campaign_id = %s ORDER BY position"
+        return {row["email"]: row["status"] for row in self.db.all(sql, self.campaign["id"])}
+
+    def status(self) -> str:
+        """The campaign's."""
+        sql = "SELECT status FROM instantly_campaigns WHERE id = %s"
+        return str(self.db.all(sql, self.campaign["id"])[0]["status"])
+
+    def events(self) -> list[dict[str, Any]]:
+        sql = "SELECT * FROM instantly_events WHERE campaign_id = %s ORDER BY id"
+        return self.db.all(sql, self.campaign["id"])
 
     def campaign_rows(self) -> list[str]:
         """The ids that our campaigns have in Instantly."""

@@ -1,6 +1,6 @@
-"""A service that answers as it is told, and every operation of the clients that call it.
+"""Every operation of the clients that call other services, with an answer that satisfies it.
 
-Not a test. `from calls import …` works as `from conftest import …` does.
+Not a test.
 """
 
 from collections.abc import Callable, Iterator
@@ -8,10 +8,7 @@ from typing import Any, NamedTuple
 from uuid import uuid4
 
 import pytest
-from flask import Flask, Response, jsonify, request
 from helpers import campaign_at_instantly
-from instantly_check import check_request
-from stand_in import RecordedRequest, StandIn
 
 from instantly.clients.http import UpstreamError
 from instantly.clients.instantly import InstantlyClient, InstantlyError
@@ -21,85 +18,22 @@ from instantly.clients.runs import RunsServiceClient, RunsServiceError
 CAMPAIGN_ID, RUN_ID, WEBHOOK_ID, LEAD_ID, OTHER_LEAD_ID = (str(uuid4()) for _ in range(5))
 LEADS = [{"email": "ada@example.com"}, {"email": "grace@example.com"}]
 METHODS = ("GET", "POST", "PATCH", "DELETE")
-MORE_CALLS_THAN_ANY_TEST_NEEDS = 20
 
 
-class Upstream(StandIn):
-    """Answers each call with the next of `answers`, and with the last of them from then on.
+class Clients:
+    """One of each, all of which call the same address."""
 
-    `keys`, `runs` and `workspace` are the clients that call it, `waits` their pauses in seconds.
-    """
-
-    waits: list[float]
-
-    def __init__(self) -> None:
-        app = Flask(__name__)
-        app.add_url_rule("/<path:_>", view_func=self._answer, methods=METHODS)
-        super().__init__(app)
-        self.reset()
-
-    def _answer(self, _: str) -> Response:
-        self.targets.append(request.environ["RAW_URI"])
-        if len(self.requests) > MORE_CALLS_THAN_ANY_TEST_NEEDS:
-            return Response("A client that never ends would hang the tests.", 400)
-        answers = self.by_call.get((request.method, request.path), self.answers)
-        answer = answers.pop(0) if len(answers) > 1 else answers[0]
-        if isinstance(answer, bytes):
-            return Response(answer, content_type="application/json")
-        return jsonify(answer)
-
-    def reset(self) -> None:
-        self.heal()
-        self.clear()
-        self.answers: list[Any] = []
-        self.by_call: dict[tuple[str, str], list[Any]] = {}
-        self.targets: list[str] = []
-        """the paths as they were sent"""
-        self.connect()
-
-    def connect(self) -> None:
-        """By new clients, without connections."""
-        self.keys = KeyServiceClient(self.url, "keys-key")
-        self.runs = RunsServiceClient(self.url, "runs-key")
-        self.workspace = InstantlyClient(self.url).with_key("bearer-key")
-
-    def fail_all(self, **how: Any) -> None:
-        """Whatever is asked. Silence is not waited for as long as it would be otherwise."""
-        if how.get("how") == "hang":
-            for client in (self.keys, self.runs, self.workspace):
-                client._timeout = (3, 0.15)
-        for method in METHODS:
-            self.fail(method, "/.*", **how)
-
-    @property
-    def only(self) -> RecordedRequest:
-        (call,) = self.requests
-        return call
-
-
-@pytest.fixture(scope="module")
-def socket_of_the_module():
-    with Upstream() as upstream:
-        yield upstream
-
-
-@pytest.fixture
-def upstream(socket_of_the_module, waits):
-    """What it is asked in the name of Instantly must be valid by our schemas."""
-    socket_of_the_module.reset()
-    socket_of_the_module.waits = waits
-    yield socket_of_the_module
-    for call in socket_of_the_module.requests:
-        if call.path.startswith("/api/v2/"):
-            assert check_request(call.method, call.path, call.query, call.headers, call.body) == []
-    socket_of_the_module.reset()
+    def __init__(self, url: str) -> None:
+        self.keys = KeyServiceClient(url, "keys-key")
+        self.runs = RunsServiceClient(url, "runs-key")
+        self.workspace = InstantlyClient(url).with_key("bearer-key")
 
 
 class Operation(NamedTuple):
     """A method of a client, with an answer that satisfies it."""
 
     name: str
-    call: Callable[[Upstream], Any]
+    call: Callable[[Clients], Any]
     answer: Any
     error: type[UpstreamError]
     repeatable: bool
@@ -111,8 +45,8 @@ ERRORS = {"keys": KeyServiceError, "runs": RunsServiceError, "workspace": Instan
 def operation(
     client: str, name: str, answer: Any, *arguments: Any, repeatable: bool = True, **named: Any
 ) -> Operation:
-    def call(upstream: Upstream) -> Any:
-        result = getattr(getattr(upstream, client), name)(*arguments, **named)
+    def call(clients: Clients) -> Any:
+        result = getattr(getattr(clients, client), name)(*arguments, **named)
         return list(result) if isinstance(result, Iterator) else result
 
     return Operation(name, call, answer, ERRORS[client], repeatable)
@@ -164,8 +98,8 @@ def each(*operations: Operation) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("operation", operations, ids=lambda one: one.name)
 
 
-def refused(operation: Operation, upstream: Upstream) -> UpstreamError:
+def refused(operation: Operation, clients: Clients) -> UpstreamError:
     with pytest.raises(operation.error) as raised:
-        operation.call(upstream)
+        operation.call(clients)
     assert type(raised.value) is operation.error
     return raised.value

@@ -1,13 +1,16 @@
 """What all clients have in common: what they send, when they try again, and what they refuse."""
 
-import time
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
-from calls import BY_NAME, OPERATIONS, Upstream, each, refused
-from calls import socket_of_the_module as socket_of_the_module
-from calls import upstream as upstream
+import requests
+import responses
+from calls import BY_NAME, METHODS, OPERATIONS, Clients, each, refused
+from flask import Flask, jsonify
+from stand_in import StandIn
+from world import shorten_timeouts
 
 import instantly.clients.http
 from instantly.clients.instantly import InstantlyError
@@ -20,22 +23,23 @@ every_operation = each(*OPERATIONS)
 every_repeatable_operation = each(*[one for one in OPERATIONS if one.repeatable])
 every_operation_sent_once = each(*[one for one in OPERATIONS if not one.repeatable])
 one_of_each_client = each(BY_NAME["decrypt_app_key"], CREATE_RUN, PAUSE)
-FAULTS = [
-    *({"status": status, "body": "<html>down</html>"} for status in (500, 503, 599)),
-    *({"how": how} for how in ("drop", "drop_after", "cut", "hang")),
-]
-each_fault = pytest.mark.parametrize("fault", FAULTS, ids=str)
+DROPPED = requests.ConnectionError("Connection aborted.")
+each_failure = pytest.mark.parametrize("status", [500, 503, 599, None])
 
 
-def start_again(upstream):
-    """Its port may be taken for a moment after it has stopped."""
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            return upstream.start()
-        except OSError:
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+@pytest.fixture
+def stand_in(operation) -> Iterator[StandIn]:
+    """A service on a socket that is content with every call."""
+    app = Flask(__name__)
+    app.add_url_rule("/<path:_>", view_func=lambda _: jsonify(operation.answer), methods=METHODS)
+    with StandIn(app) as stand_in:
+        yield stand_in
+
+
+def failing(upstream, status, times=1, **more):
+    """None is a connection that breaks down."""
+    body = "<html>down</html>" if status else DROPPED
+    upstream.answers(*[body] * times, status=status or 200, **more)
 
 
 def http_date(seconds):
@@ -46,8 +50,21 @@ def http_date(seconds):
 
 
 @every_operation
-def test_a_call_is_sent_once_and_with_the_clients_own_credential_only(
-    operation, upstream, tmp_path, monkeypatch
+def test_a_call_is_sent_once_and_with_the_clients_own_credential_only(operation, upstream):
+    upstream.answers(operation.answer)
+    operation.call(upstream)
+    headers = upstream.only.headers
+    assert headers["User-Agent"] == f"instantly-service/{VERSION}"
+    assert (headers.get("Authorization"), headers.get("x-api-key"), headers.get("X-API-Key")) == {
+        KeyServiceError: (None, "keys-key", None),
+        RunsServiceError: (None, None, "runs-key"),
+        InstantlyError: ("Bearer bearer-key", None, None),
+    }[operation.error]
+
+
+@one_of_each_client
+def test_no_proxy_and_no_credential_of_the_environment_is_used(
+    operation, stand_in, tmp_path, monkeypatch
 ):
     netrc = tmp_path / "netrc"
     netrc.write_text("machine 127.0.0.1 login somebody password else\n")
@@ -57,28 +74,27 @@ def test_a_call_is_sent_once_and_with_the_clients_own_credential_only(
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     for name in ("no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
-    upstream.answers = [operation.answer]
-    operation.call(upstream)
-    headers = upstream.only.headers
-    assert headers["User-Agent"] == f"instantly-service/{VERSION}"
-    assert (headers.get("Authorization"), headers.get("X-Api-Key")) == {
-        KeyServiceError: (None, "keys-key"),
-        RunsServiceError: (None, "runs-key"),
-        InstantlyError: ("Bearer bearer-key", None),
-    }[operation.error]
+    operation.call(Clients(stand_in.url))
+    (call,) = stand_in.requests
+    credential = "Bearer bearer-key" if operation is PAUSE else None
+    assert call.headers.get("Authorization") == credential
 
 
 @each(PAUSE, BY_NAME["delete_campaign"])
 def test_a_call_without_a_body_names_no_content_type(operation, upstream):
-    upstream.answers = [operation.answer]
+    upstream.answers(operation.answer)
     operation.call(upstream)
     assert upstream.only.body == b""
     assert "Content-Type" not in upstream.only.headers
 
 
-def test_nobody_is_waited_for_longer_than_was_agreed(upstream):
-    clients = (upstream.keys, upstream.runs, upstream.workspace)
-    assert [client._timeout for client in clients] == [(3, 10), (3, 10), (3, 30)]
+@one_of_each_client
+def test_nobody_is_waited_for_longer_than_was_agreed(operation, upstream):
+    upstream.answers(operation.answer)
+    operation.call(upstream)
+    timeout = responses.calls[0].request.req_kwargs["timeout"]
+    assert (timeout.connect_timeout, timeout.total) == (3, 60)
+    assert timeout.read_timeout == (30 if operation is PAUSE else 10)
 
 
 # What is tried again
@@ -86,47 +102,39 @@ def test_nobody_is_waited_for_longer_than_was_agreed(upstream):
 
 @one_of_each_client
 def test_a_service_that_nobody_reaches_is_an_error_without_a_status(operation, waits):
-    nowhere = Upstream()
-    nowhere.port = 1
-    nowhere.connect()
-    assert refused(operation, nowhere).status is None
+    assert refused(operation, Clients("http://127.0.0.1:1")).status is None
     assert 1 <= len(waits) <= 5
     assert sum(waits) <= 30
 
 
 @one_of_each_client
 def test_a_refused_connection_is_tried_again_since_nothing_was_sent(
-    operation, upstream, monkeypatch
+    operation, stand_in, monkeypatch
 ):
-    upstream.stop()
-    monkeypatch.setattr(instantly.clients.http, "sleep", lambda _: start_again(upstream))
-    upstream.answers = [operation.answer]
-    try:
-        operation.call(upstream)
-    finally:
-        if not upstream.requests:
-            start_again(upstream)
-    assert len(upstream.requests) == 1
+    stand_in.stop()
+    monkeypatch.setattr(instantly.clients.http, "sleep", lambda _: stand_in.start())
+    operation.call(Clients(stand_in.url))
+    assert len(stand_in.requests) == 1
 
 
 @one_of_each_client
 def test_a_keep_alive_connection_that_was_closed_meanwhile_is_replaced_unnoticed(
-    operation, upstream
+    operation, stand_in
 ):
-    upstream.answers = [operation.answer]
-    operation.call(upstream)
-    upstream.stop()
-    start_again(upstream)
-    operation.call(upstream)
-    assert len(upstream.requests) == 2
+    clients = Clients(stand_in.url)
+    operation.call(clients)
+    stand_in.stop()
+    stand_in.start()
+    operation.call(clients)
+    assert len(stand_in.requests) == 2
 
 
 @every_operation
 def test_too_many_requests_is_tried_again_by_every_call_after_the_time_that_was_asked_for(
     operation, upstream
 ):
-    upstream.answers = [operation.answer]
-    upstream.fail_all(status=429, headers={"Retry-After": "7"}, times=3)
+    failing(upstream, 429, times=3, headers={"Retry-After": "7"})
+    upstream.answers(operation.answer)
     operation.call(upstream)
     assert upstream.waits == [7, 7, 7]
     assert len(upstream.requests) == 4
@@ -134,29 +142,28 @@ def test_too_many_requests_is_tried_again_by_every_call_after_the_time_that_was_
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_the_wait_may_be_asked_for_as_a_date(status, upstream):
-    upstream.answers = [PAUSE.answer]
-    upstream.fail_all(status=status, headers={"Retry-After": http_date(seconds=20)})
+    failing(upstream, status, headers={"Retry-After": http_date(seconds=20)})
+    upstream.answers(PAUSE.answer)
     PAUSE.call(upstream)
     (wait,) = upstream.waits
     assert 10 < wait <= 20
 
 
-@pytest.mark.parametrize("asked", ["31", "99999999999999999999", "an hour from now"])
-def test_a_wait_of_more_than_30_seconds_is_not_waited_for(asked, upstream):
-    header = http_date(seconds=3600) if asked == "an hour from now" else asked
-    upstream.fail_all(status=429, headers={"Retry-After": header}, times=None)
+@pytest.mark.parametrize("wish", ["31", "99999999999999999999", "an hour from now"])
+def test_a_wait_of_more_than_30_seconds_is_not_waited_for(wish, upstream):
+    header = http_date(seconds=3600) if wish == "an hour from now" else wish
+    failing(upstream, 429, headers={"Retry-After": header})
     error = refused(PAUSE, upstream)
     assert (error.status, upstream.waits, len(upstream.requests)) == (429, [], 1)
     assert error.retry_after > 30
 
 
-@pytest.mark.parametrize("asked", [None, "12", "0"])
-def test_the_waits_never_add_up_to_more_than_30_seconds(asked, upstream):
-    headers = {"Retry-After": asked} if asked else {}
-    upstream.fail_all(status=429, headers=headers, times=None)
+@pytest.mark.parametrize("wish", [None, "12", "0"])
+def test_the_waits_never_add_up_to_more_than_30_seconds(wish, upstream):
+    failing(upstream, 429, headers={"Retry-After": wish} if wish else {})
     error = refused(PAUSE, upstream)
     assert error.status == 429
-    assert error.retry_after == (float(asked) if asked else None)
+    assert error.retry_after == (float(wish) if wish else None)
     assert sum(upstream.waits) <= 30
     assert 2 <= len(upstream.waits) <= 6
     assert len(upstream.requests) == len(upstream.waits) + 1
@@ -170,38 +177,50 @@ NO_TIMES = [
 
 @pytest.mark.parametrize("nonsense", NO_TIMES, ids=lambda text: text[:20])
 def test_an_unreadable_retry_after_breaks_nothing(nonsense, upstream):
-    upstream.fail_all(status=429, headers={"Retry-After": nonsense}, times=None)
+    failing(upstream, 429, headers={"Retry-After": nonsense})
     assert refused(PAUSE, upstream).status == 429
     assert sum(upstream.waits) <= 30
 
 
 @every_repeatable_operation
-@pytest.mark.parametrize("fault", [{"status": 503}, {"how": "drop_after"}], ids=str)
-def test_what_fails_is_asked_for_again_where_that_is_safe(operation, fault, upstream):
-    upstream.answers = [operation.answer]
-    upstream.fail_all(**fault, times=2)
+@pytest.mark.parametrize("status", [503, None])
+def test_what_fails_is_asked_for_again_where_that_is_safe(operation, status, upstream):
+    failing(upstream, status, times=2)
+    upstream.answers(operation.answer)
     operation.call(upstream)
     assert len(upstream.requests) == 3
 
 
-@each_fault
-def test_a_service_that_goes_on_failing_is_given_up(fault, upstream):
-    upstream.answers = [PAUSE.answer]
-    upstream.fail_all(**fault, times=None)
-    assert refused(PAUSE, upstream).status == fault.get("status")
+@each_failure
+def test_a_service_that_goes_on_failing_is_given_up(status, upstream):
+    failing(upstream, status)
+    assert refused(PAUSE, upstream).status == status
     assert 2 <= len(upstream.requests) <= 6
     assert sum(upstream.waits) <= 30
 
 
 @every_operation_sent_once
-@pytest.mark.parametrize(
-    "fault", [*FAULTS, {"status": 503, "headers": {"Retry-After": "1"}}], ids=str
-)
-def test_what_may_have_been_acted_upon_is_not_sent_again(operation, fault, upstream):
-    upstream.answers = [operation.answer]
-    upstream.fail_all(**fault, times=None)
-    assert refused(operation, upstream).status == fault.get("status")
+@each_failure
+@pytest.mark.parametrize("headers", [{}, {"Retry-After": "1"}], ids=str)
+def test_what_may_have_been_acted_upon_is_not_sent_again(operation, status, headers, upstream):
+    failing(upstream, status, headers=headers)
+    assert refused(operation, upstream).status == status
     assert (upstream.waits, len(upstream.requests)) == ([], 1)
+
+
+@each(PAUSE, CREATE_RUN)
+@pytest.mark.parametrize("how", ["drop", "drop_after", "cut", "hang"])
+def test_an_answer_that_never_comes_whole_is_as_good_as_a_failure(
+    operation, how, stand_in, waits, monkeypatch
+):
+    shorten_timeouts(monkeypatch, 0.15)
+    for method in METHODS:
+        stand_in.fail(method, "/.*", how=how, times=None)
+    assert refused(operation, Clients(stand_in.url)).status is None
+    tries = len(stand_in.requests)
+    assert 2 <= tries <= 6 if operation.repeatable else tries == 1
+    assert len(waits) == tries - 1
+    assert sum(waits) <= 30
 
 
 # What is refused
@@ -209,18 +228,17 @@ def test_what_may_have_been_acted_upon_is_not_sent_again(operation, fault, upstr
 
 @one_of_each_client
 def test_a_redirect_is_not_followed(operation, upstream):
-    upstream.fail_all(status=307, headers={"Location": f"{upstream.url}/elsewhere"}, times=None)
+    failing(upstream, 307, headers={"Location": "https://service.example/elsewhere"})
     assert refused(operation, upstream).status == 307
-    assert len(upstream.requests) == 1
+    assert upstream.only
 
 
 @every_operation
 def test_a_refusal_is_told_in_the_services_own_words_and_not_repeated(operation, upstream):
-    body = {"error": "Bad Request", "message": "body must be …"}
-    upstream.fail_all(status=400, body=body, times=None)
+    upstream.answers({"error": "Bad Request", "message": "body must be …"}, status=400)
     error = refused(operation, upstream)
     assert (error.status, error.message) == (400, "body must be …")
-    assert len(upstream.requests) == 1
+    assert upstream.only
 
 
 @pytest.mark.parametrize(
@@ -230,14 +248,14 @@ def test_a_refusal_is_told_in_the_services_own_words_and_not_repeated(operation,
         (400, {"message": 5, "error": None}, "Bad Request"),
         (400, ["what"], "Bad Request"),
         (400, "<html><body>refused</body></html>", "Bad Request"),
-        (400, None, "Bad Request"),
+        (400, "", "Bad Request"),
         (499, "<html>", "HTTP 499"),
         (400, {"message": "x" * 100_000}, "x" * 1000),
     ],
     ids=lambda value: str(value)[:20],
 )
 def test_a_refusal_without_words_of_its_own_is_told_all_the_same(status, body, message, upstream):
-    upstream.fail_all(status=status, body=body)
+    upstream.answers(body, status=status)
     assert refused(PAUSE, upstream).message == message
 
 
@@ -246,6 +264,6 @@ NO_JSON = [b"", b"<html>busy</html>", b'{"id": ', b"\xff\xfe\xfd\xfc", b"[" * 10
 
 @pytest.mark.parametrize("body", NO_JSON, ids=lambda body: repr(body[:10]))
 def test_an_answer_that_is_no_json_is_an_error(body, upstream):
-    upstream.answers = [body]
+    upstream.answers(body)
     assert refused(PAUSE, upstream).status is None
-    assert len(upstream.requests) == 1
+    assert upstream.only

@@ -3,9 +3,8 @@
 from itertools import product
 
 import pytest
+import responses
 from calls import BY_NAME, CAMPAIGN, CAMPAIGN_ID, JOB, LEAD_ID, LEADS, PAGE, refused
-from calls import socket_of_the_module as socket_of_the_module
-from calls import upstream as upstream
 
 from instantly.clients.instantly import InstantlyError
 from instantly.translation.campaign_status import trouble_of
@@ -31,7 +30,8 @@ def listed(upstream):
 
 
 def deleted_ids(upstream):
-    return [call.json["ids"] for call in upstream.calls(*DELETION)]
+    calls = upstream.requests
+    return [call.json["ids"] for call in calls if (call.method, call.path) == DELETION]
 
 
 # Which answers are none
@@ -75,7 +75,7 @@ WRONG_SHAPES = [
 
 @pytest.mark.parametrize(("name", "answer"), WRONG_SHAPES, ids=lambda value: str(value)[:40])
 def test_an_answer_of_the_wrong_shape_is_an_error(name, answer, upstream):
-    upstream.answers = [answer]
+    upstream.answers(answer)
     assert refused(BY_NAME[name], upstream).status is None
     assert len(upstream.requests) == 1
 
@@ -85,20 +85,21 @@ def test_an_answer_of_the_wrong_shape_is_an_error(name, answer, upstream):
 
 def test_what_stands_in_a_path_is_quoted(upstream):
     odd, campaign = "a/b?c#d e%", "/api/v2/campaigns/a%2Fb%3Fc%23d%20e%25"
-    upstream.answers = [{**CAMPAIGN, "email": "a+b/c@x.example"}]
+    upstream.answers({**CAMPAIGN, "email": "a+b/c@x.example"})
     upstream.workspace.patch_campaign(odd, {"name": "x"})
     upstream.workspace.delete_campaign(odd)
     upstream.workspace.activate_campaign(odd)
     upstream.workspace.pause_campaign(odd)
-    assert upstream.targets == [campaign, campaign, f"{campaign}/activate", f"{campaign}/pause"]
+    targets = [call.request.path_url for call in responses.calls]
+    assert targets == [campaign, campaign, f"{campaign}/activate", f"{campaign}/pause"]
     # No id of Instantly looks like this: our schemas would refuse it.
-    upstream.clear()
+    responses.calls.reset()
     upstream.workspace.get_account("a+b/c@x.example")
     assert upstream.only.path == "/api/v2/accounts/a+b/c@x.example"
 
 
 def test_a_campaign_that_is_gone_is_as_good_as_deleted(upstream):
-    upstream.fail_all(status=404, body={"message": "Resource not found"})
+    upstream.answers({"message": "Resource not found"}, status=404)
     upstream.workspace.delete_campaign(CAMPAIGN_ID)
     assert len(upstream.requests) == 1
 
@@ -113,7 +114,7 @@ def test_a_campaign_that_is_gone_is_as_good_as_deleted(upstream):
     ids=str,
 )
 def test_a_switched_campaign_tells_what_keeps_it_from_sending(name, status, trouble, upstream):
-    upstream.answers = [{"id": CAMPAIGN_ID, "status": status}]
+    upstream.answers({"id": CAMPAIGN_ID, "status": status})
     assert trouble_of(BY_NAME[name].call(upstream)) == trouble
 
 
@@ -122,7 +123,7 @@ def test_a_switched_campaign_tells_what_keeps_it_from_sending(name, status, trou
 
 def test_added_leads_are_known_by_their_index_and_refusals_by_their_number(upstream):
     counts = {"invalid_email_count": 0, "in_blocklist": 1, "skipped_count": None}
-    upstream.answers = [{"created_leads": [{"index": 1, "id": LEAD_ID}], **counts}]
+    upstream.answers({"created_leads": [{"index": 1, "id": LEAD_ID}], **counts})
     added = upstream.workspace.add_leads(CAMPAIGN_ID, LEADS)
     assert (added.created, added.refusals) == ({1: LEAD_ID}, {"blocklisted": 1})
     assert upstream.only.json == {"campaign_id": CAMPAIGN_ID, "leads": LEADS}
@@ -147,7 +148,7 @@ LAST_PAGES = {
 @pytest.mark.parametrize("last_pages", LAST_PAGES.values(), ids=LAST_PAGES)
 def test_leads_are_listed_to_the_last_page(last_pages, upstream):
     pages = [{"items": [lead(1)], "next_starting_after": "a"}, *last_pages]
-    upstream.answers = list(pages)
+    upstream.answers(*pages)
     cursors = [None, "a", "b"][: len(pages)]
     assert listed(upstream) == [each for page in pages for each in page["items"]]
     assert [call.json.get("starting_after") for call in upstream.requests] == cursors
@@ -167,13 +168,13 @@ def test_leads_are_listed_to_the_last_page(last_pages, upstream):
     ids=["another campaign's", "no campaign's", "without an address", "of nowhere"],
 )
 def test_leads_that_are_not_those_of_the_campaign_are_not_listed(stranger, upstream):
-    upstream.answers = [{"items": [stranger, lead(1), stranger]}]
+    upstream.answers({"items": [stranger, lead(1), stranger]})
     assert listed(upstream) == [lead(1)]
 
 
 def test_leads_are_looked_up_by_a_hundred_and_never_without_addresses(upstream):
     emails = [lead(number)["email"] for number in range(250)]
-    upstream.answers = [PAGE]
+    upstream.answers(PAGE)
     assert list(upstream.workspace.find_leads(CAMPAIGN_ID, [])) == []
     assert upstream.requests == []
     assert list(upstream.workspace.find_leads(CAMPAIGN_ID, emails)) == []
@@ -185,7 +186,7 @@ def test_leads_are_looked_up_by_a_hundred_and_never_without_addresses(upstream):
 @pytest.mark.parametrize("email", ["jürgen@example.com", "\u0131@x.example", '"ada b"@example.com'])
 def test_an_address_that_no_filter_of_instantly_takes_is_looked_up_all_the_same(email, upstream):
     mine, similar = {**lead(1), "email": email.replace("e", "E")}, {**lead(2), "email": f"x{email}"}
-    upstream.answers = [{"items": [similar, mine]}]
+    upstream.answers({"items": [similar, mine]})
     assert list(upstream.workspace.find_leads(CAMPAIGN_ID, [email])) == [mine]
 
 
@@ -197,7 +198,7 @@ def test_leads_are_deleted_by_the_thousand_and_never_without_ids_or_their_number
     count, sizes, upstream
 ):
     """A deletion without ids would empty the campaign, one without a limit perhaps, too."""
-    upstream.answers = [{"count": 1}]
+    upstream.answers({"count": 1})
     upstream.workspace.delete_leads(CAMPAIGN_ID, IDS[:count])
     bodies = [call.json for call in upstream.requests]
     assert [body["limit"] for body in bodies] == [len(body["ids"]) for body in bodies] == sizes
@@ -211,19 +212,19 @@ def test_leads_are_deleted_by_the_thousand_and_never_without_ids_or_their_number
     ids=["none is left", "one is left", "two are left", "one is left here"],
 )
 def test_when_some_leads_are_gone_already_those_that_are_left_are_deleted(left, upstream):
-    upstream.by_call[LOOKUP] = [{"items": left}]
-    upstream.answers = [{"count": 1}]
-    upstream.fail(*DELETION, status=404, body={"message": "Resource not found"})
+    upstream.answers({"items": left}, to=LOOKUP)
+    upstream.answers({"message": "Resource not found"}, to=DELETION, status=404)
+    upstream.answers({"count": 1}, to=DELETION)
     upstream.workspace.delete_leads(CAMPAIGN_ID, IDS[1:4])
     left_here = [each["id"] for each in left if each["campaign"] == CAMPAIGN_ID]
     assert deleted_ids(upstream) == [IDS[1:4], left_here][: 2 if left else 1]
-    (lookup,) = upstream.calls(*LOOKUP)
+    (lookup,) = (call for call in upstream.requests if call.path == LOOKUP[1])
     assert (lookup.json["campaign"], lookup.json["ids"]) == (CAMPAIGN_ID, IDS[1:4])
 
 
 def test_when_no_lead_is_gone_a_404_of_the_deletion_is_an_error(upstream):
-    upstream.by_call[LOOKUP] = [{"items": [lead(1), lead(2)]}]
-    upstream.fail(*DELETION, status=404, times=None)
+    upstream.answers({"items": [lead(1), lead(2)]}, to=LOOKUP)
+    upstream.answers({}, to=DELETION, status=404)
     with pytest.raises(InstantlyError) as raised:
         upstream.workspace.delete_leads(CAMPAIGN_ID, IDS[1:3])
     assert raised.value.status == 404
@@ -231,8 +232,8 @@ def test_when_no_lead_is_gone_a_404_of_the_deletion_is_an_error(upstream):
 
 
 def test_after_a_404_the_other_chunks_are_deleted_too(upstream):
-    upstream.by_call[LOOKUP] = [PAGE]
-    upstream.answers = [{"count": 1}]
-    upstream.fail(*DELETION, status=404)
+    upstream.answers(PAGE, to=LOOKUP)
+    upstream.answers({}, to=DELETION, status=404)
+    upstream.answers({"count": 1}, to=DELETION)
     upstream.workspace.delete_leads(CAMPAIGN_ID, IDS)
     assert deleted_ids(upstream) == [IDS[:1000], IDS[1000:]]

@@ -188,13 +188,16 @@ def silent_url() -> Iterator[str]:
 
 
 @contextmanager
-def stopped(process_id: int) -> Iterator[None]:
+def frozen(process_id: int) -> Iterator[None]:
     """The server process is there, holds its connection, and does nothing."""
     os.kill(process_id, signal.SIGSTOP)
     try:
         yield
     finally:
         os.kill(process_id, signal.SIGCONT)
+
+
+PROCESSES = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'client backend'"
 
 
 def process_of(database: Database, seconds: float = 0) -> int:
@@ -268,7 +271,7 @@ def test_a_server_that_accepts_and_never_answers_hangs_nobody(silent_url, short_
 
 @pytest.mark.parametrize("run", ["fetch_all", "fetch_one", "execute", "transaction"])
 def test_a_server_that_falls_silent_hangs_no_statement(database, short_waits, run):
-    with stopped(process_of(database)):
+    with frozen(process_of(database)):
         with fails_in_time():
             if run == "transaction":
                 with database.transaction() as session:
@@ -279,26 +282,29 @@ def test_a_server_that_falls_silent_hangs_no_statement(database, short_waits, ru
         assert database.fetch_one("select_one") == {"one": 1}
 
 
-def test_a_server_that_falls_silent_hangs_no_ping(database, short_waits):
+def test_a_server_that_falls_silent_hangs_no_ping(database, connection, short_waits):
+    own = {process for (process,) in connection.execute(PROCESSES)}
     assert ping(database) is True
-    with database._ping_pool.connection() as connection:
-        process = connection.info.backend_pid
-    with stopped(process):
+    (process,) = {process for (process,) in connection.execute(PROCESSES)} - own
+    with frozen(process):
         assert ping(database) is False
     assert ping(database) is True
 
 
-def test_postgres_is_there_while_all_connections_wait_in_it(database_url, short_waits):
-    database = Database(database_url, pool_size=1)
-    with database._pool.connection():
-        assert database.ping() is True
-    database.close()
+def test_postgres_is_there_while_all_connections_wait_in_it(database, short_waits):
+    with database.transaction():
+        assert ping(database) is True
 
 
 def test_all_who_ping_at_once_wait_for_one_answer(database, monkeypatch):
-    asked = []
-    answer = database._answer
-    monkeypatch.setattr(database, "_answer", lambda: (asked.append(1), time.sleep(0.2), answer()))
+    asked, execute = [], DeadlineConnection.execute
+
+    def execute_slowly(connection, query):
+        asked.append(query)
+        time.sleep(0.2)
+        return execute(connection, query)
+
+    monkeypatch.setattr(DeadlineConnection, "execute", execute_slowly)
     with ThreadPoolExecutor(20) as threads:
         assert set(threads.map(lambda _: database.ping(), range(20))) == {True}
     assert len(asked) < 5

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from conftest import World
 from figures import PREFIX, read
 from harness import ROOT
 from prometheus_client.parser import text_string_to_metric_families
-from world import addresses
+from world import World, addresses
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
@@ -96,20 +95,6 @@ def test_the_labels_are_described(labels: dict[str, set[str]]) -> None:
 
 def test_the_alerts_are_those_that_the_text_promises() -> None:
     assert len(ALERTS) == len(re.findall(r"- alert: \w+", MONITORING)) >= 5
-
-
-def test_what_is_logged_as_left_over_is_always_counted() -> None:
-    """There is one place that logs it, and it counts."""
-    tellers = [
-        path.name
-        for path in sorted((ROOT / "instantly").rglob("*.py"))
-        if "by hand" in path.read_text() and path.name != "metrics.py"
-    ]
-    assert tellers == ["billing.py"]
-    source = (ROOT / "instantly" / "once" / "billing.py").read_text()
-    assert source.count("by hand") == 1
-    _, _, teller = source.partition("def report_left_over(")
-    assert "by hand" in teller and "LEFT_OVER.inc()" in teller
 
 
 def test_the_dashboard_can_be_imported() -> None:

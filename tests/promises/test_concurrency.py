@@ -11,15 +11,13 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from flask import Flask
-from harness import HANGING_SECONDS, wait_until
+from harness import HANGING_SECONDS, Service, running, wait_until
 from helpers import UNKNOWN_ID
 from werkzeug.test import TestResponse
-from world import World, addresses, leads_of
+from world import World, addresses, leads_of, opened_app
 
 import instantly.storage.leases
-from instantly import application
-from instantly.storage.database import SQL_DIRECTORY, Database, load_statements
+from instantly.storage.database import SQL_DIRECTORY, load_statements
 from instantly.web.services import EXTENSION
 
 ADD = ("POST", "/api/v2/leads/add")
@@ -37,26 +35,22 @@ ANSWER = {
     "is_final": True,
 }
 
-pytestmark = pytest.mark.usefixtures("campaign")
-
-
-def closed(app: Flask) -> None:
-    app.extensions[EXTENSION].leases.close()
-    app.extensions[EXTENSION].database.close()
+pytestmark = [pytest.mark.usefixtures("campaign"), pytest.mark.greenlets]
 
 
 @pytest.fixture(scope="module")
-def other_process(settings):
-    """The service once more: it shares nothing with the first but the database."""
-    app = application.create_app(settings)
-    yield app
-    closed(app)
+def other_service(service_of_the_module, tmp_path_factory):
+    world, folder = service_of_the_module, tmp_path_factory.mktemp("other")
+    service = Service(world.db.connection.info.dsn, world.upstreams, folder)
+    with running(service):
+        yield service
 
 
 @pytest.fixture
-def other(world, campaign, other_process):
-    """The same world, and campaign, by way of the other process."""
-    return world.beside(other_process)
+def other(world, campaign, request):
+    """The same world, and campaign, by way of another process."""
+    is_real = isinstance(world.client, Service)
+    return world.beside(request.getfixturevalue("other_service" if is_real else "other_process"))
 
 
 def all_at_once(*tasks: Callable[[], Any]) -> list[Any]:
@@ -192,6 +186,7 @@ each_change = pytest.mark.parametrize(
 
 @each_change
 def test_waiting_is_bounded(world, monkeypatch, scope, change):
+    assert instantly.storage.leases.WAIT_SECONDS == 30
     monkeypatch.setattr(instantly.storage.leases, "WAIT_SECONDS", 0.2)
     hold_lock(world, scope, seconds=60)
     answer = change(world)
@@ -220,41 +215,39 @@ def is_alive_for(world: World, name: str, seconds: float) -> bool:
 def test_who_works_for_long_keeps_what_is_his(settings, world, monkeypatch):
     """The lock, the key and the run say again and again that they are alive."""
     monkeypatch.setattr(instantly.storage.leases, "HEARTBEAT_SECONDS", 0.05)
-    app = application.create_app(settings)
     stand_in = world.upstreams.instantly_http
     stand_in.fail(*ADD, how="hang")
     body = {"orgId": "org-1", "leads": leads_of(addresses(1))}
-    call = partial(world.beside(app).send, "POST", world.path("/leads"), body)
-    with under_way(partial(call, headers={"Idempotency-Key": "k"})) as answer:
-        stand_in.wait_until_hanging()
-        for name in ("leads:", "key:", "run:"):
-            world.db.live_for(1, name)
-            wait_until(partial(is_alive_for, world, name, seconds=10))
-        stand_in.release()
-        assert answer.result(HANGING_SECONDS).status_code == 201
-    closed(app)
+    with opened_app(settings) as app:
+        call = partial(world.beside(app).send, "POST", world.path("/leads"), body)
+        with under_way(partial(call, headers={"Idempotency-Key": "k"})) as answer:
+            stand_in.wait_until_hanging()
+            for name in ("leads:", "key:", "run:"):
+                world.db.live_for(1, name)
+                wait_until(partial(is_alive_for, world, name, seconds=10))
+            stand_in.release()
+            assert answer.result(HANGING_SECONDS).status_code == 201
     assert world.db.count("instantly_leases") == 0
     assert world.db.count("instantly_open_runs") == 0
 
 
 def test_a_lease_that_a_statement_has_locked_does_not_keep_the_others_from_being_renewed(
-    app, world, database_url
+    settings, world, database_url, monkeypatch
 ):
     """A keyed upload locks the lease of its campaign, then that of its key: no deadlock."""
-    leases = app.extensions[EXTENSION].leases
-    locked, free = leases.take("leads:locked", 20), leases.take("key:free", 20)
-    world.db.live_for(1, "")
-    with psycopg.connect(database_url) as upload:
-        upload.execute("SELECT FROM instantly_leases WHERE name = 'leads:locked' FOR UPDATE")
-        leases._renew([locked, free])
-        (renewed,) = world.db.all(
-            "SELECT name FROM instantly_leases WHERE alive_until > now() + interval '10 seconds'"
-        )
-        assert renewed["name"] == "key:free"
-        assert upload.execute(
-            "SELECT FROM instantly_leases WHERE name = 'key:free' FOR UPDATE NOWAIT"
-        ).rowcount
-    assert leases.is_held(locked)
+    monkeypatch.setattr(instantly.storage.leases, "HEARTBEAT_SECONDS", 0.05)
+    lock = "SELECT FROM instantly_leases WHERE name = %s FOR UPDATE"
+    with opened_app(settings) as app, psycopg.connect(database_url) as upload:
+        leases = app.extensions[EXTENSION].leases
+        locked, free = leases.take("leads:locked", 20), leases.take("key:free", 20)
+        world.db.live_for(1, "")
+        upload.execute(lock, [locked.name])
+        with leases.renewing(locked), leases.renewing(free):
+            wait_until(partial(is_alive_for, world, free.name, seconds=10))
+            assert not is_alive_for(world, locked.name, seconds=10)
+            assert upload.execute(lock, [free.name]).rowcount
+            upload.rollback()
+            wait_until(partial(is_alive_for, world, locked.name, seconds=10))
 
 
 # Who lost his lock
@@ -321,18 +314,16 @@ def test_an_upload_that_lost_its_lock_stores_nothing_and_takes_out_nothing_of_ot
 
 
 def test_an_upload_that_lost_its_lock_takes_out_nothing_that_another_is_about_to_store(
-    world, other, monkeypatch
+    world, other, statements
 ):
     reached, may_go_on = threading.Event(), threading.Event()
-    run = Database._run
 
-    def stop_at_the_first_insert(self, name, parameters):
-        if name == "insert_leads" and not reached.is_set():
+    def stop_the_first():
+        if not reached.is_set():
             reached.set()
             assert may_go_on.wait(HANGING_SECONDS)
-        return run(self, name, parameters)
 
-    monkeypatch.setattr(Database, "_run", stop_at_the_first_insert)
+    statements.before("insert_leads", stop_the_first)
     stand_in = world.upstreams.instantly_http
     with under_way(lambda: upload(world, range(3))) as first:
         assert reached.wait(HANGING_SECONDS)

@@ -5,34 +5,35 @@ many who are slow, and large uploads, beside requests that are answered at once.
 import json
 import resource
 import socket
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
+from dataclasses import replace
 from http.client import HTTPResponse
 from threading import Event
 from typing import Any
 
 import pytest
-from harness import HANGING_SECONDS, Service, wait_until
+from harness import HANGING_SECONDS, Service, patched_command, running
 from world import API_KEY, World, campaign_request
 
 pytestmark = pytest.mark.outage
 
 FEW_MAY_WAIT = """
-import sys
-import instantly.server
 import instantly.limits
+assert instantly.limits.MAX_WAITING == 1000
 instantly.limits.MAX_WAITING = 8
-from gunicorn.app.wsgiapp import run
-sys.argv = ["gunicorn", *sys.argv[1:]]
-run()
 """
+# The bounds are those of the contract, but for its 500 acts, which only two idle cores hold:
+# `python tests/benchmarks` measures these.
 ACTS = 300
-SLOW, IDLE = 600, 900
+SLOW, IDLE = 1000, 1000
 LEADS = 10_000
+WAIT_FOR_SLOW_CLIENTS_SECONDS, WAIT_FOR_UPLOADS_SECONDS = 3.0, 1.0
+# A machine that is busy with other things may spoil a round, a service that blocks spoils each.
+ROUNDS = 3
 BUSY = {"error": "Too many requests in progress"}
 
 
@@ -55,7 +56,7 @@ def request(method: str, path: str, body: Any = None) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode() + data
 
 
-def status_of(connection: socket.socket) -> int:
+def answered_status(connection: socket.socket) -> int:
     answer = HTTPResponse(connection)
     answer.begin()
     answer.read()
@@ -83,7 +84,7 @@ class Clients:
 
     def statuses(self) -> Counter[int]:
         """Of the answers, once they are there."""
-        return Counter(map(status_of, self.sockets))
+        return Counter(map(answered_status, self.sockets))
 
 
 @contextmanager
@@ -105,41 +106,35 @@ def meanwhile(task: Callable[[], object]) -> Iterator[None]:
 
 
 @contextmanager
-def bystanders(world: World) -> Iterator[Counter[int]]:
-    """Short requests, one after the other, as long as the block lasts; the statuses so far.
+def bystanders(world: World) -> Iterator[list[float]]:
+    """Short requests, one after the other, as long as the block lasts; the seconds of each so far.
 
-    All are served, and promptly; the bound is against standing still, not a promise of speed.
+    All are served.
     """
-    campaign, statuses, seconds = world.created(), Counter(), []
+    world, seconds = replace(world, campaign=world.created()), []
 
     def ask() -> None:
-        event = {
-            "event_type": "email_opened",
-            "campaign_id": campaign["instantlyCampaignId"],
-            "number": len(seconds),
-        }
         for method, path, body in (
             ("GET", "/health", None),
-            ("GET", f"/campaigns/{campaign['id']}", None),
-            ("POST", "/webhooks/instantly", event),
+            ("GET", world.path(), None),
+            ("POST", "/webhooks/instantly", world.payload(number=len(seconds))),
         ):
             begin = time.monotonic()
-            statuses[world.client.call(method, path, json=body).status_code] += 1
+            assert world.client.call(method, path, json=body).status_code == 200
             seconds.append(time.monotonic() - begin)
 
     with meanwhile(ask):
-        yield statuses
-    assert set(statuses) == {200}
-    assert max(seconds) < HANGING_SECONDS / 6
+        yield seconds
 
 
 def test_hundreds_of_acts_that_wait_are_all_done_and_keep_nobody_waiting(served):
     act = request("POST", "/campaigns", campaign_request(name="One of many"))
-    with bystanders(served) as statuses:
+    with bystanders(served) as seconds:
         served.upstreams.instantly_http.latency_seconds = 0.5
-        wait_until(lambda: statuses)
         with closing(Clients(served.client, ACTS, act)) as clients:
+            before = len(seconds)
             assert clients.statuses() == {201: ACTS}
+            assert len(seconds) > before + 3
     assert len(served.campaign_rows()) == ACTS + 1
     assert served.agrees()
     assert served.billed() == ACTS + 1
@@ -147,11 +142,9 @@ def test_hundreds_of_acts_that_wait_are_all_done_and_keep_nobody_waiting(served)
 
 def test_acts_beyond_what_one_process_holds_are_refused_and_the_others_done(served, tmp_path):
     service = Service(served.db.connection.info.dsn, served.upstreams, tmp_path)
-    arguments = ["--config", "python:instantly.server", "app:create_app()"]
     keys_http = served.upstreams.keys_http
     keys_http.fail("GET", "/internal/keys/.*", times=None, how="hang")
-    try:
-        service.start([sys.executable, "-c", FEW_MAY_WAIT, *arguments])
+    with running(service, patched_command(FEW_MAY_WAIT)):
         act = request("POST", "/campaigns", campaign_request())
         with closing(Clients(service, 8, act)) as waiting:
             keys_http.wait_until_hanging(8)
@@ -161,8 +154,6 @@ def test_acts_beyond_what_one_process_holds_are_refused_and_the_others_done(serv
             assert service.call("GET", "/health").status_code == 200
             keys_http.heal()
             assert waiting.statuses() == {201: 8}
-    finally:
-        service.kill()
 
 
 def test_hundreds_of_slow_and_idle_clients_keep_nobody_waiting(served):
@@ -183,21 +174,25 @@ def test_hundreds_of_slow_and_idle_clients_keep_nobody_waiting(served):
         sent = request("GET", "/")
         idle = stack.enter_context(closing(Clients(served.client, IDLE, sent)))
         assert idle.statuses() == {200: IDLE}
-        with bystanders(served):
+        with bystanders(served) as seconds:
             time.sleep(1.5)
+        assert max(seconds) < WAIT_FOR_SLOW_CLIENTS_SECONDS
         # Nobody was thrown out to make room.
         idle.send(sent)
         assert idle.statuses() == {200: IDLE}
 
 
-def test_large_uploads_keep_short_requests_waiting_for_moments_only(served):
-    campaigns = [served.created(name=f"Large {number}") for number in range(3)]
-
+def test_large_uploads_keep_short_requests_waiting_for_a_second_at_most(served):
     def upload(campaign):
         emails = (f"lead{n}@{campaign['id']}.example" for n in range(LEADS))
         return served.add(emails, campaign)["added"]
 
-    with bystanders(served), ThreadPoolExecutor(3) as callers:
-        served.upstreams.instantly_http.latency_seconds = 0.1
-        assert list(callers.map(upload, campaigns)) == [LEADS] * 3
+    for _ in range(ROUNDS):
+        campaigns = [served.created(name="Large") for _ in range(3)]
+        with bystanders(served) as seconds, ThreadPoolExecutor(3) as callers:
+            served.upstreams.instantly_http.latency_seconds = 0.1
+            assert list(callers.map(upload, campaigns)) == [LEADS] * 3
+        if max(seconds) < WAIT_FOR_UPLOADS_SECONDS:
+            break
+    assert max(seconds) < WAIT_FOR_UPLOADS_SECONDS
     assert served.agrees()

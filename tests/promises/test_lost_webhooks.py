@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from flask import Flask, request
 from harness import wait_until
-from helpers import deliver
 from stand_in import StandIn
 from world import World, addresses
 
@@ -27,11 +26,11 @@ SEQUENCE = [
 def hooked(world: World) -> Iterator[World]:
     """The sandbox's Instantly plays what is activated, and its webhook arrives at the service."""
     app = Flask("webhook")
-    client = world.beside().client
+    beside = world.beside()
 
     @app.post("/hook")
     def hook() -> tuple[bytes, int]:
-        answer = deliver(client, request.get_data())
+        answer = beside.deliver(request.get_data())
         return answer.data, answer.status_code
 
     instantly = world.upstreams.instantly
@@ -41,13 +40,6 @@ def hooked(world: World) -> Iterator[World]:
         instantly.add_webhook("clerk-1", f"{receiver.url}/hook")
         yield world
         wait_until(lambda: not instantly.player.playing)
-
-
-def statuses(world: World) -> dict[str, str]:
-    return {
-        row["email"]: row["status"]
-        for row in world.db.all("SELECT email, status FROM instantly_leads")
-    }
 
 
 def as_instantly_has_it(lead: Json) -> str:
@@ -88,12 +80,12 @@ def test_after_a_reconcile_our_leads_are_as_instantly_has_them_though_a_tenth_of
     start(hooked)
     wait_until(lambda: not player.playing)
     assert len(Counter(expected(hooked).values())) == 3
-    before = statuses(hooked)
+    before = hooked.statuses()
     lost = [email for email, status in expected(hooked).items() if before[email] != status]
     assert {expected(hooked)[email] for email in lost} >= {"replied", "bounced"}
     reconciled = hooked.send("POST", hooked.path("/reconcile"), {}).get_json()
     assert reconciled["leads"]["raised"] == len(lost)
-    assert statuses(hooked) == expected(hooked)
+    assert hooked.statuses() == expected(hooked)
     assert reconciled["campaignStatus"] == hooked.shown()["status"] == "completed"
 
 
@@ -122,4 +114,4 @@ def test_reconciling_again_and_again_while_deliveries_arrive_ends_in_the_same(
     assert set(answers) == {200}
     assert next(raised) > 0
     assert hooked.send("POST", hooked.path("/reconcile"), {}).status_code == 200
-    assert statuses(hooked) == expected(hooked)
+    assert hooked.statuses() == expected(hooked)

@@ -1,16 +1,16 @@
-"""Postgres or another service is away, or clients misbehave: quick refusals, nothing lost, and full
-service soon after.
+"""Postgres or another service is away, or clients misbehave: refusals, nothing lost, and soon full
+service.
 """
 
 import json
 import os
 import signal
 import socket
-import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import replace
 from http.client import HTTPResponse
 from pathlib import Path
 from threading import Event
@@ -18,20 +18,20 @@ from typing import Any, NamedTuple
 
 import pytest
 import requests
-from harness import HANGING_SECONDS, Service, looking_at, running, wait_until
+from harness import HANGING_SECONDS, Service, looking_at, patched_command, running, wait_until
 from world import API_KEY, CALLS, World, creating, uploading
 
 from instantly.migrate import migrate
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.web.services import EXTENSION
 
 pytestmark = pytest.mark.outage
 
 # The whole promise is 30.
 OUTAGE_SECONDS = float(os.environ.get("OUTAGE_SECONDS", "6"))
 RECOVERY_SECONDS = 5.0
-# A refusal comes within a few seconds: twice that is allowed on a busy machine.
-QUICK_SECONDS = 14.0
+HEALTH_SECONDS = 3.0
+# Against standing still, on whatever machine: nobody promises it.
+STANDSTILL_SECONDS = 14.0
 
 
 # PostgreSQL
@@ -49,12 +49,12 @@ class Traffic:
     """Clients that do not stop: events, each repeated until it is answered 200, and reads."""
 
     def __init__(self, world: World) -> None:
-        self.url, self.campaign = world.client.url, world.created()
+        self.world = replace(world, campaign=world.created())
         self.is_over = Event()
         self.answers: list[Answer] = []
         self.received: set[str] = set()
         """the events that were answered with 200"""
-        reads = (f"/campaigns/{self.campaign['id']}", "/campaigns/by-org/org-1", "/health")
+        reads = (self.world.path(), "/campaigns/by-org/org-1", "/health")
         self.clients = [
             *(lambda name=f"client{n}": self.deliver(name) for n in range(5)),
             *(lambda path=path: self.read(path) for path in reads),
@@ -64,7 +64,7 @@ class Traffic:
         with client() as session:
             number = 0
             while not self.is_over.is_set():
-                event = event_of(self.campaign, name=f"{name}-{number}")
+                event = self.world.payload(lead_email="ada@example.com", name=f"{name}-{number}")
                 if self.call(session, name, "POST", "/webhooks/instantly", json=event) == 200:
                     self.received.add(event["name"])
                     number += 1
@@ -82,7 +82,8 @@ class Traffic:
         self, session: requests.Session, client: str, method: str, path: str, **more: Any
     ) -> int:
         begin = time.monotonic()
-        answer = session.request(method, self.url + path, timeout=HANGING_SECONDS, **more)
+        url = self.world.client.url + path
+        answer = session.request(method, url, timeout=HANGING_SECONDS, **more)
         status, retry_after = answer.status_code, answer.headers.get("Retry-After")
         self.answers.append(Answer(client, begin, time.monotonic(), status, retry_after))
         return status
@@ -106,15 +107,6 @@ class Traffic:
                 self.is_over.set()
             for each in clients:
                 each.result(HANGING_SECONDS)
-
-
-def event_of(campaign: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return {
-        "event_type": "email_opened",
-        "campaign_id": campaign["instantlyCampaignId"],
-        "lead_email": "ada@example.com",
-        **more,
-    }
 
 
 @contextmanager
@@ -193,9 +185,7 @@ def stopped(server: LocalPostgres) -> Iterator[None]:
 
 # A frozen server is noticed after 5 s only, one that is stopped at once.
 @pytest.mark.parametrize(("away", "share"), [(frozen, 1), (stopped, 0.5)])
-def test_without_postgres_all_are_refused_quickly_and_nothing_is_lost(
-    own_postgres, mortal, away, share
-):
+def test_without_postgres_all_are_refused_and_nothing_is_lost(own_postgres, mortal, away, share):
     traffic = Traffic(mortal)
     with traffic.going_on():
         with away(own_postgres):
@@ -214,9 +204,9 @@ def test_without_postgres_all_are_refused_quickly_and_nothing_is_lost(
     assert any(gone <= answer.begin < back for answer in refusals)
     assert all(answer.retry_after for answer in refusals if answer.client != "/health")
     assert all(answer.begin < well for answer in refusals)
-    assert max(answer.end - answer.begin for answer in answers) < QUICK_SECONDS
+    assert max(answer.end - answer.begin for answer in answers) < STANDSTILL_SECONDS
     health = [answer.end - answer.begin for answer in answers if answer.client == "/health"]
-    assert max(health) < QUICK_SECONDS / 2
+    assert max(health) < HEALTH_SECONDS
     with risen(mortal, own_postgres) as world:
         rows = world.db.all(
             "SELECT payload->>'name' AS name, count(*) AS n FROM instantly_events GROUP BY 1"
@@ -268,18 +258,12 @@ UNAVAILABLE = {
 }
 
 
-@pytest.fixture
-def short_timeouts(client, monkeypatch):
-    parts = client.application.extensions[EXTENSION]
-    for each in (parts.keys, parts.runs, parts.instantly):
-        monkeypatch.setattr(each, "_timeout", (3, 0.3))
-
-
 @pytest.mark.parametrize("is_reachable", [False, True], ids=["unreachable", "silent"])
 @pytest.mark.parametrize("name", ["keys", "runs", "instantly"])
 def test_while_a_service_is_away_nothing_is_done_and_then_all_is_well(
-    act, short_timeouts, waits, name, is_reachable
+    act, impatient_app, waits, name, is_reachable
 ):
+    act.world = act.world.beside(impatient_app)
     stand_in = act.fail(name, times=None, how="hang")
     if not is_reachable:
         stand_in.stop()
@@ -317,24 +301,20 @@ def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(served, name, campa
         stuck = [callers.submit(upload, number) for number in range(STUCK)]
         stand_in.wait_until_hanging(campaigns)
         begin = time.monotonic()
-        wait_until(lambda: len(traffic.answered(since=begin)) > 300, QUICK_SECONDS)
+        wait_until(lambda: len(traffic.answered(since=begin)) > 300, STANDSTILL_SECONDS)
         assert not any(upload.done() for upload in stuck)
         stand_in.heal()
         assert [upload.result(HANGING_SECONDS) for upload in stuck] == [1] * STUCK
     assert {answer.status for answer in traffic.answers} == {200}
-    assert max(answer.end - answer.begin for answer in traffic.answers) < QUICK_SECONDS / 2
+    assert max(answer.end - answer.begin for answer in traffic.answers) < STANDSTILL_SECONDS
 
 
 # Clients that are slow, or talk nonsense
 
 IMPATIENT = """
-import sys
-import instantly.server
+assert (instantly.server.SEND_SECONDS, instantly.server.RECEIVE_SECONDS) == (30, 30)
 instantly.server.SEND_SECONDS = 0.6
 instantly.server.RECEIVE_SECONDS = 0.6
-from gunicorn.app.wsgiapp import run
-sys.argv = ["gunicorn", *sys.argv[1:]]
-run()
 """
 
 
@@ -348,11 +328,8 @@ def impatient_service(service_of_the_module, tmp_path_factory):
     """A moment for a client to send its request, and one to take its answer."""
     world, folder = service_of_the_module, tmp_path_factory.mktemp("impatient")
     service = Service(world.db.connection.info.dsn, world.upstreams, folder)
-    arguments = ["--config", "python:instantly.server", "app:create_app()"]
-    try:
-        yield service.start([sys.executable, "-c", IMPATIENT, *arguments])
-    finally:
-        service.kill()
+    with running(service, patched_command(IMPATIENT)):
+        yield service
 
 
 @contextmanager
@@ -423,7 +400,7 @@ def test_refused_clients_that_stay_keep_nobody_waiting(service):
             stack.enter_context(raw(service)).sendall(b"NONSENSE\r\n\r\n")
         begin = time.monotonic()
         assert service.call("GET", "/health").status_code == 200
-        assert time.monotonic() - begin < QUICK_SECONDS
+        assert time.monotonic() - begin < STANDSTILL_SECONDS
 
 
 def test_a_body_that_nobody_reads_keeps_nobody_waiting_however_fast_it_comes(service):
@@ -441,7 +418,7 @@ def test_a_body_that_nobody_reads_keeps_nobody_waiting_however_fast_it_comes(ser
         begin = time.monotonic()
         while not all(one.done() for one in sending):
             assert service.call("GET", "/health").status_code == 200
-        assert time.monotonic() - begin < QUICK_SECONDS
+        assert time.monotonic() - begin < STANDSTILL_SECONDS
 
 
 def refusal(service: Service, sent: bytes) -> tuple[int, str]:
@@ -474,7 +451,7 @@ def test_a_body_over_the_limit_is_refused_before_it_is_sent_and_without_a_length
     for length in (limit + 1, 10**18):
         head = request_head("POST", path, JSON_TYPE, f"Content-Length: {length}")
         assert refusal(service, head + b'{"a":') == TOO_LARGE
-    assert time.monotonic() - begin < QUICK_SECONDS
+    assert time.monotonic() - begin < STANDSTILL_SECONDS
     chunk = b"%x\r\n%s\r\n" % (MIB, b" " * MIB)
     chunks = chunk * (limit // MIB + 1) + b"0\r\n\r\n"
     assert refusal(service, request_head("POST", path, JSON_TYPE, CHUNKED) + chunks) == TOO_LARGE

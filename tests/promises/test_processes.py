@@ -55,28 +55,20 @@ def test_a_key_acts_once_over_all_processes(worlds):
 
 def test_deliveries_count_once_over_all_processes(worlds):
     payloads = [
-        {
-            "event_type": "email_opened",
-            "campaign_id": worlds[0].campaign["instantlyCampaignId"],
-            "lead_email": f"lead{number % 20}@example.com",
-            "step": 1,
-            "n": number,
-        }
+        {"lead_email": f"lead{number % 20}@example.com", "step": 1, "n": number}
         for number in range(200)
     ]
     deliveries = payloads * 2
     random.Random(3).shuffle(deliveries)
 
-    def deliver(number):
-        world = worlds[number % PROCESSES]
-        answer = world.send("POST", "/webhooks/instantly", deliveries[number])
-        return int(answer.get_json()["recorded"])
+    def records(number):
+        return worlds[number % PROCESSES].records(**deliveries[number])
 
     with ThreadPoolExecutor(16) as threads:
-        recorded = sum(threads.map(deliver, range(len(deliveries))))
+        recorded = sum(threads.map(records, range(len(deliveries))))
     db = worlds[0].db
     assert recorded == db.count("instantly_events") == len(payloads)
-    stats = worlds[0].send("POST", "/stats", {"campaignId": worlds[0].campaign["id"]})
-    assert stats.get_json()["stats"]["emailsOpened"] == 20
+    counted = worlds[0].statistics(campaignId=worlds[0].campaign["id"])
+    assert counted["stats"]["emailsOpened"] == 20
     opened = db.all("SELECT sum(opened)::integer AS n FROM instantly_lead_activity")
     assert opened[0]["n"] == len(payloads)

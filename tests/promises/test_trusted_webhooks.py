@@ -11,10 +11,6 @@ from helpers import configure
 from stand_in import StandIn
 from world import Campaign, World
 
-from instantly import application
-from instantly.config import Settings
-from instantly.web.services import EXTENSION
-
 NEW, OLD = "the-new-secret-1234", "the-old-secret-1234"
 LEAD = "ada@example.com"
 UNVERIFIED = {"success": True, "recorded": False, "reason": "unverified"}
@@ -47,12 +43,7 @@ class Trust:
         """Whether an event of our campaign at Instantly is recorded here."""
         self._number += 1
         before = self.world.db.count("instantly_events")
-        payload = {
-            "event_type": event_type,
-            "campaign_id": self.world.campaign["instantlyCampaignId"],
-            "lead_email": LEAD,
-            "number": self._number,
-        }
+        payload = self.world.payload(event_type, lead_email=LEAD, number=self._number)
         instantly = self.world.upstreams.instantly
         instantly.deliver(instantly.workspace("clerk-1"), payload)
         # Whatever becomes of it here, it is no failure to Instantly.
@@ -80,13 +71,9 @@ def test_events_of_the_registered_webhook_are_recorded_and_a_forged_one_changes_
     before = world.state(), world.shown(), world.listed_leads()
     assert before[2][0]["status"] == "opened"
     for event_type in ("email_bounced", "lead_unsubscribed", "campaign_completed"):
-        forged = {
-            "event_type": event_type,
-            "campaign_id": world.campaign["instantlyCampaignId"],
-            "lead_email": LEAD,
-        }
+        forged = world.payload(event_type, lead_email=LEAD)
         for headers in ({}, {"X-Webhook-Secret": OLD}, {"X-Webhook-Secret": "guessed"}):
-            answer = world.send("POST", "/webhooks/instantly", forged, headers=headers)
+            answer = world.deliver(forged, headers=headers)
             assert (answer.status_code, answer.get_json()) == (200, UNVERIFIED)
     assert (world.state(), world.shown(), world.listed_leads()) == before
     assert world.db.count("instantly_events") == 1
@@ -145,25 +132,12 @@ def test_what_instantly_could_not_deliver_is_recovered_without_a_secret(trust: T
     instantly = trust.world.upstreams.instantly
     instantly.delivery_retry_seconds = 0.0
     trust.http.fail("POST", "/webhooks/instantly", status=503, times=None)
-    payload = {
-        "event_type": "email_opened",
-        "campaign_id": trust.world.campaign["instantlyCampaignId"],
-    }
-    instantly.deliver(instantly.workspace("clerk-1"), payload)
+    instantly.deliver(instantly.workspace("clerk-1"), trust.world.payload())
     day = instantly.workspace("clerk-1").events[0]["timestamp_created_date"]
     body = {"clerkOrgId": "clerk-1", "from": day, "to": day}
     answer = trust.world.send("POST", "/webhooks/instantly/recover", body)
     assert answer.get_json()["recorded"] == 1
     assert trust.world.db.count("instantly_events") == 1
-
-
-@pytest.fixture
-def other_process(settings: Settings) -> Iterator[Flask]:
-    """The service once more: it shares nothing with the first but the database."""
-    app = application.create_app(settings)
-    yield app
-    app.extensions[EXTENSION].leases.close()
-    app.extensions[EXTENSION].database.close()
 
 
 def test_many_who_register_at_once_create_one_webhook(world: World, other_process: Flask) -> None:

@@ -6,20 +6,22 @@ Each test looks at all four places: our tables, Instantly, runs-service, and the
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from harness import Service, patched_command, running
 from psycopg import OperationalError
 from world import LONG_AGO, Act, World, addresses, leads_of
 
 import instantly.once.billing
 import instantly.once.upload
 from instantly.cleanup import clean_up
+from instantly.clients.runs import RunsServiceClient
 from instantly.sandbox.workspace import now
+from instantly.storage.database import Database
 from instantly.storage.pool import DeadlineConnection
-from instantly.web.services import EXTENSION
 
 HTML = "<html><body>Bad gateway</body></html>"
 LOST = ["after", "drop_after", "cut"]
@@ -35,23 +37,46 @@ RATE_LIMIT = (503, "Instantly rate limit reached")
 Fault = dict[str, Any]
 Answer = tuple[int, str]
 
+pytestmark = pytest.mark.greenlets
 keyed_or_not = pytest.mark.parametrize("key", [None, "k"], ids=["without key", "with key"])
 done_or_not = pytest.mark.parametrize("acts", [False, True], ids=["not done", "done"])
+
+
+# The real worker, hasty as the tests of this process are.
+HASTY = """
+import instantly.clients.http, instantly.clients.instantly.workspace, instantly.once.upload
+instantly.clients.http.sleep = lambda seconds: None
+instantly.clients.instantly.workspace.READ_TIMEOUT_SECONDS = 1.0
+instantly.once.upload.MAX_LEADS_A_CALL = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def hasty_service(service_of_the_module, tmp_path_factory):
+    world, folder = service_of_the_module, tmp_path_factory.mktemp("hasty")
+    service = Service(world.db.connection.info.dsn, world.upstreams, folder)
+    with running(service, patched_command(HASTY)):
+        yield service
+
+
+@pytest.fixture
+def greenlets(served, hasty_service):
+    return served.beside(hasty_service)
+
+
+@pytest.fixture
+def impatient(world, request):
+    """The service, or one that soon has enough of an Instantly that is silent."""
+    is_real = isinstance(world.client, Service)
+    return world.client if is_real else request.getfixturevalue("impatient_app")
 
 
 def cleaned(world: World) -> list[str]:
     """What the cleanup says once all processes are dead."""
     world.db.fall_silent()
-    parts = world.client.application.extensions[EXTENSION]
-    return clean_up(parts.database, parts.runs)
-
-
-@contextmanager
-def impatient_with_instantly(world: World) -> Iterator[None]:
-    client = world.client.application.extensions[EXTENSION].instantly
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "_timeout", (3, 0.3))
-        yield
+    database = Database(world.db.connection.info.dsn, pool_size=1)
+    with closing(database):
+        return clean_up(database, RunsServiceClient(world.upstreams.runs_http.url, "runs-key"))
 
 
 # When all goes well
@@ -201,10 +226,10 @@ def test_what_passes_costs_nobody_the_act(act):
 
 
 @pytest.mark.parametrize("how", [*LOST, "hang_after"])
-def test_a_lost_answer_leaves_one_draft_at_most(create_act, how):
+def test_a_lost_answer_leaves_one_draft_at_most(create_act, impatient, how):
     instantly_http = create_act.fail("instantly", how=how, times=None)
-    with impatient_with_instantly(create_act.world):
-        answer, world = create_act.send(), create_act.world
+    world = create_act.world = create_act.world.beside(impatient)
+    answer = create_act.send()
     assert (answer.status_code, answer.get_json()) == (502, {"error": "Instantly unavailable"})
     assert [draft["status"] for draft in world.campaigns().values()] == [0]
     assert (world.campaign_rows(), world.runs(), world.billed()) == ([], ["failed"], 0)
@@ -224,10 +249,10 @@ def test_a_lost_answer_leaves_one_draft_at_most(create_act, how):
     ],
     ids=str,
 )
-def test_no_chunk_stays_when_one_fails(upload_act, chunk, fault, answer):
+def test_no_chunk_stays_when_one_fails(upload_act, impatient, chunk, fault, answer):
+    upload_act.world = upload_act.world.beside(impatient)
     instantly_http = upload_act.fail("instantly", after=chunk, times=None, **fault)
-    with impatient_with_instantly(upload_act.world):
-        upload_act.fails(*answer)
+    upload_act.fails(*answer)
     instantly_http.heal()
     upload_act.succeeds()
 
@@ -330,11 +355,8 @@ def test_an_insert_that_fails_leaves_nothing_behind(act, statements, failure, an
 def test_a_run_that_was_ended_meanwhile_stores_nothing(act, statements):
     """As by the cleanup, for a process that was cut off from the database."""
 
-    def end_runs(_):
-        act.world.db.connection.execute("UPDATE instantly_open_runs SET outcome = 'failed'")
-        return False
-
-    statements.fail(act.insert, when=end_runs)
+    end_runs = "UPDATE instantly_open_runs SET outcome = 'failed'"
+    statements.before(act.insert, lambda: act.world.db.connection.execute(end_runs))
     act.fails(503, "The run has ended meanwhile")
 
 

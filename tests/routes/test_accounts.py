@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from conftest import Upstreams, campaign_request
 from flask.testing import FlaskClient
 from stand_in import RecordedRequest
 from werkzeug.test import TestResponse
+from world import Upstreams, campaign_request
 
 from instantly.routes import accounts as accounts_routes
 from instantly.sandbox.instantly_api import Workspace
@@ -308,6 +308,7 @@ def test_a_job_that_is_done_at_once_is_not_followed(synced):
 
 @pytest.mark.parametrize("status", ["in-progress", "new to us"])
 def test_a_job_that_is_still_running_is_202(synced, monkeypatch, status):
+    assert accounts_routes.FOLLOW_JOB_SECONDS == 10
     monkeypatch.setattr(accounts_routes, "FOLLOW_JOB_SECONDS", 0.05)
     job = {"id": "65f0", "status": status}
     synced.fail("POST", ENABLE, status=200, body=job)

@@ -10,12 +10,10 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Rows, Upstreams
-from flask.testing import FlaskClient
-from helpers import STATS, OurCampaign, configure, recorded, stats
+from helpers import STATS, configure, stats
 from werkzeug.test import TestResponse
+from world import Campaign, World
 
-LEAD = "a@x.example"
 FIGURES = "/api/v2/campaigns/analytics"
 SNAPSHOT = ("totalLeads", "contacted", "opened", "replied", "bounced", "unsubscribed")
 NO_SNAPSHOTS = dict.fromkeys(("campaigns", *SNAPSHOT), 0)
@@ -51,23 +49,20 @@ def figures(instantly_campaign_id: str, **changes: Any) -> dict[str, Any]:
 class Analytics:
     """Asks for the figures of a campaign that the service has created."""
 
-    client: FlaskClient
-    campaign: dict[str, Any]
-    upstreams: Upstreams
-    db: Rows
+    world: World
 
     def figures(self, **changes: Any) -> dict[str, Any]:
-        return figures(self.campaign["instantlyCampaignId"], **changes)
+        return figures(self.world.campaign["instantlyCampaignId"], **changes)
 
     def answers(self, body: object) -> None:
         """From now on Instantly answers this instead of its figures."""
         self.fails(status=200, body=body)
 
     def fails(self, **fault: Any) -> None:
-        self.upstreams.instantly_http.fail("GET", FIGURES, times=None, **fault)
+        self.world.upstreams.instantly_http.fail("GET", FIGURES, times=None, **fault)
 
     def ask(self) -> TestResponse:
-        return self.client.get(f"/campaigns/{self.campaign['id']}/analytics")
+        return self.world.send("GET", self.world.path("/analytics"))
 
     def get(self) -> tuple[Any, dict[str, Any]]:
         """Instantly's figures as they are shown, and the snapshot that is kept."""
@@ -79,13 +74,13 @@ class Analytics:
     def is_refused(self, status: int, error: str) -> bool:
         """Whether the answer is this error, and no snapshot was kept."""
         answer = self.ask()
-        is_kept = self.db.count("instantly_analytics_snapshots") > 0
+        is_kept = self.world.db.count("instantly_analytics_snapshots") > 0
         return (answer.status_code, answer.get_json()["error"], is_kept) == (status, error, False)
 
 
 @pytest.fixture
-def analytics(client, campaign, upstreams, db):
-    return Analytics(client, campaign, upstreams, db)
+def analytics(world, campaign):
+    return Analytics(world)
 
 
 # Analytics
@@ -101,26 +96,26 @@ def test_instantlys_figures_are_shown_and_each_call_keeps_a_snapshot(analytics):
     counts = [2**63 - 1, 90, 30, 9, 3, 2]
     assert snapshot == {
         "id": snapshot["id"],
-        "campaignId": analytics.campaign["id"],
+        "campaignId": analytics.world.campaign["id"],
         **dict(zip(SNAPSHOT, counts, strict=True)),
         "snapshotAt": snapshot["snapshotAt"],
     }
-    (row,) = analytics.db.all("SELECT * FROM instantly_analytics_snapshots")
+    (row,) = analytics.world.db.all("SELECT * FROM instantly_analytics_snapshots")
     assert (str(row["id"]), row["raw_data"]) == (snapshot["id"], theirs)
     columns = ("total_leads", "contacted", "opened", "replied", "bounced", "unsubscribed")
     assert [row[name] for name in columns] == counts
     assert analytics.get()[1]["id"] != snapshot["id"]
-    assert analytics.db.count("instantly_analytics_snapshots") == 2
+    assert analytics.world.db.count("instantly_analytics_snapshots") == 2
 
 
 def test_exactly_this_campaign_is_asked_for(analytics):
-    workspace = analytics.upstreams.instantly.workspace("clerk-1")
-    counts = workspace.analytics[analytics.campaign["instantlyCampaignId"]]
+    workspace = analytics.world.upstreams.instantly.workspace("clerk-1")
+    counts = workspace.analytics[analytics.world.campaign["instantlyCampaignId"]]
     counts.update(emails_sent_count=7, contacted_count=5, open_count=4, open_count_unique=3)
     shown, snapshot = analytics.get()
     assert (shown["emails_sent_count"], snapshot["contacted"], snapshot["opened"]) == (7, 5, 3)
-    (request,) = analytics.upstreams.instantly_http.calls("GET", FIGURES)
-    assert request.query == {"id": [analytics.campaign["instantlyCampaignId"]]}
+    (request,) = analytics.world.upstreams.instantly_http.calls("GET", FIGURES)
+    assert request.query == {"id": [analytics.world.campaign["instantlyCampaignId"]]}
 
 
 @pytest.mark.parametrize(
@@ -139,9 +134,9 @@ def test_a_campaign_that_sent_nothing_has_no_figures_but_a_snapshot_of_zeros(ana
     shown, snapshot = analytics.get()
     assert shown is None
     zeros = dict.fromkeys(SNAPSHOT, 0)
-    assert snapshot == snapshot | zeros | {"campaignId": analytics.campaign["id"]}
-    statistics = Statistics(analytics.client, analytics.db)
-    assert statistics.of(campaignId=analytics.campaign["id"])["snapshots"]["campaigns"] == 1
+    assert snapshot == snapshot | zeros | {"campaignId": analytics.world.campaign["id"]}
+    counted = analytics.world.statistics(campaignId=analytics.world.campaign["id"])
+    assert counted["snapshots"]["campaigns"] == 1
 
 
 def test_another_campaigns_figures_are_not_ours(analytics):
@@ -149,7 +144,7 @@ def test_another_campaigns_figures_are_not_ours(analytics):
     analytics.answers([other])
     shown, snapshot = analytics.get()
     assert (shown, snapshot["totalLeads"]) == (None, 0)
-    analytics.upstreams.instantly_http.heal()
+    analytics.world.upstreams.instantly_http.heal()
     analytics.answers([other, analytics.figures(), other])
     shown, snapshot = analytics.get()
     assert (shown, snapshot["totalLeads"]) == (analytics.figures(), 100)
@@ -191,58 +186,28 @@ def test_odd_texts_do_not_lose_the_snapshot(analytics):
     theirs = analytics.figures(campaign_name=odd, **{odd: [odd]})
     analytics.answers([theirs])
     shown, _ = analytics.get()
-    (row,) = analytics.db.all("SELECT raw_data FROM instantly_analytics_snapshots")
+    (row,) = analytics.world.db.all("SELECT raw_data FROM instantly_analytics_snapshots")
     assert shown == row["raw_data"] == theirs
 
 
 # POST /stats: what is asked
 
 
-@dataclass
-class Statistics:
-    """Campaigns with deliveries and snapshots, and what is answered about them."""
-
-    client: FlaskClient
-    db: Rows
-
-    def campaign(self, **columns: Any) -> OurCampaign:
-        return OurCampaign(self.db, self.client, **columns)
-
-    def with_event(self, **columns: Any) -> OurCampaign:
-        """A campaign that has sent one e-mail."""
-        campaign = self.campaign(**columns)
-        event(campaign, "email_sent")
-        return campaign
-
-    def snapshot(self, campaign: OurCampaign, age_hours: int, *counts: int) -> None:
-        self.db.connection.execute(
-            "INSERT INTO instantly_analytics_snapshots (campaign_id, total_leads, contacted,"
-            " opened, replied, bounced, unsubscribed, snapshot_at)"
-            " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
-            (campaign.id, *counts, datetime.now(UTC) - timedelta(hours=age_hours)),
-        )
-
-    def of(self, **conditions: Any) -> dict[str, Any]:
-        answer = self.client.post("/stats", json=conditions)
-        assert answer.status_code == 200
-        return answer.get_json()
-
-    def all(self) -> dict[str, Any]:
-        return self.of(clerkOrgId="clerk-1")
-
-    def sent(self, **conditions: Any) -> int:
-        return int(self.of(**conditions)["stats"]["emailsSent"])
+def snapshot(ours: World, age_hours: int, *counts: int) -> None:
+    ours.db.connection.execute(
+        "INSERT INTO instantly_analytics_snapshots (campaign_id, total_leads, contacted,"
+        " opened, replied, bounced, unsubscribed, snapshot_at)"
+        " VALUES (%s, %s, %s, %s, %s, %s, %s, %s)",
+        (ours.campaign["id"], *counts, datetime.now(UTC) - timedelta(hours=age_hours)),
+    )
 
 
-@pytest.fixture
-def statistics(client, db):
-    return Statistics(client, db)
+def all_statistics(world: World) -> dict[str, Any]:
+    return world.statistics(clerkOrgId="clerk-1")
 
 
-def event(campaign: OurCampaign, *event_types: str, lead: object = LEAD, **fields: Any) -> None:
-    """Events unlike any others of this campaign."""
-    for event_type in event_types:
-        assert campaign.records(event_type, email_id=str(uuid4()), lead_email=lead, **fields)
+def sent(world: World, **conditions: Any) -> int:
+    return int(world.statistics(**conditions)["stats"]["emailsSent"])
 
 
 def step_row(step: int, *counts: int) -> dict[str, int]:
@@ -261,39 +226,41 @@ def step_row(step: int, *counts: int) -> dict[str, int]:
     ],
     ids=lambda conditions: next(iter(conditions)),
 )
-def test_all_is_zero_when_nothing_matches(statistics, conditions):
-    statistics.snapshot(statistics.with_event(), 1, 1, 1, 1, 1, 1, 1)
-    assert statistics.of(**conditions) == NOTHING
+def test_all_is_zero_when_nothing_matches(ours, conditions):
+    ours.receive("email_sent")
+    snapshot(ours, 1, 1, 1, 1, 1, 1, 1)
+    assert ours.statistics(**conditions) == NOTHING
 
 
-def test_conditions_must_all_hold(statistics):
-    campaign = statistics.with_event()
+def test_conditions_must_all_hold(ours):
+    ours.receive("email_sent")
     conditions = {
         "clerkOrgId": "clerk-1",
         "brandId": "brand-1",
         "appId": "app-1",
         # Ids in upper case are the same ids.
-        "campaignId": campaign.id.upper(),
-        "runIds": [str(uuid4()), campaign.run_id.upper()],
+        "campaignId": ours.campaign["id"].upper(),
+        "runIds": [str(uuid4()), ours.campaign["runId"].upper()],
     }
-    assert statistics.sent(**conditions) == 1
+    assert sent(ours, **conditions) == 1
     for name in conditions:
         wrong = [str(uuid4())] if name == "runIds" else str(uuid4())
-        assert statistics.of(**{**conditions, name: wrong}) == NOTHING, name
+        assert ours.statistics(**{**conditions, name: wrong}) == NOTHING, name
 
 
-def test_a_campaign_that_matches_twice_counts_once(statistics):
-    campaign = statistics.with_event(parent_run_id=str(uuid4()))
-    statistics.snapshot(campaign, 1, 9, 8, 7, 6, 5, 4)
-    answer = statistics.of(runIds=[campaign.run_id, campaign.parent_run_id, campaign.run_id])
+def test_a_campaign_that_matches_twice_counts_once(world):
+    ours = world.another(parentRunId=str(uuid4()))
+    ours.receive("email_sent")
+    snapshot(ours, 1, 9, 8, 7, 6, 5, 4)
+    own, parent = ours.campaign["runId"], ours.campaign["parentRunId"]
+    answer = world.statistics(runIds=[own, parent, own])
     assert answer["stats"]["emailsSent"] == 1
     assert answer["snapshots"]["campaigns"] == 1
 
 
-def test_a_campaign_made_through_the_api_is_found_by_its_run(statistics, world, campaign):
-    payload = {"event_type": "email_sent", "campaign_id": campaign["instantlyCampaignId"]}
-    assert recorded(statistics.client, payload)
-    assert statistics.sent(runIds=[world.shown()["runId"]]) == 1
+def test_a_campaign_made_through_the_api_is_found_by_its_run(world, campaign):
+    world.receive("email_sent")
+    assert sent(world, runIds=[world.shown()["runId"]]) == 1
 
 
 # POST /stats: what counts
@@ -302,45 +269,44 @@ def test_a_campaign_made_through_the_api_is_found_by_its_run(statistics, world, 
 EVENTS_OF_A_STEP = ("email_sent", "email_opened", "reply_received", "email_bounced")
 
 
-def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(statistics):
-    campaign = statistics.campaign()
+def test_opens_and_recipients_are_distinct_leads_and_the_rest_are_events(ours):
     others = ("link_clicked", "auto_reply_received", "lead_not_interested", "lead_out_of_office")
     for lead in ("a@x.example", "A@X.example", "b@x.example"):
-        event(campaign, *EVENTS_OF_A_STEP, *others, "lead_unsubscribed", lead=lead, step=1)
-    answer = statistics.all()
+        ours.receive(*EVENTS_OF_A_STEP, *others, "lead_unsubscribed", lead=lead, step=1)
+    answer = all_statistics(ours)
     assert answer["stats"] == stats(3, 0, 2, 3, 3, 3, 3, 3, 3, 3)
     assert answer["recipients"] == 2
     assert answer["stepStats"] == [step_row(1, 3, 2, 3, 3)]
 
 
-def test_a_lead_is_one_lead_across_campaigns(statistics):
+def test_a_lead_is_one_lead_across_campaigns(world):
     for _ in range(2):
-        event(statistics.campaign(), "email_sent", "email_opened", step=1)
-    answer = statistics.all()
+        world.another().receive("email_sent", "email_opened", step=1)
+    answer = all_statistics(world)
     assert answer["stats"]["emailsSent"] == 2
     assert (answer["stats"]["emailsOpened"], answer["recipients"]) == (1, 1)
     assert answer["stepStats"] == [step_row(1, 2, 1, 0, 0)]
 
 
-def test_delivered_is_never_below_zero(statistics):
-    event(statistics.campaign(), "email_sent", "email_bounced", "email_bounced", lead=None)
-    assert statistics.all()["stats"] == stats(1, 0, 0, 0, 0, 2, 0, 0, 0, 0)
+def test_delivered_is_never_below_zero(ours):
+    ours.receive("email_sent", "email_bounced", "email_bounced", lead=None)
+    assert all_statistics(ours)["stats"] == stats(1, 0, 0, 0, 0, 2, 0, 0, 0, 0)
 
 
 @pytest.mark.parametrize("lead", [None, 5, "a" * 321])
-def test_an_event_without_a_lead_counts_where_leads_are_not_counted(statistics, lead):
-    event(statistics.campaign(), *EVENTS_OF_A_STEP, lead=lead, step=1)
-    answer = statistics.all()
+def test_an_event_without_a_lead_counts_where_leads_are_not_counted(ours, lead):
+    ours.receive(*EVENTS_OF_A_STEP, lead=lead, step=1)
+    answer = all_statistics(ours)
     assert answer["stats"]["emailsSent"] == answer["stats"]["emailsReplied"] == 1
     assert (answer["stats"]["emailsOpened"], answer["recipients"]) == (0, 0)
     assert answer["stepStats"] == [step_row(1, 1, 0, 1, 1)]
 
 
-def test_the_sending_account_is_no_lead(statistics):
+def test_the_sending_account_is_no_lead(ours):
     account = {"lead": "Marc@Sender.example", "email_account": " marc@sender.example"}
-    event(statistics.campaign(), *EVENTS_OF_A_STEP, step=1, **account)
-    assert statistics.db.count("instantly_events") == 4
-    assert statistics.all() == NOTHING
+    ours.receive(*EVENTS_OF_A_STEP, step=1, **account)
+    assert ours.db.count("instantly_events") == 4
+    assert all_statistics(ours) == NOTHING
 
 
 # Excluded domains
@@ -354,48 +320,47 @@ def two_excluded(app, monkeypatch):
 @pytest.mark.parametrize(
     "lead", ["A@OURS.Example", "a@b.c.ours.example", "a@my_test.example", "A_%@x.example"]
 )
-def test_excluded_domains_and_their_subdomains_do_not_count(statistics, two_excluded, lead):
-    event(statistics.campaign(), "email_sent", lead=lead, step=1)
-    assert statistics.all() == NOTHING
+def test_excluded_domains_and_their_subdomains_do_not_count(ours, two_excluded, lead):
+    ours.receive("email_sent", lead=lead, step=1)
+    assert all_statistics(ours) == NOTHING
 
 
-def test_domains_that_only_look_excluded_count(statistics, two_excluded):
-    campaign = statistics.campaign()
+def test_domains_that_only_look_excluded_count(ours, two_excluded):
     alike = ["notours.example", "ours.example.org", "ours-example", "oursxexample", "example"]
     for domain in (*alike, "myxtest.example"):
-        event(campaign, "email_sent", lead=f"ours.example@{domain}")
+        ours.receive("email_sent", lead=f"ours.example@{domain}")
     for lead in ("ab@x.example", "a_%b@x.example", "b.a_%@x.example", "a_%@b.x.example", None):
-        event(campaign, "email_sent", lead=lead)
-    assert statistics.all()["stats"]["emailsSent"] == len(alike) + 6
+        ours.receive("email_sent", lead=lead)
+    assert all_statistics(ours)["stats"]["emailsSent"] == len(alike) + 6
 
 
-def test_excluding_a_domain_later_applies_to_what_was_recorded_before(statistics, app, monkeypatch):
-    statistics.with_event()
-    assert statistics.all()["recipients"] == 1
+def test_excluding_a_domain_later_applies_to_what_was_recorded_before(ours, app, monkeypatch):
+    ours.receive("email_sent")
+    assert all_statistics(ours)["recipients"] == 1
     configure(app, monkeypatch, stats_excluded=("x.example",))
-    assert statistics.all() == NOTHING
+    assert all_statistics(ours) == NOTHING
 
 
 # Snapshots in the statistics
 
 
-def test_only_the_latest_snapshot_of_each_campaign_is_summed(statistics):
-    one, two, _ = (statistics.campaign() for _ in range(3))
-    statistics.snapshot(one, 2, 1000, 1000, 1000, 1000, 1000, 1000)
-    statistics.snapshot(one, 1, 10, 9, 8, 7, 6, 5)
-    statistics.snapshot(one, 3, 5000, 5000, 5000, 5000, 5000, 5000)
-    statistics.snapshot(two, 5, 100, 90, 80, 70, 60, 50)
-    statistics.snapshot(statistics.campaign(clerk_org_id="clerk-2"), 0, 7, 7, 7, 7, 7, 7)
-    answer = statistics.all()
+def test_only_the_latest_snapshot_of_each_campaign_is_summed(world):
+    one, two, _ = (world.another() for _ in range(3))
+    snapshot(one, 2, 1000, 1000, 1000, 1000, 1000, 1000)
+    snapshot(one, 1, 10, 9, 8, 7, 6, 5)
+    snapshot(one, 3, 5000, 5000, 5000, 5000, 5000, 5000)
+    snapshot(two, 5, 100, 90, 80, 70, 60, 50)
+    snapshot(world.another(clerkOrgId="clerk-2"), 0, 7, 7, 7, 7, 7, 7)
+    answer = all_statistics(world)
     sums = dict(zip(SNAPSHOT, [110, 99, 88, 77, 66, 55], strict=True))
     assert answer["snapshots"] == {"campaigns": 2, **sums}
     assert answer["stats"] == NOTHING["stats"]
 
 
-def test_snapshots_add_up_beyond_64_bits(statistics):
+def test_snapshots_add_up_beyond_64_bits(world):
     for _ in range(2):
-        statistics.snapshot(statistics.campaign(), 1, 2**63 - 1, 0, 0, 0, 0, 0)
-    assert statistics.all()["snapshots"]["totalLeads"] == 2**64 - 2
+        snapshot(world.another(), 1, 2**63 - 1, 0, 0, 0, 0, 0)
+    assert all_statistics(world)["snapshots"]["totalLeads"] == 2**64 - 2
 
 
 # POST /stats against an independent count
@@ -419,10 +384,11 @@ def random_case(chance: random.Random, text: str) -> str:
     return "".join(chance.choice((letter, letter.upper())) for letter in text)
 
 
-def random_payload(chance: random.Random, campaign: OurCampaign) -> dict[str, Any]:
+def random_payload(chance: random.Random, ours: World) -> dict[str, Any]:
+    instantly_id = ours.campaign["instantlyCampaignId"]
     payload = {
         "event_type": chance.choice(EVENT_TYPES),
-        "campaign_id": chance.choice((campaign.instantly_id, campaign.instantly_id.upper())),
+        "campaign_id": chance.choice((instantly_id, instantly_id.upper())),
         "timestamp": f"2026-08-{chance.randint(10, 28)}T07:{chance.randint(10, 59)}:00.000Z",
     }
     if chance.random() < 0.9:
@@ -488,25 +454,26 @@ def without_empty_steps(answer: dict[str, Any]) -> dict[str, Any]:
     return {**answer, "stepStats": steps}
 
 
-def matches(campaign: OurCampaign, conditions: dict[str, Any]) -> bool:
+def matches(campaign: Campaign, conditions: dict[str, Any]) -> bool:
     run_ids = conditions.get("runIds")
     return (
-        conditions.get("clerkOrgId") in (None, campaign.clerk_org_id)
-        and conditions.get("brandId") in (None, campaign.brand_id)
-        and conditions.get("appId") in (None, campaign.app_id)
-        and conditions.get("campaignId") in (None, campaign.id)
-        and (run_ids is None or campaign.run_id in run_ids or campaign.parent_run_id in run_ids)
+        conditions.get("campaignId") in (None, campaign["id"])
+        and all(
+            conditions.get(name) in (None, campaign[name])
+            for name in ("clerkOrgId", "brandId", "appId")
+        )
+        and (run_ids is None or campaign["runId"] in run_ids or campaign["parentRunId"] in run_ids)
     )
 
 
-def random_conditions(chance: random.Random, campaigns: list[OurCampaign]) -> dict[str, Any]:
-    runs = [campaign.run_id for campaign in campaigns]
-    runs += [campaign.parent_run_id for campaign in campaigns if campaign.parent_run_id]
+def random_conditions(chance: random.Random, campaigns: list[Campaign]) -> dict[str, Any]:
+    runs = [campaign["runId"] for campaign in campaigns]
+    runs += [campaign["parentRunId"] for campaign in campaigns if campaign["parentRunId"]]
     possible = {
         "clerkOrgId": chance.choice(["clerk-1", "clerk-2", "clerk-3", "clerk-4"]),
         "brandId": chance.choice(["brand-1", "brand-2", "brand-3"]),
         "appId": chance.choice(["app-1", "app-2"]),
-        "campaignId": chance.choice([*(campaign.id for campaign in campaigns), str(uuid4())]),
+        "campaignId": chance.choice([*(each["id"] for each in campaigns), str(uuid4())]),
         "runIds": chance.sample([*runs, str(uuid4())], chance.randint(1, len(runs))),
     }
     names = chance.sample(sorted(possible), chance.choice([1, 1, 2, 2, 3, 5]))
@@ -515,45 +482,45 @@ def random_conditions(chance: random.Random, campaigns: list[OurCampaign]) -> di
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_statistics_are_what_an_independent_count_of_the_payloads_gives(
-    statistics, app, monkeypatch, seed
+    world, app, monkeypatch, seed
 ):
     configure(app, monkeypatch, stats_excluded=EXCLUDED)
     chance = random.Random(seed)
     parents = [str(uuid4()), str(uuid4()), None]
-    campaigns = [
-        statistics.campaign(
-            clerk_org_id=chance.choice(["clerk-1", "clerk-2", "clerk-3"]),
-            brand_id=chance.choice(["brand-1", "brand-2"]),
-            app_id=chance.choice(["app-1", "app-2"]),
-            parent_run_id=chance.choice(parents),
+    worlds = [
+        world.another(
+            clerkOrgId=chance.choice(["clerk-1", "clerk-2", "clerk-3"]),
+            brandId=chance.choice(["brand-1", "brand-2"]),
+            appId=chance.choice(["app-1", "app-2"]),
+            parentRunId=chance.choice(parents),
         )
         for _ in range(9)
     ]
     # The last campaign stays without events.
     history = {}
     for _ in range(900):
-        campaign = chance.choice(campaigns[:-1])
-        payload = random_payload(chance, campaign)
+        ours = chance.choice(worlds[:-1])
+        payload = random_payload(chance, ours)
         identity = json.dumps(payload, sort_keys=True)
         if chance.random() < 0.1 and history:
             identity = chance.choice(sorted(history))
-            campaign, payload = history[identity]
-        assert recorded(statistics.client, payload) is (identity not in history)
-        history[identity] = (campaign, payload)
+            ours, payload = history[identity]
+        assert ours.records(**payload) is (identity not in history)
+        history[identity] = (ours, payload)
     latest = {}
-    for campaign in campaigns[2:]:
+    for ours in worlds[2:]:
         for age_hours in chance.sample(range(100), 3):
-            statistics.snapshot(campaign, 100 + age_hours, *(chance.randint(0, 99),) * 6)
-        latest[campaign] = [chance.randint(0, 1000) for _ in SNAPSHOT]
-        statistics.snapshot(campaign, 1, *latest[campaign])
+            snapshot(ours, 100 + age_hours, *(chance.randint(0, 99),) * 6)
+        latest[ours] = [chance.randint(0, 1000) for _ in SNAPSHOT]
+        snapshot(ours, 1, *latest[ours])
 
     for _ in range(150):
-        conditions = random_conditions(chance, campaigns)
+        conditions = random_conditions(chance, [ours.campaign for ours in worlds])
         expected = counted_by_hand(
-            payload for campaign, payload in history.values() if matches(campaign, conditions)
+            payload for ours, payload in history.values() if matches(ours.campaign, conditions)
         )
-        rows = [counts for campaign, counts in latest.items() if matches(campaign, conditions)]
+        rows = [counts for ours, counts in latest.items() if matches(ours.campaign, conditions)]
         sums = [sum(column) for column in zip(*rows, strict=True)] or [0] * 6
         expected["snapshots"] = dict(zip(NO_SNAPSHOTS, [len(rows), *sums], strict=True))
-        counted = statistics.of(**conditions)
+        counted = world.statistics(**conditions)
         assert without_empty_steps(counted) == without_empty_steps(expected)

@@ -4,13 +4,11 @@ import itertools
 import re
 
 import pytest
-from conftest import API_KEY
 from flask import Flask
 from flask.testing import FlaskClient
+from world import API_KEY, opened_app
 
-from instantly import application
 from instantly.web.auth import PUBLIC_ENDPOINTS
-from instantly.web.services import EXTENSION
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PUBLIC = {
@@ -40,11 +38,10 @@ def anybody(app):
 @pytest.fixture(scope="module")
 def fresh_app(settings):
     """An app of our own, which has not answered yet and so can still be added to."""
-    app = application.create_app(settings)
-    # Its answers are not checked: it gets a route that is not documented.
-    app.test_client_class = None
-    yield app
-    app.extensions[EXTENSION].database.close()
+    with opened_app(settings) as app:
+        # Its answers are not checked: it gets a route that is not documented.
+        app.test_client_class = None
+        yield app
 
 
 def routes(app: Flask) -> list[tuple[str, str]]:

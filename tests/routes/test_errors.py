@@ -7,10 +7,10 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from conftest import API_KEY, ORG, campaign_request
 from flask.testing import FlaskClient
 from psycopg import OperationalError, errors
 from werkzeug.test import TestResponse
+from world import API_KEY, ORG, campaign_request
 
 from instantly.jsontext import storable_text
 from instantly.storage.database import Database

@@ -4,9 +4,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Rows
-from flask.testing import FlaskClient
-from helpers import OurCampaign
+from world import World
 
 from instantly.translation.events import LABELS
 
@@ -21,22 +19,17 @@ UNKNOWN = {
 }
 
 
-@pytest.fixture
-def ours(client: FlaskClient, db: Rows) -> OurCampaign:
-    return OurCampaign(db, client)
-
-
-def ask(ours: OurCampaign, *emails: str, **narrowed: str) -> list[dict[str, Any]]:
-    body = {"clerkOrgId": ours.clerk_org_id, "emails": list(emails), **narrowed}
-    answer = ours.client.post("/leads/status", json=body)
+def entries(ours: World, *emails: str, **narrowed: str) -> list[dict[str, Any]]:
+    body = {"clerkOrgId": ours.campaign["clerkOrgId"], "emails": list(emails), **narrowed}
+    answer = ours.send("POST", "/leads/status", body)
     assert answer.status_code == 200, answer.text
     assert answer.get_json().keys() == {"leads"}
     leads: list[dict[str, Any]] = answer.get_json()["leads"]
     return leads
 
 
-def status_of(ours: OurCampaign, email: str = LEAD, **narrowed: str) -> dict[str, Any]:
-    (entry,) = ask(ours, email, **narrowed)
+def entry_of(ours: World, email: str = LEAD, **narrowed: str) -> dict[str, Any]:
+    (entry,) = entries(ours, email, **narrowed)
     return entry
 
 
@@ -44,28 +37,28 @@ def facts(entry: dict[str, Any]) -> set[str]:
     return {fact for fact in FACTS if entry[fact]}
 
 
-def set_status(campaign: OurCampaign, status: str, labelled_at: str | None = None) -> None:
-    campaign.hold(LEAD)
-    campaign.db.connection.execute(
+def set_status(world: World, status: str, labelled_at: str | None = None) -> None:
+    world.hold(LEAD)
+    world.db.connection.execute(
         "UPDATE instantly_leads SET status = %s, labelled_at = %s WHERE campaign_id = %s",
-        [status, labelled_at, campaign.id],
+        [status, labelled_at, world.campaign["id"]],
     )
 
 
-def test_there_is_an_entry_for_each_address_in_the_order_asked_for(ours: OurCampaign) -> None:
+def test_there_is_an_entry_for_each_address_in_the_order_asked_for(ours: World) -> None:
     ours.hold("ada@x.example", "b@x.example")
     asked = ["c@x.example", " ADA@x.example ", "b@x.example", "ada@X.example", "c@x.example"]
-    entries = ask(ours, *asked)
-    assert [entry["email"] for entry in entries] == [email.strip() for email in asked]
-    assert [entry["known"] for entry in entries] == [False, True, True, True, False]
-    assert entries[0] == {"email": "c@x.example", **UNKNOWN}
-    assert entries[1] | {"email": ""} == entries[3] | {"email": ""}
+    found = entries(ours, *asked)
+    assert [entry["email"] for entry in found] == [email.strip() for email in asked]
+    assert [entry["known"] for entry in found] == [False, True, True, True, False]
+    assert found[0] == {"email": "c@x.example", **UNKNOWN}
+    assert found[1] | {"email": ""} == found[3] | {"email": ""}
 
 
-def test_a_lead_without_events_is_known_and_nothing_else(ours: OurCampaign) -> None:
+def test_a_lead_without_events_is_known_and_nothing_else(ours: World) -> None:
     ours.hold(LEAD)
-    campaigns = [{"campaignId": ours.id, "status": "active"}]
-    assert status_of(ours) == {
+    campaigns = [{"campaignId": ours.campaign["id"], "status": "active"}]
+    assert entry_of(ours) == {
         "email": LEAD,
         **UNKNOWN,
         "known": True,
@@ -89,26 +82,26 @@ def test_a_lead_without_events_is_known_and_nothing_else(ours: OurCampaign) -> N
     ],
 )
 def test_events_and_states_are_facts(
-    ours: OurCampaign, event_type: str, status: str, fact: set[str]
+    ours: World, event_type: str, status: str, fact: set[str]
 ) -> None:
     ours.hold(LEAD)
     ours.records(event_type, lead_email=LEAD, step=2)
-    entry = status_of(ours)
+    entry = entry_of(ours)
     assert (entry["status"], facts(entry)) == (status, fact)
     # Likewise when Instantly said so and no event arrived.
     ours.db.connection.execute("DELETE FROM instantly_lead_activity")
-    entry = status_of(ours)
+    entry = entry_of(ours)
     assert (entry["status"], facts(entry)) == (status, fact)
 
 
-def test_what_happened_stays_a_fact_whatever_the_status_is(ours: OurCampaign) -> None:
+def test_what_happened_stays_a_fact_whatever_the_status_is(ours: World) -> None:
     ours.hold(LEAD)
     for step, event_type in enumerate(
         ["email_sent", "email_opened", "link_clicked", "reply_received", "email_bounced"], 1
     ):
         ours.records(event_type, lead_email=LEAD, step=step)
     ours.records("lead_unsubscribed", lead_email=LEAD)
-    entry = status_of(ours)
+    entry = entry_of(ours)
     assert (entry["status"], facts(entry)) == ("unsubscribed", set(FACTS))
 
 
@@ -124,61 +117,61 @@ def test_what_happened_stays_a_fact_whatever_the_status_is(ours: OurCampaign) ->
     ],
 )
 def test_the_status_is_the_strongest_of_all_campaigns(
-    ours: OurCampaign, statuses: list[str], strongest: str
+    ours: World, statuses: list[str], strongest: str
 ) -> None:
     expected = []
     for number, status in enumerate(statuses):
-        campaign = ours if number == 0 else ours.another()
-        set_status(campaign, status)
-        expected.append({"campaignId": campaign.id, "status": status})
-    entry = status_of(ours)
+        world = ours if number == 0 else ours.another()
+        set_status(world, status)
+        expected.append({"campaignId": world.campaign["id"], "status": status})
+    entry = entry_of(ours)
     assert (entry["status"], entry["campaigns"]) == (strongest, expected)
 
 
-def test_of_two_labels_the_latest_counts(ours: OurCampaign) -> None:
-    for campaign, label, day in (
+def test_of_two_labels_the_latest_counts(ours: World) -> None:
+    for world, label, day in (
         (ours, "interested", 3),
         (ours.another(), "lost", 9),
         (ours.another(), "neutral", 5),
     ):
-        set_status(campaign, label, f"2026-08-0{day}T00:00:00Z")
+        set_status(world, label, f"2026-08-0{day}T00:00:00Z")
     set_status(ours.another(), sorted(LABELS)[-1], None)
-    assert status_of(ours)["status"] == "lost"
+    assert entry_of(ours)["status"] == "lost"
 
 
-def test_the_last_event_is_the_latest_by_its_own_time(ours: OurCampaign) -> None:
+def test_the_last_event_is_the_latest_by_its_own_time(ours: World) -> None:
     ours.hold(LEAD)
     for event_type, hour in (("email_sent", 7), ("Call back in Q4", 9), ("email_opened", 8)):
         time = f"2026-08-18T0{hour}:00:00.000Z"
         ours.records(event_type, lead_email=LEAD, timestamp=time)
     other = ours.another()
     other.records("email_opened", lead_email="b@x.example", timestamp="2026-08-19T00:00:00Z")
-    assert status_of(ours)["lastEventAt"] == "2026-08-18T09:00:00.000Z"
+    assert entry_of(ours)["lastEventAt"] == "2026-08-18T09:00:00.000Z"
 
 
 # Whose campaigns count
 
 
 @pytest.fixture
-def elsewhere(ours: OurCampaign) -> OurCampaign:
+def elsewhere(ours: World) -> World:
     """A campaign of another brand of the same organisation."""
-    return ours.another(brand_id="brand-2")
+    return ours.another(brandId="brand-2")
 
 
 @pytest.mark.parametrize("by", ["brandId", "campaignId"])
-def test_a_question_can_be_narrowed(ours: OurCampaign, elsewhere: OurCampaign, by: str) -> None:
+def test_a_question_can_be_narrowed(ours: World, elsewhere: World, by: str) -> None:
     ours.hold(LEAD)
     elsewhere.hold(LEAD, "b@x.example")
     elsewhere.records("reply_received", lead_email=LEAD)
-    here = {"brandId": ours.brand_id, "campaignId": ours.id.upper()}[by]
-    there = {"brandId": elsewhere.brand_id, "campaignId": elsewhere.id}[by]
-    entry = status_of(ours, **{by: here})
+    here = {"brandId": "brand-1", "campaignId": ours.campaign["id"].upper()}[by]
+    there = {"brandId": "brand-2", "campaignId": elsewhere.campaign["id"]}[by]
+    entry = entry_of(ours, **{by: here})
     assert (entry["status"], facts(entry), entry["lastEventAt"]) == ("active", set(), None)
-    assert [campaign["campaignId"] for campaign in entry["campaigns"]] == [ours.id]
-    assert status_of(ours, "b@x.example", **{by: here}) == {"email": "b@x.example", **UNKNOWN}
-    entry = status_of(ours, **{by: there})
+    assert [campaign["campaignId"] for campaign in entry["campaigns"]] == [ours.campaign["id"]]
+    assert entry_of(ours, "b@x.example", **{by: here}) == {"email": "b@x.example", **UNKNOWN}
+    entry = entry_of(ours, **{by: there})
     assert (entry["status"], facts(entry)) == ("replied", {"contacted", "replied"})
-    assert status_of(ours, brandId=ours.brand_id, campaignId=elsewhere.id)["known"] is False
+    assert entry_of(ours, brandId="brand-1", campaignId=elsewhere.campaign["id"])["known"] is False
 
 
 @pytest.mark.parametrize(
@@ -187,8 +180,8 @@ def test_a_question_can_be_narrowed(ours: OurCampaign, elsewhere: OurCampaign, b
 @pytest.mark.parametrize("is_held", [True, False])
 @pytest.mark.parametrize("known_by", ["event", "status"])
 def test_who_must_not_be_written_to_is_told_however_narrow_the_question(
-    ours: OurCampaign,
-    elsewhere: OurCampaign,
+    ours: World,
+    elsewhere: World,
     event_type: str,
     fact: str,
     is_held: bool,
@@ -200,20 +193,24 @@ def test_who_must_not_be_written_to_is_told_however_narrow_the_question(
         elsewhere.records(event_type, lead_email=LEAD)
     else:
         set_status(elsewhere, fact)
-    for narrowed in ({"brandId": ours.brand_id}, {"campaignId": ours.id}, {"brandId": "none"}):
-        entry = status_of(ours, **narrowed)
+    for narrowed in (
+        {"brandId": "brand-1"},
+        {"campaignId": ours.campaign["id"]},
+        {"brandId": "none"},
+    ):
+        entry = entry_of(ours, **narrowed)
         assert facts(entry) == {fact}
         assert entry["status"] == (
             "active" if is_held and "none" not in narrowed.values() else None
         )
 
 
-def test_who_unsubscribed_is_told_after_the_lead_was_deleted(ours: OurCampaign) -> None:
+def test_who_unsubscribed_is_told_after_the_lead_was_deleted(ours: World) -> None:
     ours.hold(LEAD)
     ours.records("email_sent", lead_email=LEAD, timestamp="2026-08-18T07:00:00Z")
     ours.records("lead_unsubscribed", lead_email=LEAD, timestamp="2026-08-18T08:00:00Z")
     ours.db.connection.execute("DELETE FROM instantly_leads")
-    assert status_of(ours) == {
+    assert entry_of(ours) == {
         "email": LEAD,
         **UNKNOWN,
         "contacted": True,
@@ -222,14 +219,14 @@ def test_who_unsubscribed_is_told_after_the_lead_was_deleted(ours: OurCampaign) 
     }
 
 
-def test_another_organizations_leads_are_unknown(ours: OurCampaign) -> None:
-    other = ours.another(clerk_org_id="clerk-2")
+def test_another_organizations_leads_are_unknown(ours: World) -> None:
+    other = ours.another(clerkOrgId="clerk-2")
     other.hold(LEAD)
     for event_type in ("email_sent", "email_bounced", "lead_unsubscribed"):
         other.records(event_type, lead_email=LEAD)
-    assert status_of(ours) == {"email": LEAD, **UNKNOWN}
-    assert status_of(ours, campaignId=other.id) == {"email": LEAD, **UNKNOWN}
-    assert status_of(other)["known"] is True
+    assert entry_of(ours) == {"email": LEAD, **UNKNOWN}
+    assert entry_of(ours, campaignId=other.campaign["id"]) == {"email": LEAD, **UNKNOWN}
+    assert entry_of(other)["known"] is True
 
 
 # What can be asked
@@ -253,16 +250,16 @@ def test_another_organizations_leads_are_unknown(ours: OurCampaign) -> None:
     ],
 )
 def test_what_cannot_be_asked_is_a_bad_request(
-    ours: OurCampaign, body: dict[str, Any], name: str
+    ours: World, body: dict[str, Any], name: str
 ) -> None:
     asked = {"clerkOrgId": "clerk-1", "emails": [LEAD], **body}
-    answer = ours.client.post("/leads/status", json=asked)
+    answer = ours.send("POST", "/leads/status", asked)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
     assert list(answer.get_json()["details"]) == [name]
 
 
-def test_a_thousand_addresses_can_be_asked_for_at_once(ours: OurCampaign) -> None:
+def test_a_thousand_addresses_can_be_asked_for_at_once(ours: World) -> None:
     emails = [f"{uuid4()}@x.example" for _ in range(999)]
     ours.hold(*emails[::2])
-    entries = ask(ours, *emails, LEAD)
-    assert [entry["known"] for entry in entries] == [*([True, False] * 499), True, False]
+    found = entries(ours, *emails, LEAD)
+    assert [entry["known"] for entry in found] == [*([True, False] * 499), True, False]

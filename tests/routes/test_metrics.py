@@ -9,14 +9,23 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from conftest import API_KEY, Act, Campaign, Rows, Statements, Upstreams, World
 from figures import PREFIX, figure, read, rising
 from flask import Flask
 from flask.testing import FlaskClient
 from harness import wait_until
-from helpers import UNKNOWN_ID, OurCampaign, client_without_postgres, deliver
+from helpers import UNKNOWN_ID, client_without_postgres
 from psycopg import OperationalError
-from world import addresses, client_of, leads_of
+from world import (
+    API_KEY,
+    Act,
+    Campaign,
+    Statements,
+    Upstreams,
+    World,
+    addresses,
+    client_of,
+    leads_of,
+)
 
 import instantly.once.billing
 from instantly import application
@@ -27,11 +36,6 @@ from instantly.storage.database import Database
 from instantly.web.services import EXTENSION
 
 ANALYTICS = ("GET", "/api/v2/campaigns/analytics")
-
-
-@pytest.fixture
-def ours(db: Rows, client: FlaskClient) -> OurCampaign:
-    return OurCampaign(db, client)
 
 
 @contextmanager
@@ -227,12 +231,12 @@ def test_every_call_of_an_act_counts(world: World, campaign: Campaign) -> None:
 # Deliveries
 
 
-def test_a_delivery_counts_by_what_became_of_it(client: FlaskClient, ours: OurCampaign) -> None:
+def test_a_delivery_counts_by_what_became_of_it(client: FlaskClient, ours: World) -> None:
     with rising(client) as rise:
         for number in (1, 2, 3, 1, 2):
             ours.deliver(ours.payload(number=number))
-        deliver(client, {"event_type": "email_sent", "campaign_id": UNKNOWN_ID})
-        deliver(client, "no JSON")
+        ours.deliver({"event_type": "email_sent", "campaign_id": UNKNOWN_ID})
+        ours.deliver("no JSON")
     assert rise.by("deliveries_total", "source", "outcome") == {
         ("webhook", "recorded"): 3,
         ("webhook", "duplicate"): 2,
@@ -261,7 +265,7 @@ def miss(upstreams: Upstreams, payload: dict[str, Any], url: str) -> None:
 
 
 def test_what_is_recovered_counts_apart(
-    client: FlaskClient, ours: OurCampaign, upstreams: Upstreams
+    client: FlaskClient, ours: World, upstreams: Upstreams
 ) -> None:
     url = "https://instantly-service.example/webhooks/instantly"
     for target, number in ((url, 1), (url, 2), (url, 1), ("https://other.example", 4)):
@@ -424,7 +428,7 @@ def test_all_that_stays_while_postgres_is_away_is_to_be_looked_after(
 
 
 def test_no_label_holds_what_a_caller_or_a_lead_is_called(
-    world: World, campaign: Campaign, ours: OurCampaign
+    world: World, campaign: Campaign, ours: World
 ) -> None:
     """Names, ids and addresses in every place that a caller or Instantly can fill."""
     client = world.client

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from harness import plan_nodes, rows_read
 from psycopg import ClientCursor
 from world import Rows, World, addresses
 
@@ -214,12 +215,6 @@ def test_paging_while_leads_are_uploaded_loses_and_doubles_none(world, campaign)
 # What a page costs
 
 
-def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", ()):
-        yield from plan_nodes(child)
-
-
 def page_plan(connection, statement: str, **parameters: Any) -> list[dict[str, Any]]:
     """The nodes of the plan, as they were really executed."""
     sql = load_statements(SQL_DIRECTORY)[statement]
@@ -227,10 +222,6 @@ def page_plan(connection, statement: str, **parameters: Any) -> list[dict[str, A
     with ClientCursor(connection) as cursor:
         ((plans,),) = cursor.execute(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", values).fetchall()
     return list(plan_nodes(plans[0]["Plan"]))
-
-
-def rows_read(node: dict[str, Any]) -> int:
-    return int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
 
 
 def test_page_n_reads_no_more_rows_than_page_one(listing):

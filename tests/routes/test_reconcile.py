@@ -11,12 +11,11 @@ from uuid import uuid4
 import psycopg
 import pytest
 from harness import wait_until
-from helpers import UNKNOWN_ID, deliver
+from helpers import UNKNOWN_ID
 from werkzeug.test import TestResponse
-from world import LONG_AGO, Campaign, World, addresses
+from world import LONG_AGO, Campaign, Statements, World, addresses
 
 import instantly.storage.leases
-from instantly.storage.database import Database
 from instantly.translation.events import LABELS
 
 Json = dict[str, Any]
@@ -67,11 +66,6 @@ def forget(world: World, *emails: str) -> None:
     )
 
 
-def statuses(world: World) -> dict[str, str]:
-    rows = world.db.all("SELECT email, status FROM instantly_leads")
-    return {row["email"]: row["status"] for row in rows}
-
-
 def rows(world: World) -> list[Json]:
     return world.db.all("SELECT * FROM instantly_leads ORDER BY position")
 
@@ -86,16 +80,10 @@ def lead(world: World, email: str, **fields: Any) -> Json:
     }
 
 
-def listing(world: World, *pages: Json) -> None:
+def answered_with(world: World, *pages: Json) -> None:
     """Instantly answers these pages one after the other."""
     for page in pages:
         world.upstreams.instantly_http.fail(*LIST, status=200, body=page)
-
-
-def event(world: World, event_type: str, **fields: Any) -> None:
-    campaign_id = world.campaign["instantlyCampaignId"]
-    payload = {"event_type": event_type, "campaign_id": campaign_id, **fields}
-    assert deliver(world.client, payload).get_json()["recorded"]
 
 
 # Which leads are where
@@ -235,9 +223,9 @@ def test_a_lead_is_raised_or_adopted_as_its_fields_prove(
 ) -> None:
     world.add(["ada@x.example"])
     items = [lead(world, email, **fields) for email in ("ada@x.example", "new@x.example")]
-    listing(world, {"items": items})
+    answered_with(world, {"items": items})
     assert counted(world) == (1, 1, int(status != "active"), 0)
-    assert statuses(world) == {"ada@x.example": status, "new@x.example": status}
+    assert world.statuses() == {"ada@x.example": status, "new@x.example": status}
 
 
 # Weakest first, as the contract has it; the labels are equals.
@@ -270,11 +258,13 @@ def test_no_lead_is_lowered_whatever_it_was(world: World, campaign: Campaign) ->
         " FROM unnest(%s::text[]) AS email",
         [campaign["id"], list(expected)],
     )
-    before = statuses(world)
-    listing(world, *({"items": items[n : n + 50], "next_starting_after": str(n)} for n in (0, 50)))
-    listing(world, {"items": items[100:]})
+    before = world.statuses()
+    answered_with(
+        world, *({"items": items[n : n + 50], "next_starting_after": str(n)} for n in (0, 50))
+    )
+    answered_with(world, {"items": items[100:]})
     leads = reconciled(world)
-    assert statuses(world) == expected
+    assert world.statuses() == expected
     assert leads["raised"] == sum(before[email] != expected[email] for email in expected) > 40
 
 
@@ -283,11 +273,11 @@ def test_what_a_delivery_says_meanwhile_is_not_undone(world: World, campaign: Ca
     for number, fields in enumerate([{"status": -1}, {"email_reply_count": 1}, {"status": 3}]):
         at_instantly(world, f"lead{number}@x.example").update(fields)
     with hanging(world, *LIST) as answer:
-        event(world, "lead_unsubscribed", lead_email="lead0@x.example")
-        event(world, "lead_interested", lead_email="lead1@x.example")
-        event(world, "email_opened", lead_email="lead2@x.example")
+        assert world.records("lead_unsubscribed", lead_email="lead0@x.example")
+        assert world.records("lead_interested", lead_email="lead1@x.example")
+        assert world.records("email_opened", lead_email="lead2@x.example")
     assert answer().get_json()["leads"]["raised"] == 1
-    assert list(statuses(world).values()) == ["unsubscribed", "interested", "completed"]
+    assert list(world.statuses().values()) == ["unsubscribed", "interested", "completed"]
 
 
 def test_what_is_being_written_while_a_page_is_stored_is_not_undone(
@@ -305,7 +295,7 @@ def test_what_is_being_written_while_a_page_is_stored_is_not_undone(
         wait_until(lambda: world.db.all("SELECT FROM pg_locks WHERE NOT granted"))
         delivery.commit()
     assert answer.result().get_json()["leads"]["raised"] == 2
-    assert sorted(statuses(world).values()) == ["replied", "replied", "unsubscribed"]
+    assert sorted(world.statuses().values()) == ["replied", "replied", "unsubscribed"]
 
 
 def test_what_is_proved_stays_a_fact_whatever_becomes_of_the_lead(
@@ -316,7 +306,7 @@ def test_what_is_proved_stays_a_fact_whatever_becomes_of_the_lead(
     at_instantly(world, "kept@x.example").update(email_open_count=3, email_reply_count=1)
     counted(world)
     counted(world)
-    event(world, "lead_interested", lead_email="kept@x.example")
+    assert world.records("lead_interested", lead_email="kept@x.example")
     world.delete(["gone@x.example"])
     asked = {"clerkOrgId": "clerk-1", "emails": ["Gone@x.example", "kept@x.example"]}
     gone, kept = world.send("POST", "/leads/status", asked).get_json()["leads"]
@@ -336,10 +326,10 @@ def test_later_events_go_on_from_there(world: World, campaign: Campaign) -> None
     world.add(["ada@x.example"])
     at_instantly(world, "ada@x.example")["email_reply_count"] = 1
     assert counted(world) == (1, 0, 1, 0)
-    event(world, "email_opened", lead_email="ada@x.example")
-    assert statuses(world) == {"ada@x.example": "replied"}
-    event(world, "lead_meeting_booked", lead_email="ada@x.example")
-    assert statuses(world) == {"ada@x.example": "meeting_booked"}
+    assert world.records("email_opened", lead_email="ada@x.example")
+    assert world.statuses() == {"ada@x.example": "replied"}
+    assert world.records("lead_meeting_booked", lead_email="ada@x.example")
+    assert world.statuses() == {"ada@x.example": "meeting_booked"}
 
 
 @contextmanager
@@ -395,7 +385,7 @@ def test_a_campaign_that_completes_meanwhile_stays_completed(
 ) -> None:
     world.switch("active")
     with hanging(world, *GET_CAMPAIGN) as answer:
-        event(world, "campaign_completed")
+        assert world.records("campaign_completed")
     assert answer().get_json()["campaignStatus"] == "completed"
     assert world.shown()["status"] == "completed"
 
@@ -476,16 +466,16 @@ def test_odd_leads_are_passed_over(world: World, campaign: Campaign) -> None:
         lead(world, " Ada@x.example "),
         lead(world, "ada@X.example", email_open_count=1),
     ]
-    listing(world, {"items": items})
+    answered_with(world, {"items": items})
     assert counted(world) == (0, 1, 0, 0)
-    assert statuses(world) == {"Ada@x.example": "active"}
+    assert world.statuses() == {"Ada@x.example": "active"}
 
 
 def test_what_postgres_cannot_keep_is_escaped_or_left_out(world: World, campaign: Campaign) -> None:
     payload = {"a\x00b": "c\x00", "half": "\ud800", "list": [1], "object": {"a": 1}, "big": 10**40}
     odd = {"first_name": "A\x00", "last_name": 5, "company_name": ["x"], "payload": payload}
-    listing(world, {"items": [lead(world, "nul\x00@x.example", **odd)]})
-    listing(world, {"items": [lead(world, "none@x.example", payload=["x"])]})
+    answered_with(world, {"items": [lead(world, "nul\x00@x.example", **odd)]})
+    answered_with(world, {"items": [lead(world, "none@x.example", payload=["x"])]})
     assert reconciled(world)["adopted"] == 1
     (row,) = world.listed_leads()
     assert (row["firstName"], row["lastName"], row["companyName"]) == ("A\\u0000", None, None)
@@ -497,7 +487,7 @@ def test_what_postgres_cannot_keep_is_escaped_or_left_out(world: World, campaign
 def test_an_address_that_is_no_text_is_nonsense(
     world: World, campaign: Campaign, email: Any
 ) -> None:
-    listing(world, {"items": [{**lead(world, "x"), "email": email}]})
+    answered_with(world, {"items": [{**lead(world, "x"), "email": email}]})
     answer = reconcile(world)
     assert (answer.status_code, answer.get_json()["error"]) == DOWN
 
@@ -506,13 +496,13 @@ def test_a_list_ends_with_an_empty_page_and_with_a_cursor_that_repeats(
     world: World, campaign: Campaign
 ) -> None:
     first, second = lead(world, "ada@x.example"), lead(world, "bea@x.example")
-    listing(world, {"items": [first], "next_starting_after": "1"})
-    listing(world, {"items": [], "next_starting_after": "2"})
+    answered_with(world, {"items": [first], "next_starting_after": "1"})
+    answered_with(world, {"items": [], "next_starting_after": "2"})
     assert counted(world) == (0, 1, 0, 0)
-    listing(world, {"items": [first], "next_starting_after": "1"})
-    listing(world, {"items": [second, first], "next_starting_after": "1"})
+    answered_with(world, {"items": [first], "next_starting_after": "1"})
+    answered_with(world, {"items": [second, first], "next_starting_after": "1"})
     assert counted(world) == (1, 1, 0, 0)  # what stands on two pages counts once
-    listing(world, {"items": []})
+    answered_with(world, {"items": []})
     assert counted(world) == (0, 0, 0, 2)
 
 
@@ -535,34 +525,20 @@ def test_it_waits_for_an_upload_and_not_for_ever(
 
 @pytest.mark.parametrize("statement", ["upsert_found_leads", "select_leads_not_found"])
 def test_without_its_lock_it_stores_nothing_and_says_nothing(
-    world: World, campaign: Campaign, monkeypatch: pytest.MonkeyPatch, statement: str
+    world: World, campaign: Campaign, statements: Statements, statement: str
 ) -> None:
     world.put_into_instantly("ada@x.example")
-    run = Database._run
-
-    def lose_the_lock(self: Database, name: str, parameters: Json) -> Any:
-        if name == statement:
-            world.db.connection.execute("UPDATE instantly_leases SET holder = %s", [uuid4()])
-        return run(self, name, parameters)
-
-    monkeypatch.setattr(Database, "_run", lose_the_lock)
+    statements.before(statement, world.db.take_over)
     answer = reconcile(world)
     assert answer.get_json()["error"] == "Another change of this campaign is in progress"
     assert len(rows(world)) == (statement == "select_leads_not_found")
 
 
 def test_without_its_lock_the_status_stays(
-    world: World, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+    world: World, campaign: Campaign, statements: Statements
 ) -> None:
     world.campaigns()[campaign["instantlyCampaignId"]]["status"] = 1
-    run = Database._run
-
-    def lose_the_lock(self: Database, name: str, parameters: Json) -> Any:
-        if name == "update_found_campaign":
-            world.db.connection.execute("UPDATE instantly_leases SET holder = %s", [uuid4()])
-        return run(self, name, parameters)
-
-    monkeypatch.setattr(Database, "_run", lose_the_lock)
+    statements.before("update_found_campaign", world.db.take_over)
     assert reconcile(world).status_code == 503
     assert world.shown()["status"] == "draft"
 

@@ -5,84 +5,61 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from conftest import Rows
 from flask import Flask
-from flask.testing import FlaskClient
-from helpers import OurCampaign, configure, stats
+from helpers import configure, stats
+from world import World
 
-LEAD = "a@x.example"
-KEYS = {
-    "campaignId": "id",
-    "brandId": "brand_id",
-    "appId": "app_id",
-    "clerkOrgId": "clerk_org_id",
-}
+KEYS = ["campaignId", "brandId", "appId", "clerkOrgId"]
 
 
-@pytest.fixture
-def ours(client: FlaskClient, db: Rows) -> OurCampaign:
-    return OurCampaign(db, client, app_id="app-9")
-
-
-def event(campaign: OurCampaign, event_type: str, lead: object = LEAD, **fields: Any) -> None:
-    assert campaign.records(event_type, id=str(uuid4()), lead_email=lead, **fields)
-
-
-def ask(ours: OurCampaign, **body: Any) -> dict[str, Any]:
-    answer = ours.client.post("/stats", json=body)
-    assert answer.status_code == 200, answer.text
-    found: dict[str, Any] = answer.get_json()
-    return found
-
-
-def groups(ours: OurCampaign, group_by: str, **body: Any) -> list[dict[str, Any]]:
-    answer = ask(ours, **(body or {"appId": "app-9"}), groupBy=group_by)
+def groups(ours: World, group_by: str, **conditions: Any) -> list[dict[str, Any]]:
+    answer = ours.statistics(**(conditions or {"appId": "app-1"}), groupBy=group_by)
     found: list[dict[str, Any]] = answer["groups"]
     assert answer["groupsTotal"] == len(found)
     return found
 
 
-def test_the_answer_is_as_before_but_for_the_groups(ours: OurCampaign) -> None:
-    event(ours, "email_sent", step=1)
-    plain = ask(ours, appId="app-9")
+def test_the_answer_is_as_before_but_for_the_groups(ours: World) -> None:
+    ours.receive("email_sent", step=1)
+    plain = ours.statistics(appId="app-1")
     assert list(plain) == ["stats", "recipients", "stepStats", "snapshots"]
     for group_by in (*KEYS, "step"):
-        answer = ask(ours, appId="app-9", groupBy=group_by)
+        answer = ours.statistics(appId="app-1", groupBy=group_by)
         assert answer.pop("groups") and answer.pop("groupsTotal") == 1
         assert answer == plain
 
 
 @pytest.mark.parametrize("group_by", [*KEYS, "step"])
-def test_nothing_makes_no_groups(ours: OurCampaign, group_by: str) -> None:
-    answer = ask(ours, appId="app-9", groupBy=group_by)
+def test_nothing_makes_no_groups(ours: World, group_by: str) -> None:
+    answer = ours.statistics(appId="app-1", groupBy=group_by)
     assert (answer["groups"], answer["groupsTotal"]) == ([], 0)
 
 
-def test_most_sent_stand_first_and_equals_in_a_stable_order(ours: OurCampaign) -> None:
+def test_most_sent_stand_first_and_equals_in_a_stable_order(ours: World) -> None:
     for brand, count in (("b", 1), ("ccc", 1), ("aa", 1), ("d", 2), ("e", 0)):
-        campaign = ours.another(app_id="app-9", brand_id=brand)
+        campaign = ours.another(brandId=brand)
         for _ in range(count):
-            event(campaign, "email_sent")
-        event(campaign, "email_opened")
+            campaign.receive("email_sent")
+        campaign.receive("email_opened")
     assert [group["key"] for group in groups(ours, "brandId")] == ["d", "b", "aa", "ccc", "e"]
 
 
-def test_steps_are_numbers_and_what_has_none_is_null(ours: OurCampaign) -> None:
+def test_steps_are_numbers_and_what_has_none_is_null(ours: World) -> None:
     for step in (10, 2, None, 2):
-        event(ours, "email_sent", step=step)
-    event(ours, "reply_received", step=1)
+        ours.receive("email_sent", step=step)
+    ours.receive("reply_received", step=1)
     found = groups(ours, "step")
     assert [(group["key"], group["stats"]["emailsSent"]) for group in found] == [
         *((2, 2), (None, 1), (10, 1), (1, 0))
     ]
 
 
-def test_a_lead_is_one_lead_in_a_group_across_its_campaigns(ours: OurCampaign) -> None:
+def test_a_lead_is_one_lead_in_a_group_across_its_campaigns(ours: World) -> None:
     for _ in range(2):
-        campaign = ours.another(app_id="app-9")
+        campaign = ours.another()
         for step in (1, 2):
-            event(campaign, "email_sent", step=step)
-            event(campaign, "email_opened", step=step)
+            campaign.receive("email_sent", step=step)
+            campaign.receive("email_opened", step=step)
     (group,) = groups(ours, "brandId")
     assert (group["stats"], group["recipients"]) == (stats(4, 4, 1, 0, 0, 0, 0, 0, 0, 0), 1)
     of_campaigns = groups(ours, "campaignId")
@@ -92,26 +69,26 @@ def test_a_lead_is_one_lead_in_a_group_across_its_campaigns(ours: OurCampaign) -
 
 
 def test_what_does_not_count_makes_no_group(
-    ours: OurCampaign, app: Flask, monkeypatch: pytest.MonkeyPatch
+    ours: World, app: Flask, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(app, monkeypatch, stats_excluded=("ours.example",))
-    event(ours, "email_sent", lead="a@ours.example", step=1)
-    event(ours, "email_sent", lead="me@y.example", email_account="me@y.example", step=2)
-    event(ours, "lead_interested", step=3)
+    ours.receive("email_sent", lead="a@ours.example", step=1)
+    ours.receive("email_sent", lead="me@y.example", email_account="me@y.example", step=2)
+    ours.receive("lead_interested", step=3)
     assert groups(ours, "step") == groups(ours, "campaignId") == []
 
 
-def test_a_thousand_groups_are_shown_and_all_are_counted(ours: OurCampaign) -> None:
+def test_a_thousand_groups_are_shown_and_all_are_counted(ours: World) -> None:
     ours.db.connection.execute(
         "INSERT INTO instantly_campaigns (id, instantly_campaign_id, org_id, clerk_org_id,"
         " brand_id, app_id, name, run_id) SELECT gen_random_uuid(), gen_random_uuid(), 'o', 'c',"
-        " 'b', 'app-9', 'Autumn', gen_random_uuid() FROM generate_series(1, 1001)"
+        " 'b', 'app-1', 'Autumn', gen_random_uuid() FROM generate_series(1, 1001)"
     )
     ours.db.connection.execute(
         "INSERT INTO instantly_lead_activity SELECT id, 'a@x.example', 1, row_number() OVER (),"
         " 0, 0, 0, 0, 0, 0, 0, 0 FROM instantly_campaigns WHERE clerk_org_id = 'c'"
     )
-    answer = ask(ours, appId="app-9", groupBy="campaignId")
+    answer = ours.statistics(appId="app-1", groupBy="campaignId")
     assert (len(answer["groups"]), answer["groupsTotal"]) == (1000, 1001)
     sent = [group["stats"]["emailsSent"] for group in answer["groups"]]
     assert sent == list(range(1001, 1, -1))
@@ -124,40 +101,40 @@ def test_a_thousand_groups_are_shown_and_all_are_counted(ours: OurCampaign) -> N
         {"groupBy": "brandId"},
     ],
 )
-def test_what_cannot_be_asked_is_a_bad_request(ours: OurCampaign, body: dict[str, Any]) -> None:
-    answer = ours.client.post("/stats", json=body)
+def test_what_cannot_be_asked_is_a_bad_request(ours: World, body: dict[str, Any]) -> None:
+    answer = ours.send("POST", "/stats", body)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")
     assert list(answer.get_json()["details"]) == ["groupBy" if "appId" in body else "body"]
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-def test_a_group_is_what_would_be_answered_about_it_alone(ours: OurCampaign, seed: int) -> None:
+def test_a_group_is_what_would_be_answered_about_it_alone(ours: World, seed: int) -> None:
     chance = random.Random(seed)
     campaigns = [
         ours.another(
-            app_id=chance.choice(["app-1", "app-2"]),
-            brand_id=chance.choice(["brand-1", "brand-2", "brand-3"]),
-            clerk_org_id=chance.choice(["clerk-1", "clerk-2"]),
-            parent_run_id=str(uuid4()),
+            appId=chance.choice(["app-1", "app-2"]),
+            brandId=chance.choice(["brand-1", "brand-2", "brand-3"]),
+            clerkOrgId=chance.choice(["clerk-1", "clerk-2"]),
+            parentRunId=str(uuid4()),
         )
         for _ in range(6)
     ]
     for _ in range(250):
-        event(
-            chance.choice(campaigns),
+        chance.choice(campaigns).receive(
             chance.choice(["email_sent", "email_opened", "link_clicked", "reply_received"]),
-            chance.choice([LEAD, "b@x.example", "c@x.example", None]),
+            lead=chance.choice(["a@x.example", "b@x.example", "c@x.example", None]),
             step=chance.choice([1, 2, 3, None]),
         )
-    runs = {"runIds": [campaign.run_id for campaign in campaigns]}
-    for group_by, column in KEYS.items():
+    runs = {"runIds": [own.campaign["runId"] for own in campaigns]}
+    for group_by in KEYS:
         found = groups(ours, group_by, **runs)
-        assert {group["key"] for group in found} == {getattr(own, column) for own in campaigns}
+        name = "id" if group_by == "campaignId" else group_by
+        assert {group["key"] for group in found} == {own.campaign[name] for own in campaigns}
         for group in found:
-            alone = ask(ours, **runs, **{group_by: group["key"]})
+            alone = ours.statistics(**runs, **{group_by: group["key"]})
             assert group["stats"] == alone["stats"]
             assert group["recipients"] == alone["recipients"]
-    steps = {row["step"]: row for row in ask(ours, **runs)["stepStats"]}
+    steps = {row["step"]: row for row in ours.statistics(**runs)["stepStats"]}
     of_steps = groups(ours, "step", **runs)
     assert {group["key"] for group in of_steps} == {*steps, None}
     for group in of_steps:

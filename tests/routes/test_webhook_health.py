@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from conftest import Rows, Upstreams
 from flask import Flask
 from flask.testing import FlaskClient
-from helpers import OurCampaign, configure
+from helpers import configure
 from werkzeug.test import TestResponse
+from world import Upstreams, World
 
 URL = "https://instantly-service.example/webhooks/instantly"
 NEW, OLD = "the-new-secret-1234", "the-old-secret-1234"
@@ -70,34 +70,30 @@ def test_no_secret_is_ever_shown(client: FlaskClient, upstreams: Upstreams) -> N
 
 
 def test_the_last_delivery_is_the_latest_arrival_over_all_campaigns_of_the_organisation(
-    client: FlaskClient, db: Rows
+    ours: World,
 ) -> None:
-    def arrived(campaign: OurCampaign, moment: str, number: int) -> None:
-        campaign.deliver(
-            campaign.payload(number=number, timestamp="2031-01-01T00:00:00Z"),
-            headers={"X-Webhook-Secret": NEW},
-        )
-        db.connection.execute(
+    def arrived(world: World, moment: str, number: int) -> None:
+        payload = world.payload(number=number, timestamp="2031-01-01T00:00:00Z")
+        world.deliver(payload, headers={"X-Webhook-Secret": NEW})
+        world.db.connection.execute(
             "UPDATE instantly_events SET received_at = %s"
             " WHERE id = (SELECT max(id) FROM instantly_events)",
             [moment],
         )
 
-    first, second = OurCampaign(db, client), OurCampaign(db, client)
-    third = OurCampaign(db, client, clerk_org_id="clerk-2")
-    assert health(client)["lastDeliveryAt"] is None
-    arrived(first, "2026-08-18T07:13:00Z", 1)
+    second, third = ours.another(), ours.another(clerkOrgId="clerk-2")
+    assert health(ours.client)["lastDeliveryAt"] is None
+    arrived(ours, "2026-08-18T07:13:00Z", 1)
     arrived(second, "2026-08-18T08:13:00.5Z", 2)
     arrived(second, "2026-08-18T09:13:00.123456Z", 3)
-    arrived(first, "2026-08-18T08:59:00Z", 4)
+    arrived(ours, "2026-08-18T08:59:00Z", 4)
     arrived(third, "2026-08-18T10:00:00Z", 5)
-    assert health(client)["lastDeliveryAt"] == "2026-08-18T09:13:00.123Z"
+    assert health(ours.client)["lastDeliveryAt"] == "2026-08-18T09:13:00.123Z"
 
 
-def test_a_delivery_that_was_not_recorded_is_none(client: FlaskClient, db: Rows) -> None:
-    ours = OurCampaign(db, client)
+def test_a_delivery_that_was_not_recorded_is_none(ours: World) -> None:
     ours.deliver(ours.payload())
-    assert health(client)["lastDeliveryAt"] is None
+    assert health(ours.client)["lastDeliveryAt"] is None
 
 
 def test_failed_deliveries_are_those_of_the_last_seven_days(

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from conftest import Rows, Upstreams
 from flask import Flask
 from flask.testing import FlaskClient
 from helpers import UNKNOWN_ID, configure
 from werkzeug.test import TestResponse
+from world import Rows, Upstreams
 
 import instantly.storage.leases
 from instantly.clients.instantly import InstantlyClient

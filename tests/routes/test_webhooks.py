@@ -14,11 +14,10 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from conftest import API_KEY, Rows, Upstreams
-from flask.testing import FlaskClient
 from harness import wait_until
-from helpers import UNKNOWN_ID, OurCampaign, configure, recorded, stats
+from helpers import UNKNOWN_ID, configure, stats
 from werkzeug.test import TestResponse
+from world import World
 
 SAMPLES = json.loads((Path(__file__).parents[1] / "webhook_samples.json").read_text())
 LOGISTICS = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
@@ -40,18 +39,12 @@ LEAD = "a@x.example"
 WITHOUT_REPLY = "campaign_completed_for_lead_without_reply"
 
 
-@pytest.fixture
-def ours(db, app):
-    """A campaign of ours; Instantly delivers without a key."""
-    return OurCampaign(db, app.test_client())
-
-
-def raw(ours: OurCampaign, member: str) -> str:
+def raw(ours: World, member: str) -> str:
     """A delivery's text with one member that json.dumps would not write."""
-    return f'{{"event_type": "email_opened", "campaign_id": "{ours.instantly_id}", {member}}}'
+    return f"{json.dumps(ours.payload())[:-1]}, {member}}}"
 
 
-def kept_texts(ours: OurCampaign) -> list[str]:
+def kept_texts(ours: World) -> list[str]:
     rows = ours.db.all("SELECT payload::text AS text FROM instantly_events ORDER BY id")
     return [row["text"] for row in rows]
 
@@ -85,7 +78,7 @@ LEAD_STATUSES = [
 def test_every_sample_is_answered_and_recorded_as_expected(ours):
     campaigns = {}
     for instantly_id, emails in SAMPLE_LEADS.items():
-        campaigns[instantly_id] = ours.another(instantly_id=instantly_id)
+        campaigns[instantly_id] = ours.another(instantlyCampaignId=instantly_id)
         campaigns[instantly_id].hold(*emails)
 
     assert {sample["name"] for sample in SAMPLES} >= DUPLICATES | NOT_OURS
@@ -118,9 +111,9 @@ def test_every_sample_is_answered_and_recorded_as_expected(ours):
 
     assert campaigns[LOGISTICS].status() == "completed"
     assert campaigns[FOUNDERS].status() == "draft"
-    answer = ours.client.post("/stats", json={"appId": "app-1"}, headers={"X-API-Key": API_KEY})
-    assert answer.get_json()["stats"] == stats(3, 2, 2, 2, 3, 1, 1, 1, 1, 1)
-    assert answer.get_json()["recipients"] == 2
+    counted = ours.statistics(appId="app-1")
+    assert counted["stats"] == stats(3, 2, 2, 2, 3, 1, 1, 1, 1, 1)
+    assert counted["recipients"] == 2
 
 
 # What a lead's events make of it
@@ -249,17 +242,17 @@ def test_another_payload_is_another_event(ours):
 
 def test_a_delivery_of_no_campaign_of_ours_is_welcome_and_not_kept(ours):
     # Our own id of a campaign is not Instantly's.
-    for campaign_id in (None, 7, "campaign", UNKNOWN_ID, ours.id):
+    for campaign_id in (None, 7, "campaign", UNKNOWN_ID, ours.campaign["id"]):
         answer = ours.deliver({"event_type": "email_sent", "campaign_id": campaign_id})
         assert (answer.status_code, answer.get_json()) == (200, UNKNOWN), campaign_id
     assert ours.db.count("instantly_events") == 0
 
 
 def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours):
-    payload = {"event_type": "email_sent", "campaign_id": str(uuid4())}
-    assert not recorded(ours.client, payload)
-    ours.another(instantly_id=payload["campaign_id"])
-    assert recorded(ours.client, payload)
+    campaign_id = str(uuid4())
+    assert not ours.records(campaign_id=campaign_id)
+    ours.another(instantlyCampaignId=campaign_id)
+    assert ours.records(campaign_id=campaign_id)
 
 
 def test_a_delivery_waits_while_its_campaign_is_deleted_and_is_of_none_then(ours, database_url):
@@ -278,13 +271,13 @@ def test_a_delivery_waits_while_its_campaign_is_deleted_and_is_of_none_then(ours
 @pytest.mark.parametrize("event_type", [{}, *({"event_type": name} for name in ("", None, 5, []))])
 def test_a_delivery_that_names_no_event_is_answered_with_success(ours, event_type):
     """A test of the webhook may be such a delivery, and refusals switch the webhook off."""
-    answer = ours.deliver({"campaign_id": ours.instantly_id, **event_type})
+    answer = ours.deliver({"campaign_id": ours.campaign["instantlyCampaignId"], **event_type})
     no_event = {"success": True, "recorded": False, "reason": "no event"}
     assert (answer.status_code, answer.get_json()) == (200, no_event)
     assert ours.events() == []
 
 
-def padded(ours: OurCampaign, size: int) -> bytes:
+def padded(ours: World, size: int) -> bytes:
     start = raw(ours, '"reply_html": "')[:-1].encode()
     return start + b"x" * (size - len(start) - 2) + b'"}'
 
@@ -320,19 +313,19 @@ def test_any_content_type_will_do(ours, content_type):
 @pytest.mark.parametrize("text", ["a\x00b", "\ud83d🚚\udc00\u2028"], ids=ascii)
 def test_no_text_loses_an_event(ours, text):
     nested = [{"deeper": [[{f"key {text}": [text, None]}]]}]
-    payload = ours.payload(nested=nested, **{f"key {text}": text})
-    assert recorded(ours.client, payload)
-    assert not recorded(ours.client, payload)
-    assert ours.events()[0]["payload"] == payload
+    fields = {"nested": nested, f"key {text}": text}
+    assert ours.records(**fields)
+    assert not ours.records(**fields)
+    assert ours.events()[0]["payload"] == ours.payload(**fields)
 
 
 @pytest.mark.parametrize("text", ["\x00", "a\ud800b", "🚚" * 200_000], ids=["NUL", "half", "long"])
-def test_no_text_in_a_field_that_is_read_loses_the_event(client, ours, text):
+def test_no_text_in_a_field_that_is_read_loses_the_event(ours, text):
     fields = ["event_type", "lead_email", "email_account", "timestamp", "step", "variant"]
     for field in fields:
-        assert recorded(ours.client, ours.payload() | {field: text}), field
+        assert ours.records(**{field: text}), field
     assert len(ours.events()) == len(fields)
-    assert client.post("/stats", json={"campaignId": ours.id}).status_code == 200
+    assert ours.statistics(campaignId=ours.campaign["id"])
 
 
 def test_the_payload_is_kept_as_it_came(ours):
@@ -340,9 +333,9 @@ def test_the_payload_is_kept_as_it_came(ours):
     others = [None, True, "", [], {}, [[], {}, None], {"": {"": None}}]
     # A lead's own data may be called like anything.
     named = {"": 1, "id": "x", "success": False, "recorded": None, "fingerprint": "\\x00"}
-    payload = ours.payload(numbers=numbers, others=others, payload=named, campaign=1, **named)
-    assert recorded(ours.client, payload)
-    assert ours.events()[0]["payload"] == payload
+    fields = {"numbers": numbers, "others": others, "payload": named, "campaign": 1, **named}
+    assert ours.records(**fields)
+    assert ours.events()[0]["payload"] == ours.payload(**fields)
 
 
 ODD_NUMBERS = [
@@ -412,11 +405,11 @@ def test_no_address_is_too_long_for_its_event(ours, letter):
 
 
 def test_the_config_route_says_where_webhooks_must_point(app, ours, monkeypatch):
-    answer = ours.client.get("/webhooks/instantly/config")
+    answer = app.test_client().get("/webhooks/instantly/config")
     assert (answer.status_code, answer.get_json()) == (200, {"webhookUrl": URL})
     # Without a base URL this route fails, and no other.
     configure(app, monkeypatch, webhook_base_url=None)
-    answer = ours.client.get("/webhooks/instantly/config")
+    answer = app.test_client().get("/webhooks/instantly/config")
     error = {"error": "WEBHOOK_BASE_URL not configured"}
     assert (answer.status_code, answer.get_json()) == (500, error)
     assert ours.records()
@@ -434,6 +427,12 @@ RANDOM_TYPES = [
 ]
 STRONG_TYPES = ["email_bounced", "lead_unsubscribed"]
 LEADS_A_CAMPAIGN = 150
+
+
+def recorded(world: World, payload: dict[str, Any]) -> bool:
+    answer = world.deliver(payload)
+    assert answer.status_code == 200
+    return answer.get_json()["recorded"]
 
 
 def random_history(chance: random.Random, count: int, campaign_ids: list[str]) -> list[Any]:
@@ -456,45 +455,43 @@ def random_history(chance: random.Random, count: int, campaign_ids: list[str]) -
     return history
 
 
-def everything(db: Rows, client: FlaskClient) -> list[object]:
+def everything(world: World) -> list[object]:
     """What the deliveries have left: rows, statuses and statistics."""
-    events = db.all(
+    events = world.db.all(
         "SELECT instantly_campaign_id, event_type, lead_email, step, occurred_at, fingerprint,"
         " payload FROM instantly_events AS event"
         " JOIN instantly_campaigns AS campaign ON campaign.id = event.campaign_id"
         " ORDER BY fingerprint"
     )
-    leads = db.all(
+    leads = world.db.all(
         "SELECT instantly_campaign_id, email, lead.status FROM instantly_leads AS lead"
         " JOIN instantly_campaigns AS campaign ON campaign.id = lead.campaign_id"
         " ORDER BY instantly_campaign_id, email"
     )
-    campaigns = db.all(
+    campaigns = world.db.all(
         "SELECT instantly_campaign_id, id, status FROM instantly_campaigns"
         " ORDER BY instantly_campaign_id"
     )
     conditions = [{"appId": "app-1"}]
     conditions += [{"campaignId": str(campaign.pop("id"))} for campaign in campaigns]
-    counted = [client.post("/stats", json=condition).get_json() for condition in conditions]
+    counted = [world.statistics(**condition) for condition in conditions]
     return [events, leads, campaigns, counted]
 
 
-def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pass_leaves(
-    client, app, db
-):
+def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pass_leaves(world):
     chance = random.Random(7)
     campaign_ids = [str(UUID(int=chance.getrandbits(128), version=4)) for _ in range(3)]
     history = random_history(chance, 2000, campaign_ids)
 
     def begin():
-        db.connection.execute("TRUNCATE instantly_campaigns CASCADE")
+        world.db.connection.execute("TRUNCATE instantly_campaigns CASCADE")
         for campaign_id in campaign_ids:
             leads = (f"lead{number}@x.example" for number in range(LEADS_A_CAMPAIGN))
-            OurCampaign(db, client, instantly_id=campaign_id).hold(*leads)
+            world.another(instantlyCampaignId=campaign_id).hold(*leads)
 
     begin()
-    assert all(recorded(client, payload) for payload in history)
-    orderly = everything(db, client)
+    assert all(recorded(world, payload) for payload in history)
+    orderly = everything(world)
 
     begin()
     storm = history * 2
@@ -502,13 +499,13 @@ def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pas
 
     def some(number):
         start.wait()
-        thread_client = app.test_client()
-        return sum(recorded(thread_client, payload) for payload in storm[number::16])
+        beside = world.beside()
+        return sum(recorded(beside, payload) for payload in storm[number::16])
 
     start = Barrier(16)
     with ThreadPoolExecutor(16) as threads:
         assert sum(threads.map(some, range(16))) == len(history)
-    assert everything(db, client) == orderly
+    assert everything(world) == orderly
 
 
 # Recovery
@@ -518,13 +515,11 @@ def test_a_storm_of_repeated_and_shuffled_deliveries_leaves_what_one_orderly_pas
 class Outage:
     """What Instantly could not deliver to us, and its recovery."""
 
-    client: FlaskClient
-    ours: OurCampaign
-    upstreams: Upstreams
+    ours: World
 
     def miss(self, payload: object, /, **changes: Any) -> dict[str, Any]:
         """Lets Instantly hold a delivery to us that failed."""
-        workspace = self.upstreams.instantly.workspace("clerk-1")
+        workspace = self.ours.upstreams.instantly.workspace("clerk-1")
         delivery = {
             "id": workspace.ids.uuid(),
             "timestamp_created": "2026-08-18T07:13:00.000Z",
@@ -543,13 +538,13 @@ class Outage:
 
     def webhook(self, url: str = URL, status: int = -1) -> dict[str, Any]:
         """One of Instantly's; -1 is switched off."""
-        webhook = self.upstreams.instantly.add_webhook("clerk-1", url)
+        webhook = self.ours.upstreams.instantly.add_webhook("clerk-1", url)
         webhook["status"] = status
         return webhook
 
     def recover(self, **changes: Any) -> TestResponse:
         body = {"clerkOrgId": "clerk-1", "from": "2026-08-17", "to": "2026-08-19", **changes}
-        return self.client.post("/webhooks/instantly/recover", json=body)
+        return self.ours.send("POST", "/webhooks/instantly/recover", body)
 
     def recovered(self, **changes: Any) -> dict[str, Any]:
         answer = self.recover(**changes)
@@ -558,8 +553,8 @@ class Outage:
 
 
 @pytest.fixture
-def outage(client, ours, upstreams):
-    return Outage(client, ours, upstreams)
+def outage(ours):
+    return Outage(ours)
 
 
 def outcome(**changes: Any) -> dict[str, Any]:
@@ -662,7 +657,9 @@ def test_webhooks_of_ours_that_were_switched_off_are_resumed_and_no_others(outag
     body = outage.recovered()
     assert sorted(body["resumedWebhooks"]) == sorted(webhook["id"] for webhook in off)
     assert [webhook["status"] for webhook in (*off, *others)] == [1, 1, -1] + [1] * 104
-    assert len(outage.upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*/resume")) == 2
+    assert (
+        len(outage.ours.upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*/resume")) == 2
+    )
     assert outage.recovered() == outcome()
 
 
@@ -675,7 +672,7 @@ def test_without_a_base_url_every_delivery_is_considered_and_no_webhook_resumed(
     webhook = outage.webhook()
     assert outage.recovered() == outcome(found=2, recorded=2)
     assert webhook["status"] == -1
-    assert not outage.upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*")
+    assert not outage.ours.upstreams.instantly_http.calls("POST", "/api/v2/webhooks/.*")
 
 
 @pytest.mark.parametrize(
@@ -688,11 +685,11 @@ def test_without_a_base_url_every_delivery_is_considered_and_no_webhook_resumed(
 )
 def test_what_was_recorded_before_an_error_stays_and_then_every_page_is_read(outage, fault, error):
     outage.miss_several(201)
-    outage.upstreams.instantly_http.fail("GET", "/api/v2/webhook-events", after=1, **fault)
+    outage.ours.upstreams.instantly_http.fail("GET", "/api/v2/webhook-events", after=1, **fault)
     answer = outage.recover()
     assert (answer.status_code, answer.get_json()["error"]) == error
     assert len(outage.ours.events()) == 100
-    outage.upstreams.instantly_http.heal()
+    outage.ours.upstreams.instantly_http.heal()
     assert outage.recovered() == outcome(found=201, recorded=101, duplicates=100)
 
 
@@ -702,7 +699,7 @@ def test_what_was_recorded_before_an_error_stays_and_then_every_page_is_read(out
 def test_events_stay_when_the_webhook_cannot_be_resumed(outage, method, path):
     outage.miss(outage.ours.payload())
     webhook = outage.webhook()
-    outage.upstreams.instantly_http.fail(method, path, status=403, body={"message": "no plan"})
+    outage.ours.upstreams.instantly_http.fail(method, path, status=403, body={"message": "no plan"})
     answer = outage.recover()
     assert answer.status_code == 422
     assert answer.get_json()["details"] == {"status": 403, "message": "no plan"}
@@ -715,7 +712,7 @@ def test_events_stay_when_the_webhook_cannot_be_resumed(outage, method, path):
 def test_a_number_tells_what_arrived_after_all_as_any_other_value_does(outage, number):
     text = raw(outage.ours, f'"price": {number}')
     missed = f'{{"items": [{{"webhook_url": "{URL}", "payload": {text}}}]}}'
-    outage.upstreams.instantly_http.fail(
+    outage.ours.upstreams.instantly_http.fail(
         "GET", "/api/v2/webhook-events", status=200, body=missed, times=3
     )
     assert outage.recovered() == outcome(found=1, recorded=1)

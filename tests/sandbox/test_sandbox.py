@@ -4,75 +4,62 @@ import json
 import threading
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
-from uuid import UUID
+from urllib.parse import unquote, urlencode
 
 import pytest
-import requests
 from flask import Flask
+from flask.testing import FlaskClient
 from harness import wait_until
 from helpers import UNKNOWN_ID, campaign_at_instantly
 from jsonschema import Draft202012Validator
 from stand_in import StandIn
+from werkzeug.test import TestResponse
 
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
-from instantly.sandbox.operations import find_operation
+from instantly.sandbox.operations import OPERATIONS, find_operation
 
 Json = dict[str, Any]
 
 SAMPLES = Path(__file__).parents[1] / "webhook_samples.json"
-LENA = "lena@try-northbeam.example"
+LENA, MARC = "lena@try-northbeam.example", "marc@try-northbeam.example"
 
 
 class Caller:
-    """Calls a stand-in."""
+    """Calls a stand-in. `operations` are those of Instantly's that succeeded, and were checked."""
 
-    def __init__(self, url: str, **headers: str) -> None:
-        self.url = url
-        self.http = requests.Session()
-        self.http.trust_env = False
-        self.http.headers.update(headers)
+    def __init__(self, app: Flask, root: str = "", **headers: str) -> None:
+        self.client, self.root, self.headers = FlaskClient(app, app.response_class), root, headers
+        self.operations: set[str] = set()
 
-    def __call__(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
-        extra = {} if body is None else {"json": body}
-        return self.http.request(method, self.url + path, **extra, **more)
+    def __call__(
+        self, method: str, path: str, body: Any = None, headers: Any = None, **more: Any
+    ) -> TestResponse:
+        sent = {**self.headers, **(headers or {})}
+        path = self.root + path
+        answer = self.client.open(path, method=method, json=body, headers=sent, **more)
+        operation = find_operation(method, unquote(path.partition("?")[0]))
+        if operation and answer.status_code == 200:
+            Draft202012Validator(operation.answer).validate(answer.get_json())
+            self.operations.add(operation.name)
+        return answer
 
     def get(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         """The body of the answer to a call that succeeds."""
         answer = self(method, path, body, **more)
-        assert answer.ok, answer.text
-        return answer.json()
+        assert answer.status_code in (200, 201), answer.text
+        return answer.get_json()
 
-
-# Instantly
-
-
-class InstantlyCaller(Caller):
-    """Calls Instantly as the service would, and checks each successful answer."""
-
-    def __call__(self, method: str, path: str, body: Any = None, **more: Any) -> requests.Response:
-        answer = super().__call__(method, f"/api/v2{path}", body, **more)
-        if answer.ok:
-            operation = find_operation(method, "/api/v2" + unquote(path.partition("?")[0]))
-            Draft202012Validator(operation.answer).validate(answer.json())
-        return answer
-
-    def pages(self, method: str, path: str, **asked: Any) -> list[list[Json]]:
-        """All pages of a list, of which the last is empty."""
-        pages: list[list[Json]] = []
-        while not pages or pages[-1]:
-            page = self.get(method, path, **{"params" if method == "GET" else "json": asked})
-            pages.append(page["items"])
-            asked["starting_after"] = page.get("next_starting_after")
-        assert asked["starting_after"] is None
-        return pages
-
-    def all(self, path: str, **query: str) -> list[Json]:
-        return list(chain.from_iterable(self.pages("GET", path, **query)))
+    def all(self, path: str, **query: Any) -> list[Json]:
+        """The items of all pages of a list of Instantly's, of which the last is empty."""
+        items: list[Json] = []
+        while (page := self.get("GET", f"{path}?{urlencode(query)}"))["items"]:
+            items += page["items"]
+            query["starting_after"] = page["next_starting_after"]
+        assert "next_starting_after" not in page
+        return items
 
     def add(self, campaign_id: str, *emails: str, **data: Any) -> Json:
         leads = [{"email": email, **data} for email in emails]
@@ -94,6 +81,9 @@ class InstantlyCaller(Caller):
         return self.get("POST", "/campaigns", campaign_at_instantly(**changes))
 
 
+# Instantly
+
+
 @pytest.fixture
 def instantly() -> InstantlyStandIn:
     stand_in = InstantlyStandIn({"acme-key": "acme", "globex-key": "globex"}, plays=False)
@@ -107,12 +97,9 @@ def acme(instantly):
 
 
 @pytest.fixture
-def call(instantly) -> Iterator[InstantlyCaller]:
+def call(instantly) -> Caller:
     headers = {"User-Agent": "instantly-service/1", "Authorization": "Bearer acme-key"}
-    with StandIn(instantly.app) as stand_in:
-        caller = InstantlyCaller(stand_in.url, **headers)
-        yield caller
-        caller.http.close()
+    return Caller(instantly.app, "/api/v2", **headers)
 
 
 @pytest.fixture
@@ -122,10 +109,10 @@ def campaign_id(call) -> str:
 
 
 def test_strangers_are_refused(call, campaign_id):
-    for key, message in ((None, "Missing Authorization header"), ("Bearer x", "Invalid API key")):
+    for key, message in (("", "Missing Authorization header"), ("Bearer x", "Invalid API key")):
         answer = call("GET", "/accounts", headers={"Authorization": key})
         error = {"statusCode": 401, "error": "Unauthorized", "message": message}
-        assert (answer.status_code, answer.json()) == (401, error)
+        assert (answer.status_code, answer.get_json()) == (401, error)
     for agent in ("python-requests/2.32", ""):
         answer = call("GET", "/accounts", headers={"User-Agent": agent})
         assert answer.status_code == 403
@@ -146,24 +133,19 @@ NOT_FOUND = "Resource not found"
         ("POST /campaigns", {}, 400, "body (required): 'name'"),
         ("POST /leads/add", {"leads": ONE_LEAD}, 400, "body must have exactly one of"),
         ("POST /leads/add", {"campaign_id": UNKNOWN_ID, "leads": ONE_LEAD}, 404, NOT_FOUND),
-        ("POST /leads/add", {"list_id": UNKNOWN_ID, "leads": ONE_LEAD}, 404, NOT_FOUND),
         ("DELETE /leads", {}, 400, "body (anyOf)"),
         ("DELETE /leads", {"campaign_id": UNKNOWN_ID, "ids": ["x"]}, 404, NOT_FOUND),
-        ("DELETE /leads", {"list_id": UNKNOWN_ID}, 404, NOT_FOUND),
-        ("GET /accounts?limit=0", None, 400, "querystring/limit (minimum)"),
         ("GET /accounts/nobody@x.example", None, 404, NOT_FOUND),
         ("GET /background-jobs/123", None, 404, NOT_FOUND),
         ("POST /webhooks", {"target_hook_url": "ftp://x.example"}, 400, "body/target_hook_url"),
-        (f"GET /webhooks/{UNKNOWN_ID}", None, 404, NOT_FOUND),
         (f"PATCH /webhooks/{UNKNOWN_ID}", {"status": 1}, 400, "body (additionalProperties)"),
-        (f"PATCH /webhooks/{UNKNOWN_ID}", {"headers": {"X": 1}}, 400, "body/headers/X (type)"),
         ("GET /webhook-events/summary?from=today", None, 400, "querystring/from (format)"),
         ("GET /nothing", None, 404, "Route GET:/api/v2/nothing not found"),
     ],
 )
 def test_refusals_have_the_shape_of_instantly(call, request_line, body, status, message):
     answer = call(*request_line.split(), body)
-    error = answer.json()
+    error = answer.get_json()
     assert error.pop("message").startswith(message)
     assert error == {"statusCode": status, "error": {400: "Bad Request", 404: "Not Found"}[status]}
     assert answer.status_code == status
@@ -171,25 +153,50 @@ def test_refusals_have_the_shape_of_instantly(call, request_line, body, status, 
 
 def test_json_without_a_body_and_a_broken_one_are_refused(call):
     for data, message in ((b"", "Body cannot be empty"), (b"{", "Body is not valid JSON")):
-        answer = call(
-            "POST", "/leads/list", data=data, headers={"Content-Type": "application/json"}
-        )
+        answer = call("POST", "/leads/list", data=data, content_type="application/json")
         assert answer.status_code == 400
-        assert answer.json()["message"].startswith(message)
+        assert answer.get_json()["message"].startswith(message)
 
 
-def test_a_campaign_lives_from_draft_to_deleted(call, campaign_id):
+def test_every_operation_answers_as_the_document_says(call, campaign_id):
     path = f"/campaigns/{campaign_id}"
     campaign = call.get("GET", path)
-    assert UUID(campaign["id"])
     assert (campaign["status"], campaign["email_list"]) == (0, [LENA])
-    assert call.get("PATCH", path, {"email_list": ["b@x.example"]})["email_list"] == ["b@x.example"]
+    assert call.get("PATCH", path, {"email_list": [MARC]})["email_list"] == [MARC]
     assert call.get("POST", f"{path}/activate")["status"] == 1
     assert call.get("POST", f"{path}/pause")["status"] == 2
+    call.get("GET", f"{path}/sending-status")
+    call.get("GET", f"/campaigns/analytics?id={campaign_id}")
+    data = {"company_name": None, "custom_variables": {"city": "London", "size": 3}}
+    call.add(campaign_id, "ada@engines.example", first_name="Ada", **data)
+    (lead,) = call.leads(campaign=campaign_id)
+    assert (lead["first_name"], lead["company_domain"]) == ("Ada", "engines.example")
+    assert lead["payload"] == {"city": "London", "size": 3, "firstName": "Ada"}
+    assert call.get("DELETE", "/leads", {"campaign_id": campaign_id, "ids": [lead["id"]]})
     call.add(campaign_id, "a@x.example")
     assert call.get("DELETE", path)["id"] == campaign_id
     assert call("GET", path).status_code == 404
     assert call.leads() == []
+
+    # A warmup changes when its job is done, at the third look at it.
+    for act, status in (("enable", 1), ("disable", 0)):
+        job = call.get("POST", f"/accounts/warmup/{act}", {"emails": [LENA, "nobody@x.example"]})
+        looks = [call.get("GET", f"/background-jobs/{job['id']}")["status"] for _ in range(4)]
+        assert [job["status"], *looks] == ["pending", *["in-progress"] * 2, *["success"] * 2]
+        assert call.get("GET", f"/accounts/{LENA}")["warmup_status"] == status
+    figures = call.get("POST", "/accounts/warmup-analytics", {"emails": [LENA, MARC]})
+    assert set(figures["aggregate_data"]) == set(figures["email_date_data"]) == {MARC}
+
+    body = {"target_hook_url": "https://x.example/hook", "event_type": "email_sent"}
+    path = f"/webhooks/{call.get('POST', '/webhooks', body)['id']}"
+    assert call.get("PATCH", path, {"name": "mine"})["name"] == "mine"
+    assert call.get("GET", path)["target_hook_url"] == "https://x.example/hook"
+    assert call.get("POST", f"{path}/resume")["status"] == 1
+    assert [webhook["name"] for webhook in call.all("/webhooks")] == ["mine"]
+    assert call.all("/webhook-events") == []
+    call.get("GET", "/webhook-events/summary")
+    assert len({account["email"] for account in call.all("/accounts")}) == 12
+    assert call.operations == {operation.name for operation in OPERATIONS}
 
 
 @pytest.mark.parametrize(
@@ -208,79 +215,24 @@ def test_text_outside_any_element_is_stripped(call, body, kept):
         assert sequence["steps"][0]["variants"][0]["body"] == kept
 
 
-def test_adding_leads_counts_refusals_and_names_only_the_created(acme, call, campaign_id):
-    acme.blocklist = {"blocked.example", "ceo@x.example"}
-    call.add(campaign_id, "Old@x.example")
-    refused = ["OLD@x.example", "NEW@x.example", "a@blocked.example", "ceo@x.example"]
-    refused += ["b@nowhere.invalid", "no address", "skip+c@x.example"]
-    answer = call.add(campaign_id, "new@x.example", *refused, "last@x.example")
-    created = [(lead["index"], lead["email"]) for lead in answer.pop("created_leads")]
-    assert created == [(0, "new@x.example"), (8, "last@x.example")]
-    assert answer.pop("remaining_in_plan") > 0
-    assert answer == {
-        "status": "success",
-        "total_sent": 9,
-        "leads_uploaded": 2,
-        "in_blocklist": 2,
-        "blocklist_used": "workspace",
-        "duplicated_leads": 1,
-        "duplicate_email_count": 1,
-        "skipped_count": 1,
-        "invalid_email_count": 2,
-        "incomplete_count": 0,
-    }
-    assert call.emails(campaign=campaign_id) == ["Old@x.example", "new@x.example", "last@x.example"]
-
-
-def test_lists_come_in_pages_of_ten(call, campaign_id):
-    emails = [f"{number}@x.example" for number in range(25)]
-    call.add(campaign_id, *emails)
-    pages = call.pages("POST", "/leads/list", campaign=campaign_id)
-    assert [len(page) for page in pages] == [10, 10, 5, 0]
-    assert [lead["email"] for page in pages for lead in page] == emails
-    pages = call.pages("GET", "/accounts", unknown="names are ignored")
-    assert [len(page) for page in pages] == [10, 2, 0]
-    assert len({account["email"] for page in pages for account in page}) == 12
-    assert "&" in call.get("GET", "/accounts")["next_starting_after"]
-
-
 def test_leads_are_found_by_every_filter(call, campaign_id):
     call.add(campaign_id, "Ada@x.example", "bob@x.example")
     other = call.campaign()["id"]
     call.add(other, "ada@x.example")
     (bob,) = call.leads(search="BO")
     everybody = ["Ada@x.example", "bob@x.example", "ada@x.example"]
-    assert call.emails() == call.emails(campaign_id="a name that is ignored") == everybody
-    assert call.emails(campaign=campaign_id) == ["Ada@x.example", "bob@x.example"]
-    assert call.emails(contacts=["ADA@x.example"]) == ["Ada@x.example", "ada@x.example"]
-    assert call.emails(contacts=["ADA@x.example"], campaign=other) == ["ada@x.example"]
-    assert call.emails(contacts=["nobody@x.example"], campaign=other) == []
-    assert call.emails(ids=[bob["id"], UNKNOWN_ID]) == ["bob@x.example"]
-    assert call.emails(ids=[bob["id"]], campaign=other) == []
-    assert call.emails(ids=[bob["id"]], contacts=["ada@x.example"]) == []
-
-
-def test_a_listed_lead_carries_its_data(call, campaign_id):
-    data = {"company_name": None, "custom_variables": {"city": "London", "size": 3}}
-    call.add(campaign_id, "ada@engines.example", first_name="Ada", **data)
-    (listed,) = call.leads(campaign=campaign_id)
-    assert listed["first_name"] == "Ada"
-    assert listed["company_domain"] == "engines.example"
-    assert listed["payload"] == {"city": "London", "size": 3, "firstName": "Ada"}
-    assert "custom_variables" not in listed
-
-
-def test_leads_are_deleted_by_id(call, campaign_id):
-    created = call.add(campaign_id, "a@x.example", "b@x.example")["created_leads"]
-    other = call.campaign()["id"]
-    elsewhere = call.add(other, "c@x.example")["created_leads"]
-    ids = [created[0]["id"], created[0]["id"], elsewhere[0]["id"], UNKNOWN_ID]
-    body = {"campaign_id": campaign_id, "ids": ids, "limit": 4}
-    assert call.get("DELETE", "/leads", body) == {"count": 1}
-    assert call.get("DELETE", "/leads", body) == {"count": 0}
-    assert call.emails(campaign=other) == ["c@x.example"]
-    assert call.add(campaign_id, "A@x.example")["leads_uploaded"] == 1
-    assert call.emails(campaign=campaign_id) == ["b@x.example", "A@x.example"]
+    for filters, found in (
+        ({}, everybody),
+        ({"campaign_id": "a name that is ignored"}, everybody),
+        ({"campaign": campaign_id}, everybody[:2]),
+        ({"contacts": ["ADA@x.example"]}, everybody[::2]),
+        ({"contacts": ["ADA@x.example"], "campaign": other}, everybody[2:]),
+        ({"contacts": ["nobody@x.example"], "campaign": other}, []),
+        ({"ids": [bob["id"], UNKNOWN_ID]}, everybody[1:2]),
+        ({"ids": [bob["id"]], "campaign": other}, []),
+        ({"ids": [bob["id"]], "contacts": ["ada@x.example"]}, []),
+    ):
+        assert call.emails(**filters) == found, filters
 
 
 @pytest.mark.parametrize(
@@ -292,27 +244,6 @@ def test_deleting_without_ids_empties_the_campaign(call, campaign_id, more, left
     answer = call.get("DELETE", "/leads", {"campaign_id": campaign_id, **more})
     assert answer == {"count": 3 - left}
     assert len(call.leads(campaign=campaign_id)) == left
-
-
-def test_warmup_changes_when_its_job_is_done(call):
-    def seen_while_the_job_runs(act: str) -> list[tuple[str, int]]:
-        """Its status, poll by poll, and that of the account's warmup after it."""
-        job = call.get("POST", f"/accounts/warmup/{act}", {"emails": [LENA, "nobody@x.example"]})
-        assert (job["status"], len(job["id"])) == ("pending", 24)
-        jobs = (call.get("GET", f"/background-jobs/{job['id']}") for _ in range(4))
-        path = f"/accounts/{LENA}"
-        return [(job["status"], call.get("GET", path)["warmup_status"]) for job in jobs]
-
-    for act, before, after in (("enable", 0, 1), ("disable", 1, 0)):
-        under_way, done = ("in-progress", before), ("success", after)
-        assert seen_while_the_job_runs(act) == [under_way, under_way, done, done]
-
-
-def test_warmup_analytics_leave_out_accounts_without_warmup(call):
-    emails = [LENA, "marc@try-northbeam.example", "nobody@x.example"]
-    analytics = call.get("POST", "/accounts/warmup-analytics", {"emails": emails})
-    assert set(analytics["aggregate_data"]) == {"marc@try-northbeam.example"}
-    assert set(analytics["email_date_data"]) == {"marc@try-northbeam.example"}
 
 
 # Webhooks
@@ -327,38 +258,6 @@ def receiver() -> Iterator[StandIn]:
         yield stand_in
 
 
-def test_webhooks_are_managed(call):
-    body = {"target_hook_url": "https://x.example/hook", "event_type": "email_sent"}
-    webhook = call.get("POST", "/webhooks", body)
-    path = f"/webhooks/{webhook['id']}"
-    assert webhook["status"] == 1
-    assert call.get("PATCH", path, {"name": "mine"})["name"] == "mine"
-    assert call.get("GET", path)["target_hook_url"] == "https://x.example/hook"
-    assert [listed["name"] for listed in call.all("/webhooks")] == ["mine"]
-
-
-@pytest.mark.parametrize(
-    ("subscription", "delivered"),
-    [
-        ({"event_type": "all_events"}, ["email_sent", "link_clicked", "Call back in Q4"]),
-        ({"event_type": "email_link_clicked"}, ["link_clicked"]),
-        ({"event_type": "email_sent"}, ["email_sent"]),
-        ({"event_type": "all_events", "campaign": UNKNOWN_ID}, ["link_clicked"]),
-        ({"name": "nothing subscribed"}, []),
-    ],
-)
-def test_a_webhook_gets_what_it_subscribes_to(instantly, call, receiver, subscription, delivered):
-    body = {"target_hook_url": f"{receiver.url}/hook", "headers": {"X-Secret": "s"}, **subscription}
-    call.get("POST", "/webhooks", body)
-    acme = instantly.workspace("acme")
-    instantly.deliver(acme, {"event_type": "email_sent", "campaign_id": "other"})
-    instantly.deliver(acme, {"event_type": "link_clicked", "campaign_id": UNKNOWN_ID})
-    instantly.deliver(acme, {"event_type": "Call back in Q4"})
-    instantly.deliver(instantly.workspace("globex"), {"event_type": "email_sent"})
-    assert [delivery.json["event_type"] for delivery in receiver.requests] == delivered
-    assert all(delivery.headers["X-Secret"] == "s" for delivery in receiver.requests)
-
-
 def test_a_failed_delivery_is_retried_and_every_attempt_kept(instantly, acme, call, receiver):
     instantly.add_webhook("acme", f"{receiver.url}/hook")
     receiver.fail("POST", "/hook", status=503)
@@ -366,25 +265,21 @@ def test_a_failed_delivery_is_retried_and_every_attempt_kept(instantly, acme, ca
     payload = {"event_type": "email_sent", "lead_email": "a@x.example", "campaign_id": "c"}
     instantly.deliver(acme, payload)
     assert [delivery.json for delivery in receiver.requests] == [payload] * 3
-    events = call.all("/webhook-events", limit="2")
-    kept = {
-        "payload": [payload] * 3,
-        "success": [False, False, True],
-        "status_code": [503, None, 200],
-        "retry_count": [0, 1, 2],
-        "will_retry": [True, True, False],
-        "retry_successful": [True, True, None],
-    }
-    assert {name: [event[name] for event in events] for name in kept} == kept
-    assert len({event["retry_group_id"] for event in events}) == 1
+    events = call.all("/webhook-events", limit=2)
+    assert [event["status_code"] for event in events] == [503, None, 200]
+    assert [event["will_retry"] for event in events] == [True, True, False]
     today = events[0]["timestamp_created_date"]
     assert len(call.all("/webhook-events", success="false")) == 2
     assert len(call.all("/webhook-events", **{"from": today, "to": today})) == 3
     assert call.all("/webhook-events", to="2020-01-01") == []
     summary = call.get("GET", f"/webhook-events/summary?from={today}&to={today}")
-    assert [summary[f"{name}_events"] for name in ("total", "successful", "failed")] == [3, 1, 2]
-    assert round(summary["success_rate"]) == 33
-    assert round(summary["failure_rate"]) == 67
+    assert {name: round(figure) for name, figure in summary.items()} == {
+        "total_events": 3,
+        "successful_events": 1,
+        "failed_events": 2,
+        "success_rate": 33,
+        "failure_rate": 67,
+    }
     assert set(call.get("GET", "/webhook-events/summary?to=2020-01-01").values()) == {0}
 
 
@@ -502,23 +397,17 @@ def test_leads_added_to_an_active_campaign_are_played_too(instantly, call, campa
 def test_key_service_hands_out_keys_to_callers_who_say_who_they_are():
     service = KeyServiceStandIn("secret", {"org_1": "k1"}, "app")
     who = dict.fromkeys(("X-Caller-Service", "X-Caller-Method", "X-Caller-Path"), "some")
-    app_key = "/internal/app-keys/instantly/decrypt?appId="
-    key = "/internal/keys/instantly/decrypt"
-    with StandIn(service.app) as stand_in:
-        call = Caller(stand_in.url, **{"x-api-key": "secret"})
-        for path, found in (
-            (f"{key}?clerkOrgId=org_1", "k1"),
-            (f"{app_key}instantly-service", "app"),
-        ):
-            assert call.get("GET", path, headers=who) == {"provider": "instantly", "key": found}
-            assert call("GET", path, headers={**who, "x-api-key": "wrong"}).status_code == 401
-            assert call("GET", path).status_code == 400
-        service.app_key = None
-        missing = (key, f"{key}?clerkOrgId=org_2", f"{app_key}other", f"{app_key}instantly-service")
-        for path in missing:
-            answer = call("GET", path, headers=who)
-            assert (answer.status_code, answer.json()) == (404, {"error": "Key not found"})
-        call.http.close()
+    call = Caller(service.app, "/internal", **{"x-api-key": "secret"})
+    key, app_key = "/keys/instantly/decrypt", "/app-keys/instantly/decrypt?appId="
+    for path, found in ((f"{key}?clerkOrgId=org_1", "k1"), (f"{app_key}instantly-service", "app")):
+        assert call.get("GET", path, headers=who) == {"provider": "instantly", "key": found}
+        assert call("GET", path, headers={**who, "x-api-key": "wrong"}).status_code == 401
+        assert call("GET", path).status_code == 400
+    service.app_key = None
+    missing = (key, f"{key}?clerkOrgId=org_2", f"{app_key}other", f"{app_key}instantly-service")
+    for path in missing:
+        answer = call("GET", path, headers=who)
+        assert (answer.status_code, answer.get_json()) == (404, {"error": "Key not found"})
 
 
 RUN = dict.fromkeys(("clerkOrgId", "appId", "serviceName", "taskName", "brandId"), "some")
@@ -530,29 +419,23 @@ def runs() -> RunsServiceStandIn:
 
 
 @pytest.fixture
-def runs_call(runs) -> Iterator[Caller]:
-    with StandIn(runs.app) as stand_in:
-        caller = Caller(f"{stand_in.url}/v1/runs", **{"X-API-Key": "secret"})
-        yield caller
-        caller.http.close()
+def runs_call(runs) -> Caller:
+    return Caller(runs.app, "/v1/runs", **{"X-API-Key": "secret"})
 
 
-def test_runs_are_created_billed_and_ended(runs, runs_call):
+def test_runs_are_created_billed_ended_and_listed(runs, runs_call):
     run = runs_call.get("POST", "", RUN)
-    assert UUID(run["id"])
     assert run == {**RUN, "id": run["id"], "status": "running", "startedAt": run["startedAt"]}
     child = runs_call.get("POST", "", {**RUN, "parentRunId": run["id"]})
-    assert [open_run["id"] for open_run in runs.open_runs()] == [run["id"], child["id"]]
     costs = [{"costName": "instantly-lead-add", "quantity": 3}]
     for each in (run, child):
         assert runs_call.get("POST", f"/{each['id']}/costs", {"items": costs}) == {"costs": costs}
-    assert runs.billed() == {"instantly-lead-add": 6}
     runs_call.get("PATCH", f"/{run['id']}", {"status": "completed"})
-    runs_call.get("PATCH", f"/{child['id']}", {"status": "failed", "error": "x"})
-    assert runs.open_runs() == []
-    assert runs.runs[child["id"]]["error"] == "x"
-    listed = [(run["status"], run["costs"]) for run in runs_call.get("GET", "")["runs"]]
-    assert listed == [("completed", costs), ("failed", costs)]
+    assert [each["id"] for each in runs.open_runs()] == [child["id"]]
+    assert runs.billed() == {"instantly-lead-add": 6}
+    listed = [(each["status"], each["costs"]) for each in runs_call.get("GET", "")["runs"]]
+    assert listed == [("completed", costs), ("running", costs)]
+    assert runs_call("POST", "", RUN, headers={"X-API-Key": "wrong"}).status_code == 401
 
 
 @pytest.mark.parametrize(
@@ -560,12 +443,9 @@ def test_runs_are_created_billed_and_ended(runs, runs_call):
     [
         ("POST /", [], 400),
         ("POST /", {**RUN, "clerkOrgId": ""}, 400),
-        ("POST /", {**RUN, "parentRunId": "no uuid"}, 400),
         (f"POST /{UNKNOWN_ID}/costs", {"items": []}, 404),
         (f"PATCH /{UNKNOWN_ID}", {"status": "failed"}, 404),
         ("PATCH /run", {"status": "done"}, 400),
-        ("POST /run/costs", {}, 400),
-        ("POST /run/costs", {"items": ["x"]}, 400),
         ("POST /run/costs", {"items": [{"costName": "other", "quantity": 1}]}, 422),
         ("POST /run/costs", {"items": [{"costName": "instantly-lead-add", "quantity": 0}]}, 400),
     ],
@@ -575,7 +455,3 @@ def test_runs_service_refuses(runs, runs_call, request_line, body, status):
     method, path = request_line.replace("/run", f"/{run['id']}").split()
     assert runs_call(method, path.rstrip("/"), body).status_code == status
     assert runs.billed() == {}
-
-
-def test_runs_service_needs_its_key(runs_call):
-    assert runs_call("POST", "", RUN, headers={"X-API-Key": "wrong"}).status_code == 401
