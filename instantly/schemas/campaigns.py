@@ -18,7 +18,7 @@ from instantly.schemas.fields import (
     whole_number_field,
 )
 from instantly.translation.campaign_body import DAYS
-from instantly.translation.timezones import NoEqualTimezone, UnknownTimezone, instantly_timezone
+from instantly.translation.timezones import UnknownTimezone, instantly_timezone
 
 MAX_STEPS = 50
 MAX_BODY_HTML_BYTES = 256 * 1024
@@ -97,13 +97,10 @@ class Schedule(CamelCaseSchema):
     def translate_timezone(self, schedule: dict[str, Any], **_: Any) -> dict[str, Any]:
         today: date = datetime.now(UTC).date()
         try:
-            schedule["timezone"] = instantly_timezone(schedule["timezone"], today)
+            zone = instantly_timezone(schedule["timezone"], today)
         except UnknownTimezone:
             raise ValidationError("Not a valid time zone.", "timezone") from None
-        except NoEqualTimezone as error:
-            message = f"Instantly has no time zone with the same clock; closest: {error.closest}."
-            raise ValidationError(message, "timezone") from None
-        return schedule
+        return {**schedule, "timezone": zone.name, "timezone_warning": zone.warning}
 
 
 class CampaignSettings(CamelCaseSchema):
