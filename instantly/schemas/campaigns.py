@@ -18,6 +18,7 @@ from instantly.schemas.fields import (
     whole_number_field,
 )
 from instantly.translation.campaign_body import DAYS
+from instantly.translation.email_html import LINE_BREAK
 from instantly.translation.timezones import UnknownTimezone, instantly_timezone
 
 MAX_STEPS = 50
@@ -40,15 +41,20 @@ def is_body(text: str) -> None:
         raise ValidationError("May not be longer than 256 KiB.")
 
 
+def is_one_line(text: str) -> None:
+    if LINE_BREAK.search(text):
+        raise ValidationError("May not contain line breaks.")
+
+
 class Variant(CamelCaseSchema):
-    subject = Text(required=True)
+    subject = Text(required=True, validate=is_one_line)
     body_html = Text(required=True, validate=is_body)
 
 
 class Step(CamelCaseSchema):
     """One e-mail of a sequence: a subject and a body, or variants of them to be tested."""
 
-    subject = Text()
+    subject = Text(validate=is_one_line)
     body_html = Text(validate=is_body)
     variants = fields.List(fields.Nested(Variant), validate=validate.Length(min=1))
     days_since_last_step = whole_number_field(0)

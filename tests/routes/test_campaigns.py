@@ -302,6 +302,10 @@ def step(index: int, **fields: Any) -> dict[str, Any]:
     return {"sequence": [STEP, fields][1 - index :]}
 
 
+TWO_LINES = [
+    f"Hello{line_break}Bcc: eve@widgets.example"
+    for line_break in ("\n", "\r\n", "\r", "\v", "\f", "\x85", "\u2028", "\u2029")
+]
 # What is refused, and under which name; see test_errors for what no route takes.
 INVALID = [
     *(({name: "x" * 256}, name) for name in ORG),
@@ -315,6 +319,11 @@ INVALID = [
     (step(0, bodyHtml="x"), "sequence.0.subject"),
     (step(0, subject="x"), "sequence.0.bodyHtml"),
     (step(0, **STEP | {"subject": None}), "sequence.0.subject"),
+    *((step(1, **NEXT | {"subject": bad}), "sequence.1.subject") for bad in TWO_LINES),
+    *(
+        (step(0, variants=[STEP, STEP | {"subject": bad}]), "sequence.0.variants.1.subject")
+        for bad in TWO_LINES
+    ),
     *((step(0, **STEP | {"bodyHtml": bad}), "sequence.0.bodyHtml") for bad in (5, " ")),
     (step(0, variants=[STEP], subject="x"), "sequence.0.variants"),
     (step(0, variants=[STEP], bodyHtml="x"), "sequence.0.variants"),
