@@ -9,7 +9,7 @@ from instantly.schemas.fields import (
     MAX_ID_CHARACTERS,
     Boolean,
     CamelCaseSchema,
-    EmailAddress,
+    EmailAddresses,
     Text,
     camel_case,
     refuse_unstorable,
@@ -130,8 +130,8 @@ class CampaignSettings(CamelCaseSchema):
     match_lead_esp = Boolean()
     allow_risky_contacts = Boolean()
     disable_bounce_protect = Boolean()
-    cc_list = fields.List(EmailAddress())
-    bcc_list = fields.List(EmailAddress())
+    cc_list = EmailAddresses()
+    bcc_list = EmailAddresses()
 
 
 class CreateCampaign(CamelCaseSchema):
@@ -141,7 +141,7 @@ class CreateCampaign(CamelCaseSchema):
     app_id = required_text(MAX_ID_CHARACTERS)
     name = required_text()
     parent_run_id = fields.UUID(data_key="runId", load_default=None, allow_none=True)
-    account_ids = fields.List(EmailAddress(), load_default=list)
+    account_ids = EmailAddresses(load_default=list)
     metadata = Metadata(load_default=None, allow_none=True, metadata={"title": "Metadata"})
     sequence = fields.List(
         fields.Nested(Step), load_default=list, validate=validate.Length(min=1, max=MAX_STEPS)

@@ -112,6 +112,20 @@ class EmailAddress(fields.Email):
         return address.strip()
 
 
+class EmailAddresses(fields.List[Any]):
+    """Addresses, each once: the first spelling stays."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(EmailAddress(), **kwargs)
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> list[Any]:
+        addresses: list[Any] = super()._deserialize(*args, **kwargs)
+        first: dict[str, str] = {}
+        for address in addresses:
+            first.setdefault(address.lower(), address)
+        return list(first.values())
+
+
 def required_text(max_characters: int | None = None) -> Text:
     return Text(required=True, validate=validate.Length(min=1, max=max_characters))
 

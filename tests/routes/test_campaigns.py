@@ -256,6 +256,21 @@ def test_senders_become_the_email_list_and_if_instantly_lost_it_are_set_again(wo
     assert in_instantly(world, campaign)["email_list"] == SENDERS
 
 
+@pytest.mark.parametrize(
+    ("given", "option"),
+    [
+        (lambda emails: {"accountIds": emails}, "email_list"),
+        (lambda emails: {"settings": {"ccList": emails}}, "cc_list"),
+        (lambda emails: {"settings": {"bccList": emails}}, "bcc_list"),
+    ],
+    ids=["senders", "copies", "blind copies"],
+)
+def test_an_address_that_is_named_twice_is_sent_once_as_it_stands_first(world, given, option):
+    emails = ["Ann@senders.test", "bo@senders.test", "ann@SENDERS.test ", "bo@senders.test"]
+    world.created(**given(emails))
+    assert sent(world)[option] == emails[:2]
+
+
 def test_without_senders_there_is_nothing_to_lose(world):
     world.upstreams.instantly.loses_email_list = True
     world.created(accountIds=[])
