@@ -10,6 +10,7 @@ from instantly.schemas.fields import (
     Boolean,
     CamelCaseSchema,
     EmailAddresses,
+    ForgivingSchema,
     Text,
     camel_case,
     refuse_unstorable,
@@ -51,7 +52,7 @@ class Variant(CamelCaseSchema):
     body_html = Text(required=True, validate=is_body)
 
 
-class Step(CamelCaseSchema):
+class Step(ForgivingSchema):
     """One e-mail of a sequence: a subject and a body, or variants of them to be tested."""
 
     subject = Text(validate=is_one_line)
@@ -77,7 +78,7 @@ TIME_OF_DAY = [
 ]
 
 
-class Schedule(CamelCaseSchema):
+class Schedule(ForgivingSchema):
     """When Instantly may send. `timezone` becomes one of Instantly's own list."""
 
     timezone = Text(load_default="America/Chicago")
@@ -109,7 +110,7 @@ class Schedule(CamelCaseSchema):
         return {**schedule, "timezone": zone.name, "timezone_warning": zone.warning}
 
 
-class CampaignSettings(CamelCaseSchema):
+class CampaignSettings(ForgivingSchema):
     """Instantly's campaign options, a closed set. The defaults protect the recipient."""
 
     class Meta:
@@ -134,7 +135,7 @@ class CampaignSettings(CamelCaseSchema):
     bcc_list = EmailAddresses()
 
 
-class CreateCampaign(CamelCaseSchema):
+class CreateCampaign(ForgivingSchema):
     org_id = required_text(MAX_ID_CHARACTERS)
     clerk_org_id = required_text(MAX_ID_CHARACTERS)
     brand_id = required_text(MAX_ID_CHARACTERS)

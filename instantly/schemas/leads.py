@@ -12,6 +12,7 @@ from instantly.schemas.fields import (
     MAX_ID_CHARACTERS,
     CamelCaseSchema,
     EmailAddress,
+    ForgivingSchema,
     Text,
     refuse_unstorable,
     required_text,
@@ -40,7 +41,7 @@ class CustomVariables(fields.Dict):
         return variables
 
 
-class NewLead(CamelCaseSchema):
+class NewLead(ForgivingSchema):
     """A lead as Instantly's leads/add takes it."""
 
     email = EmailAddress(required=True)
@@ -86,18 +87,19 @@ def usual_lead(lead: Any) -> dict[str, Any] | None:
     if not isinstance(email, str) or not is_address(email):
         return None
     names = usual_names()
-    loaded = {names[key]: value for key, value in lead.items() if key in names}
+    loaded = {
+        names[key]: value for key, value in lead.items() if key in names and value is not None
+    }
     variables = loaded.pop("custom_variables", {})
-    if not isinstance(variables, dict) or not all(
-        value is None or isinstance(value, str) for value in loaded.values()
-    ):
+    if not isinstance(variables, dict) or not all(isinstance(v, str) for v in loaded.values()):
         return None
     if any(isinstance(variable, dict | list) for variable in variables.values()):
         return None
     texts = "".join(map(str, (*loaded.values(), *variables, *variables.values())))
     if storable_text(texts) != texts:
         return None
-    return {**loaded, "custom_variables": variables} if "customVariables" in lead else loaded
+    is_given = lead.get("customVariables") is not None
+    return {**loaded, "custom_variables": variables} if is_given else loaded
 
 
 def is_address(text: str) -> bool:
@@ -117,7 +119,7 @@ def usual_names() -> dict[str, str]:
     return {str(field.data_key): name for name, field in shared(NewLead).fields.items()}
 
 
-class AddLeads(CamelCaseSchema):
+class AddLeads(ForgivingSchema):
     org_id = required_text(MAX_ID_CHARACTERS)
     parent_run_id = fields.UUID(data_key="runId", load_default=None, allow_none=True)
     leads = Leads()

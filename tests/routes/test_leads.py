@@ -288,9 +288,14 @@ def test_a_lead_is_shown_with_all_its_fields(world):
     assert [shown["runId"]] == list(world.upstreams.runs.runs)
 
 
-@pytest.mark.parametrize("texts", [{}, dict.fromkeys(TEXTS)], ids=["absent", "null"])
-def test_what_a_lead_leaves_out_is_null(world, texts):
-    assert world.upload([{"email": "a@x.example", **texts}], runId=None).status_code == 201
+NO_VALUES = [{}, dict.fromkeys([*TEXTS, "customVariables"]), {"customVariables": ""}]
+
+
+@pytest.mark.parametrize("values", NO_VALUES, ids=str)
+@pytest.mark.parametrize("run_id", [None, ""])
+def test_what_a_lead_leaves_out_is_null(world, values, run_id):
+    assert world.upload([{"email": "a@x.example", **values}], runId=run_id).status_code == 201
+    assert sent_to_instantly(world)["leads"] == [{"email": "a@x.example"}]
     (shown,) = world.listed_leads()
     assert (shown["firstName"], shown["lastName"], shown["companyName"]) == (None, None, None)
     assert shown["customVariables"] == {}
