@@ -1,6 +1,7 @@
 """Bodies about leads."""
 
 import time
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -41,17 +42,31 @@ class CustomVariables(fields.Dict):
         return variables
 
 
+class LeadText(Text):
+    """Text, or a number in its place: a spreadsheet makes one of a telephone number."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = written_out(value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
+def written_out(number: float) -> str:
+    """All digits of a number, without an exponent and without an empty fraction."""
+    return f"{Decimal(str(number)):f}".removesuffix(".0")
+
+
 class NewLead(ForgivingSchema):
     """A lead as Instantly's leads/add takes it."""
 
     email = EmailAddress(required=True)
-    first_name = Text(allow_none=True)
-    last_name = Text(allow_none=True)
-    company_name = Text(allow_none=True)
-    job_title = Text(allow_none=True)
-    phone = Text(allow_none=True)
-    website = Text(allow_none=True)
-    personalization = Text(allow_none=True)
+    first_name = LeadText(allow_none=True)
+    last_name = LeadText(allow_none=True)
+    company_name = LeadText(allow_none=True)
+    job_title = LeadText(allow_none=True)
+    phone = LeadText(allow_none=True)
+    website = LeadText(allow_none=True)
+    personalization = LeadText(allow_none=True)
     custom_variables = CustomVariables(
         keys=fields.String(),
         metadata={"additionalProperties": {"type": ["string", "number", "boolean", "null"]}},
