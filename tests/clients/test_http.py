@@ -1,8 +1,10 @@
 """What all clients have in common: what they send, when they try again, and what they refuse."""
 
+import json
 import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 from calls import BY_NAME, OPERATIONS, Upstream, each, refused
@@ -221,6 +223,51 @@ def test_a_refusal_is_told_in_the_services_own_words_and_not_repeated(operation,
     error = refused(operation, upstream)
     assert (error.status, error.message) == (400, "body must be …")
     assert len(upstream.requests) == 1
+
+
+NO_SENDERS, NO_STEPS = "campaign has no senders", "campaign has no steps"
+# What is told of each error body.
+REASONS: list[tuple[dict[str, Any], str]] = [
+    ({"message": [NO_SENDERS, NO_STEPS], "error": "Bad Request"}, f"{NO_SENDERS}; {NO_STEPS}"),
+    ({"message": NO_STEPS, "error": "invalid_campaign", "statusCode": 400}, NO_STEPS),
+    ({"message": "", "error": NO_STEPS}, NO_STEPS),
+    ({"error": {"message": NO_STEPS, "code": 7}}, NO_STEPS),
+    (
+        {"error": {"errors": [{"reason": NO_SENDERS}, {"reason": NO_STEPS}]}},
+        f"{NO_SENDERS}; {NO_STEPS}",
+    ),
+    ({"errors": [NO_SENDERS, NO_STEPS, NO_STEPS]}, f"{NO_SENDERS}; {NO_STEPS}"),
+    ({"errors": [{"path": "name", "message": "too long"}]}, "name: too long"),
+    ({"errors": [{"instancePath": "/name", "message": "too long"}]}, "/name: too long"),
+    ({"errors": {"name": ["too long"], "steps": [NO_STEPS]}}, f"name: too long; {NO_STEPS}"),
+    ({"message": "Invalid", "errors": {"name": "too long"}}, "Invalid; name: too long"),
+    ({"detail": NO_STEPS}, NO_STEPS),
+    ({"detail": [{"loc": ["body", 0, "name"], "msg": "too long"}]}, "body.0.name: too long"),
+    ({"title": "Bad Request", "detail": NO_STEPS, "type": "about:blank"}, NO_STEPS),
+    ({"title": "Refused", "details": [NO_SENDERS, NO_STEPS]}, f"Refused; {NO_SENDERS}; {NO_STEPS}"),
+    ({"error": "Invalid", "details": {"name": ["too long"]}}, "Invalid; name: too long"),
+    ({"error": "invalid", "error_description": NO_STEPS}, f"invalid; {NO_STEPS}"),
+    (
+        {"message": [{"field": "name", "constraints": {"max": "too long"}}]},
+        "name.constraints.max: too long",
+    ),
+    ({"name": ["too long"]}, "name: too long"),
+    ({"error": "Not Found"}, "Not Found"),
+    ({"message": [], "errors": [None, 5, " ", {}]}, "Bad Request"),
+    ({"message": ["x" * 600, "y" * 600]}, f"{'x' * 600}; {'y' * 398}"),
+    ({"errors": json.loads("[" * 500 + '"deep"' + "]" * 500)}, "Bad Request"),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), REASONS, ids=lambda value: str(value)[:40])
+def test_every_reason_of_a_refusal_is_told_whatever_its_shape(body, message, upstream):
+    upstream.fail_all(status=400, body=body)
+    assert refused(PAUSE, upstream).message == message
+
+
+def test_no_reason_of_a_refusal_tells_a_key(upstream):
+    upstream.fail_all(status=400, body={"errors": [{"path": "name", "message": "is bearer-key"}]})
+    assert refused(PAUSE, upstream).message == "name: is ***"
 
 
 @pytest.mark.parametrize(
