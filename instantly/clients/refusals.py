@@ -1,6 +1,8 @@
 """What another service says when it refuses: its words, without secrets, and how long to wait."""
 
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from http import HTTPStatus
 from typing import Any
@@ -12,6 +14,7 @@ from urllib3.util.retry import Retry
 from instantly.jsontext import parse_json
 
 MIN_SECRET_CHARACTERS = 6
+MAX_RETRY_AFTER_SECONDS = 86_400
 MAX_DEPTH = 10
 # Where an error object says what is wrong, most telling first, and of which field it speaks.
 HEADINGS = ("error", "title")
@@ -76,7 +79,10 @@ def place_of(said: dict[str, Any]) -> str:
 def retry_after_seconds(headers: Mapping[str, str]) -> float | None:
     """The header in seconds, whether it holds seconds or a date; None when it holds neither."""
     try:
-        return Retry(retry_after_max=86400).parse_retry_after(headers["Retry-After"])
+        asked = headers["Retry-After"]
+        if re.fullmatch(r"\s*([0-9]+\.[0-9]*|\.[0-9]+)\s*", asked):
+            return math.ceil(min(float(asked), MAX_RETRY_AFTER_SECONDS))
+        return Retry(retry_after_max=MAX_RETRY_AFTER_SECONDS).parse_retry_after(asked)
     except (KeyError, InvalidHeader, ValueError, OverflowError):
         return None
 

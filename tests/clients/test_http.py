@@ -143,7 +143,17 @@ def test_the_wait_may_be_asked_for_as_a_date(status, upstream):
     assert 10 < wait <= 20
 
 
-@pytest.mark.parametrize("asked", ["31", "99999999999999999999", "an hour from now"])
+@pytest.mark.parametrize(("asked", "wait"), [("1.5", 2), (" 2.0 ", 2), ("0.1", 1), (".5", 1)])
+def test_a_fraction_of_a_second_is_rounded_up(asked, wait, upstream):
+    upstream.answers = [PAUSE.answer]
+    upstream.fail_all(status=429, headers={"Retry-After": asked})
+    PAUSE.call(upstream)
+    assert upstream.waits == [wait]
+
+
+@pytest.mark.parametrize(
+    "asked", ["31", f"{'9' * 400}.5", "99999999999999999999", "an hour from now"]
+)
 def test_a_wait_of_more_than_30_seconds_is_not_waited_for(asked, upstream):
     header = http_date(seconds=3600) if asked == "an hour from now" else asked
     upstream.fail_all(status=429, headers={"Retry-After": header}, times=None)
@@ -165,7 +175,7 @@ def test_the_waits_never_add_up_to_more_than_30_seconds(asked, upstream):
 
 
 NO_TIMES = [
-    *("", "soon", "-1", "1.5", "Mon, 99 Foo 2026 99:99:99 GMT", "9" * 5000),
+    *("", "soon", "-1", "-1.5", "1.5.1", ".", "Mon, 99 Foo 2026 99:99:99 GMT", "9" * 5000),
     *("Mon, 01 Jan 99999 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"),
 ]
 
