@@ -81,7 +81,7 @@ ONE_CAMPAIGN = record(campaign=CAMPAIGN)
 SWITCHED_CAMPAIGN = record("warnings", campaign=CAMPAIGN, warnings=array(TEXT))
 CAMPAIGNS = record(campaigns=array(CAMPAIGN), **PAGE)
 NEW_CAMPAIGN = record(**each(UUID, "id", "instantlyCampaignId"), name=TEXT, status=one_of("draft"))
-CREATED_CAMPAIGN = record(success=SUCCESS, campaign=NEW_CAMPAIGN)
+CREATED_CAMPAIGN = record(success=SUCCESS, campaign=NEW_CAMPAIGN, warnings=array(TEXT))
 SENDING_DETAILS = record()
 SENDING_STATUS = record(
     sending=nullable(BOOLEAN),

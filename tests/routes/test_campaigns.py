@@ -10,7 +10,7 @@ from uuid import UUID, uuid4
 
 import pytest
 from stand_in import RecordedRequest
-from world import ORG, Campaign, World
+from world import ORG, Campaign, World, campaign_request
 
 CREATE = ("POST", "/api/v2/campaigns")
 CAMPAIGN_FIELDS = {
@@ -55,7 +55,11 @@ def test_a_campaign_is_created_as_a_draft(world):
     ((instantly_id, held),) = world.campaigns().items()
     assert str(UUID(campaign["id"])) == campaign["id"]
     shown = {"instantlyCampaignId": instantly_id, "name": "Autumn", "status": "draft"}
-    assert answer.get_json() == {"success": True, "campaign": {"id": campaign["id"], **shown}}
+    assert answer.get_json() == {
+        "success": True,
+        "campaign": {"id": campaign["id"], **shown},
+        "warnings": [],
+    }
     assert held["status"] == 0
     assert world.runs() == ["completed"]
     assert world.upstreams.runs.billed() == {"instantly-campaign-create": 1}
@@ -211,6 +215,22 @@ def test_what_a_schedule_leaves_out_has_a_default(world, schedule):
 def test_a_timezone_is_sent_by_a_name_that_instantly_knows(world, name, listed):
     world.created(schedule={"timezone": name})
     assert sent_schedule(world)["timezone"] == listed
+
+
+def test_what_its_author_can_hardly_mean_is_told_and_to_a_repeat_again(world):
+    schedule = {"timezone": "America/Los_Angeles", "endDate": "2020-01-01"}
+    body = campaign_request(name=" ", schedule=schedule)
+    body["sequence"] = [{"subject": "", "bodyHtml": "Hi {{first_name}}"}]
+    answers = [
+        world.send("POST", "/campaigns", body, headers={"Idempotency-Key": "key"}) for _ in range(2)
+    ]
+    assert [answer.status_code for answer in answers] == [201, 201]
+    first, again = (answer.get_json() for answer in answers)
+    assert first == again
+    assert [warning.partition(":")[0] for warning in first["warnings"]] == [
+        *("name", "schedule.timezone", "schedule.endDate", "Step 1", "Step 1, body")
+    ]
+    assert len(world.campaigns()) == 1
 
 
 NUMBERS = ("dailyLimit", "dailyMaxLeads", "emailGap", "randomWaitMax")
