@@ -8,6 +8,7 @@ from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
+from instantly.limits import MAX_WAITING
 from instantly.routes import (
     accounts,
     analytics,
@@ -25,15 +26,14 @@ from instantly.storage.database import Database
 from instantly.storage.leases import Leases
 from instantly.web.auth import require_api_key
 from instantly.web.errors import HANDLERS
-from instantly.web.metrics import Metrics
 from instantly.web.observability import configure_logging, observe_requests
-from instantly.web.services import EXTENSION, MAX_WAITING, Services
+from instantly.web.services import EXTENSION, Services
 
 
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens the connection pool, but waits for no other service."""
     configure_logging(settings.log_level)
-    app = Flask(__name__, static_folder=None, template_folder="web/templates")
+    app = Flask(__name__, static_folder=None)
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
@@ -43,7 +43,7 @@ def create_app(settings: Settings) -> Flask:
         prepared_statements=settings.database_prepared_statements,
     )
     certificates = settings.trusted_certificates
-    parts = app.extensions[EXTENSION] = Services(
+    app.extensions[EXTENSION] = Services(
         settings=settings,
         database=database,
         keys=KeyServiceClient(settings.key_service_url, settings.key_service_api_key, certificates),
@@ -53,17 +53,24 @@ def create_app(settings: Settings) -> Flask:
         instantly=InstantlyClient(settings.instantly_api_url, certificates),
         leases=Leases(database),
         waiting=BoundedSemaphore(MAX_WAITING),
-        metrics=Metrics(database, MAX_WAITING),
     )
-    for client in (parts.keys, parts.runs, parts.instantly):
-        client.observer = parts.metrics
-    observe_requests(app, parts.metrics)
+    observe_requests(app)
     require_api_key(app, settings.api_keys)
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
+    # In the order of the document.
     for resource in (
-        *(health, documentation, metrics, campaigns, reconcile, leads, lead_status, events),
-        *(accounts, analytics, webhooks),
+        campaigns,
+        leads,
+        webhooks,
+        events,
+        lead_status,
+        analytics,
+        reconcile,
+        accounts,
+        metrics,
+        health,
+        documentation,
     ):
         app.register_blueprint(resource.bp)
     return app

@@ -9,7 +9,7 @@ FROM instantly_accounts AS account;
 -- The accounts as Instantly lists them; where the list is complete, the others are marked removed.
 WITH listed AS (
   SELECT DISTINCT ON (lower(email)) *
-  FROM jsonb_to_recordset(%(accounts)s::jsonb) AS listed (
+  FROM json_to_recordset(%(accounts)s::json) AS listed (
     email text, status text, warmup_enabled boolean, warmup_status text,
     warmup_score double precision, daily_send_limit integer, provider_code integer
   )

@@ -82,7 +82,7 @@ totals AS (
     (SELECT count(DISTINCT lead) FROM activity CROSS JOIN unnest(recipients) AS lead) AS recipients
   FROM activity
 ),
--- Here and below, what is put in order before there is a row for each lead need not be sorted after.
+-- Here and below, ordered before unnest: GROUP BY then sorts a few rows, not one for each lead.
 steps AS (
   SELECT *
   FROM (

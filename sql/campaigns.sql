@@ -1,13 +1,6 @@
 -- name: insert_campaign
 -- The row of a campaign that Instantly has just created, and the answer about it.
 -- Not when the run has ended meanwhile; see BilledRun.store.
-WITH run AS (
-  SELECT
-  FROM instantly_open_runs
-  WHERE run_id = %(run_id)s
-    AND outcome IS NULL
-  FOR UPDATE
-)
 INSERT INTO instantly_campaigns (
   id, instantly_campaign_id, org_id, clerk_org_id, brand_id, app_id, name,
   run_id, parent_run_id, metadata
@@ -15,7 +8,7 @@ INSERT INTO instantly_campaigns (
 SELECT
   %(campaign_id)s, %(instantly_campaign_id)s, %(org_id)s, %(clerk_org_id)s, %(brand_id)s,
   %(app_id)s, %(name)s, %(run_id)s, %(parent_run_id)s, %(metadata)s
-FROM run
+WHERE is_open(%(run_id)s)
 RETURNING id::text, instantly_campaign_id::text AS "instantlyCampaignId", name, status;
 
 -- name: delete_campaign

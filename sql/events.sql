@@ -5,7 +5,8 @@ WITH campaign AS (
   SELECT id
   FROM instantly_campaigns
   WHERE instantly_campaign_id = %(instantly_campaign_id)s
-  -- The lock of the foreign key, but before anything is written: see select_campaign_for_rebuild.
+  -- Locked before anything is written, and not by the foreign key at the end: while the campaign is
+  -- deleted, a delivery waits, and the campaign is unknown then.
   FOR KEY SHARE
 ),
 event AS (
@@ -63,8 +64,8 @@ lead AS (
   WHERE lead.campaign_id = event.campaign_id
     AND lower(lead.email) = %(lead_email)s
     AND (
-      lead.status = ANY (%(weaker_statuses)s::text[])
-      OR (%(is_label)s AND lead.status = ANY (%(labels)s::text[])
+      status_strength(lead.status) < status_strength(%(lead_status)s)
+      OR (%(is_label)s AND status_strength(lead.status) = status_strength(%(lead_status)s)
           AND lead.labelled_at <= event.occurred_at)
     )
 ),
@@ -92,77 +93,6 @@ CROSS JOIN LATERAL (
   LIMIT 1
 ) AS event
 WHERE campaign.clerk_org_id = %(clerk_org_id)s;
-
--- name: select_campaign_ids
--- Every campaign, for what is done to one after the other.
-SELECT id::text
-FROM instantly_campaigns
-ORDER BY position;
-
--- name: select_campaign_for_rebuild
--- Makes deliveries of this campaign wait while what its events add up to is written anew.
-SELECT id
-FROM instantly_campaigns
-WHERE id = %(campaign_id)s
-FOR UPDATE;
-
--- name: delete_activity
--- What a campaign's events add up to, but for the rows that hold what Instantly's fields proved.
-DELETE FROM instantly_lead_activity
-WHERE campaign_id = %(campaign_id)s
-  AND proved IS NULL;
-
--- name: insert_activity
--- Likewise, counted again from the events; `counted_as` maps event types to columns.
-INSERT INTO instantly_lead_activity (
-  campaign_id, lead_email, step, sent, opened, clicked, replied, bounced, auto_replied,
-  not_interested, out_of_office, unsubscribed, last_event_at
-)
-SELECT
-  campaign_id,
-  coalesce(lead_email, ''),
-  coalesce(step, 0),
-  count(*) FILTER (WHERE counted_as = 'sent'),
-  count(*) FILTER (WHERE counted_as = 'opened'),
-  count(*) FILTER (WHERE counted_as = 'clicked'),
-  count(*) FILTER (WHERE counted_as = 'replied'),
-  count(*) FILTER (WHERE counted_as = 'bounced'),
-  count(*) FILTER (WHERE counted_as = 'auto_replied'),
-  count(*) FILTER (WHERE counted_as = 'not_interested'),
-  count(*) FILTER (WHERE counted_as = 'out_of_office'),
-  count(*) FILTER (WHERE counted_as = 'unsubscribed'),
-  max(occurred_at)
-FROM (
-  SELECT
-    campaign_id,
-    lead_email,
-    step,
-    CASE
-      WHEN lead_email = account_email THEN NULL
-      ELSE %(counted_as)s::jsonb ->> event_type
-    END AS counted_as,
-    occurred_at
-  FROM instantly_events
-  WHERE campaign_id = %(campaign_id)s
-  UNION ALL
-  SELECT campaign_id, lead_email, step, NULL, NULL
-  FROM instantly_lead_activity
-  WHERE campaign_id = %(campaign_id)s
-    AND proved IS NOT NULL
-) AS event
-GROUP BY campaign_id, coalesce(lead_email, ''), coalesce(step, 0)
-ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
-SET
-  sent = excluded.sent,
-  opened = excluded.opened,
-  clicked = excluded.clicked,
-  replied = excluded.replied,
-  bounced = excluded.bounced,
-  auto_replied = excluded.auto_replied,
-  not_interested = excluded.not_interested,
-  out_of_office = excluded.out_of_office,
-  unsubscribed = excluded.unsubscribed,
-  last_event_at = excluded.last_event_at;
 
 -- name: select_events_page
 -- The answer of GET /campaigns/{campaignId}/events as JSON: one page, newest arrival first.

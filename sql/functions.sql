@@ -1,5 +1,50 @@
--- The outward form of rows: what a campaign, an account and a time look like in answers. A new field
--- is a line here. `python -m instantly.migrate` puts these in place each time it runs.
+-- What statements share: the strength of a status, whether a lease or a run still stands, the outward form
+-- of rows and pages (a new field of an answer is a line here), and the events of a page.
+-- `python -m instantly.migrate` puts these functions in place each time it runs.
+
+-- How strong a lead's status is. A lead takes a stronger status and never goes back; the interest labels
+-- are equally strong, and the latest one counts. A table and no CASE, which costs each delivery 6 % more.
+CREATE OR REPLACE FUNCTION status_strength(status text) RETURNS integer
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT ('{
+    "active": 0,
+    "contacted": 1,
+    "opened": 2,
+    "clicked": 3,
+    "completed": 4,
+    "replied": 5,
+    "interested": 6, "neutral": 6, "not_interested": 6, "meeting_booked": 6, "meeting_completed": 6,
+    "closed": 6, "lost": 6, "out_of_office": 6, "wrong_person": 6, "no_show": 6, "skipped": 6,
+    "bounced": 7,
+    "unsubscribed": 8
+  }'::jsonb ->> status)::integer
+$$;
+
+-- Whether the lease is still the holder's. It stays so until this transaction has ended: whoever would
+-- take it over waits.
+CREATE OR REPLACE FUNCTION holds_lease(of_name text, by_holder uuid) RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+  SELECT EXISTS (
+    SELECT
+    FROM instantly_leases
+    WHERE name = of_name
+      AND holder = by_holder
+    FOR UPDATE
+  )
+$$;
+
+-- Whether the run has no end yet. It stays so until this transaction has ended: whoever would end it
+-- waits.
+CREATE OR REPLACE FUNCTION is_open(of_run uuid) RETURNS boolean
+LANGUAGE sql VOLATILE AS $$
+  SELECT EXISTS (
+    SELECT
+    FROM instantly_open_runs
+    WHERE run_id = of_run
+      AND outcome IS NULL
+    FOR UPDATE
+  )
+$$;
 
 -- Times as the API writes them: 2026-02-25T12:00:00.000Z.
 CREATE OR REPLACE FUNCTION api_time(moment timestamptz) RETURNS text
@@ -141,19 +186,32 @@ BEGIN
 END
 $$;
 
--- With what Instantly delivered, if that is asked for.
-CREATE OR REPLACE FUNCTION event_json(event instantly_events, with_payload boolean) RETURNS jsonb
+-- With the payload as it was delivered, if that is asked for: nothing here may parse it.
+CREATE OR REPLACE FUNCTION event_json(event instantly_events, with_payload boolean) RETURNS json
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
-  SELECT jsonb_build_object(
-    'id', event.id::text,
-    'eventType', event.event_type,
-    'leadEmail', event.lead_email,
-    'accountEmail', event.account_email,
-    'step', event.step,
-    'variant', event.variant,
-    'occurredAt', api_time(event.occurred_at),
-    'receivedAt', api_time(event.received_at)
-  ) || CASE WHEN with_payload THEN jsonb_build_object('payload', event.payload) ELSE '{}' END
+  SELECT CASE
+    WHEN with_payload THEN json_build_object(
+      'id', event.id::text,
+      'eventType', event.event_type,
+      'leadEmail', event.lead_email,
+      'accountEmail', event.account_email,
+      'step', event.step,
+      'variant', event.variant,
+      'occurredAt', api_time(event.occurred_at),
+      'receivedAt', api_time(event.received_at),
+      'payload', event.payload
+    )
+    ELSE json_build_object(
+      'id', event.id::text,
+      'eventType', event.event_type,
+      'leadEmail', event.lead_email,
+      'accountEmail', event.account_email,
+      'step', event.step,
+      'variant', event.variant,
+      'occurredAt', api_time(event.occurred_at),
+      'receivedAt', api_time(event.received_at)
+    )
+  END
 $$;
 
 -- What counts there are, of all or of a group; where there is nothing, they are NULL.

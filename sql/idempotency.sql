@@ -11,15 +11,7 @@ WHERE key = %(key)s
 -- Keeps an answer, if the key is still its holder's; answers nothing otherwise. Until it is final, the
 -- act may still be undone. Removes some of the answers that are older than a day.
 -- (Chosen first and once: inside the DELETE the choice may be made again for every row.)
-WITH lease AS (
-  SELECT
-  FROM instantly_leases
-  WHERE name = %(name)s
-    AND holder = %(holder)s
-  -- Whoever would take it over waits for this answer.
-  FOR UPDATE
-),
-expired AS MATERIALIZED (
+WITH expired AS MATERIALIZED (
   SELECT key, method, path
   FROM instantly_idempotency_keys
   WHERE created_at < clock_timestamp() - interval '24 hours'
@@ -40,7 +32,7 @@ INSERT INTO instantly_idempotency_keys AS answer (
 )
 SELECT
   %(key)s, %(method)s, %(path)s, %(holder)s, %(request_hash)s, %(status)s, %(body)s, %(is_final)s
-FROM lease
+WHERE holds_lease(%(name)s, %(holder)s)
 ON CONFLICT (key, method, path) DO UPDATE
 SET
   holder = excluded.holder,

@@ -25,8 +25,7 @@ held AS (
     address,
     array_agg(
       status
-      ORDER BY
-        (%(strengths)s::jsonb ->> status)::integer DESC, labelled_at DESC NULLS LAST, position
+      ORDER BY status_strength(status) DESC, labelled_at DESC NULLS LAST, position
     ) FILTER (WHERE is_meant) AS statuses,
     json_agg(json_build_object('campaignId', campaign.id, 'status', status) ORDER BY position)
       FILTER (WHERE is_meant) AS campaigns,

@@ -10,26 +10,12 @@ WHERE campaign_id = %(campaign_id)s
 -- Nothing is stored nor answered without the lock, or when the run has ended; see BilledRun.store.
 -- The campaign's row is locked so that positions become visible in their order: a reader who pages
 -- by them misses no lead that commits late.
-WITH run AS (
-  SELECT
-  FROM instantly_open_runs
-  WHERE run_id = %(run_id)s
-    AND outcome IS NULL
-  FOR UPDATE
-),
-lease AS (
-  SELECT
-  FROM instantly_leases
-  WHERE name = %(name)s
-    AND holder = %(holder)s
-  FOR UPDATE
-),
-campaign AS (
+WITH campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
-    AND EXISTS (SELECT FROM run)
-    AND EXISTS (SELECT FROM lease)
+    AND is_open(%(run_id)s)
+    AND holds_lease(%(name)s, %(holder)s)
   FOR NO KEY UPDATE
 ),
 added AS (

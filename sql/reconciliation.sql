@@ -2,14 +2,7 @@
 -- A campaign's status as Instantly has it, and what it is now; nothing without the lock.
 -- What a delivery changed while Instantly was asked stays, and so does our `completed` when
 -- Instantly says paused: we complete by pausing.
-WITH lease AS (
-  SELECT
-  FROM instantly_leases
-  WHERE name = %(name)s
-    AND holder = %(holder)s
-  FOR UPDATE
-),
-campaign AS (
+WITH campaign AS (
   SELECT
     id,
     status AS held_status,
@@ -19,7 +12,7 @@ campaign AS (
     END AS status
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
-    AND EXISTS (SELECT FROM lease)
+    AND holds_lease(%(name)s, %(holder)s)
   FOR NO KEY UPDATE
 ),
 repaired AS (
@@ -33,25 +26,17 @@ SELECT status
 FROM campaign;
 
 -- name: upsert_found_leads
--- A page of the leads that Instantly holds: ours are marked, raised to what is proved (by
--- `strengths`: status → number) and get Instantly's ids; the others are adopted. Nothing
--- without the lock.
+-- A page of the leads that Instantly holds: ours are marked, raised to what is proved and get
+-- Instantly's ids; the others are adopted. Nothing without the lock.
 -- A lead that stands twice in Instantly's list counts once. The campaign's row is locked as in
--- insert_leads. Deliveries go on meanwhile: insert_event locks one lead, and this statement nothing that
--- insert_event may hold then, so the two can only wait one way; and the status is judged on the row as
--- it is once it is locked.
-WITH lease AS (
-  SELECT
-  FROM instantly_leases
-  WHERE name = %(name)s
-    AND holder = %(holder)s
-  FOR UPDATE
-),
-campaign AS (
+-- insert_leads. Deliveries go on meanwhile, and the status is judged on the row as it is once it is
+-- locked. No deadlock: insert_event locks one lead last; this statement, once it holds leads, asks for
+-- nothing that insert_event holds.
+WITH campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
-    AND EXISTS (SELECT FROM lease)
+    AND holds_lease(%(name)s, %(holder)s)
   FOR NO KEY UPDATE
 ),
 found AS (
@@ -74,8 +59,7 @@ held AS MATERIALIZED (
     lead.reconciled_at IS DISTINCT FROM %(reconciled_at)s AS is_new,
     found.instantly_lead_id,
     found.status,
-    (%(strengths)s::jsonb ->> lead.status)::integer
-      < (%(strengths)s::jsonb ->> found.status)::integer AS is_weaker
+    status_strength(lead.status) < status_strength(found.status) AS is_weaker
   FROM found
   INNER JOIN instantly_leads AS lead
     ON lead.campaign_id = found.campaign_id
@@ -155,6 +139,4 @@ WITH missing AS (
 SELECT
   ARRAY(SELECT email FROM missing ORDER BY position LIMIT %(limit)s) AS emails,
   (SELECT count(*) FROM missing) AS total
-FROM instantly_leases
-WHERE name = %(name)s
-  AND holder = %(holder)s;
+WHERE holds_lease(%(name)s, %(holder)s);

@@ -10,6 +10,13 @@ WITH lease AS (
 INSERT INTO instantly_open_runs (run_id, task_name, subject)
 VALUES (%(run_id)s, %(task_name)s, %(subject)s);
 
+-- name: select_open_run
+-- The run, as long as it has no end.
+SELECT run_id
+FROM instantly_open_runs
+WHERE run_id = %(run_id)s
+  AND outcome IS NULL;
+
 -- name: update_open_run_outcome
 -- The act has ended; runs-service is told next.
 UPDATE instantly_open_runs

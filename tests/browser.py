@@ -83,21 +83,20 @@ class Page:
         assert "exceptionDetails" not in evaluated, evaluated
         return evaluated["result"].get("value")
 
-    def focus(self, selector: str) -> None:
-        self.run(f"document.querySelector({json.dumps(selector)}).focus()")
+    def find(self, selector: str, what: str) -> Any:
+        """An expression about the first of these elements, once it is there."""
+        element = f"document.querySelector({json.dumps(selector)})"
+        wait_until(lambda: self.run(f"{element} !== null"))
+        return self.run(f"{element}.{what}")
+
+    def click(self, *selectors: str) -> None:
+        for selector in selectors:
+            self.find(selector, "click()")
 
     def type(self, selector: str, text: str) -> None:
-        """Puts a text in the place of another, as a keyboard does."""
-        self.focus(selector)
-        self.run("document.activeElement.select()")
+        """As a keyboard does."""
+        self.find(selector, "focus()")
         self.call("Input.insertText", text=text)
-
-    def press(self, key: str) -> None:
-        codes = {"Enter": (13, "\r"), "Tab": (9, ""), " ": (32, " ")}
-        code, text = codes[key]
-        more = {"key": key, "windowsVirtualKeyCode": code}
-        self.call("Input.dispatchKeyEvent", type="keyDown", text=text, **more)
-        self.call("Input.dispatchKeyEvent", type="keyUp", **more)
 
 
 @contextmanager

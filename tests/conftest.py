@@ -44,7 +44,7 @@ from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceSt
 from instantly.sandbox.postgres import LocalPostgres
 
 # A test that asks for one of these looks into the app, or changes it.
-INSIDE = {"app", "monkeypatch", "settings", "statements"}
+INSIDE = {"app", "database_url", "monkeypatch", "settings", "statements"}
 
 # Whichever app a test makes: none of its answers may differ from /openapi.json.
 Flask.test_client_class = CheckedClient

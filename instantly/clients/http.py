@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from copy import copy
 from random import random
 from time import sleep
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import quote
 
 import requests
@@ -22,6 +22,7 @@ from instantly.clients.connections import Adapter
 from instantly.clients.refusals import json_of, keys_in, masked, message_of, retry_after_seconds
 from instantly.config import USER_AGENT
 from instantly.jsontext import parse_json
+from instantly.metrics import CALL_SECONDS, CALLS, RETRIES
 
 CONNECT_TIMEOUT_SECONDS = 3
 # From a request to the end of its answer, however it drips.
@@ -68,23 +69,13 @@ class Answer(NamedTuple):
     """whether an earlier try of the same call may have been acted upon, too"""
 
 
-class Observer(Protocol):
-    """Is told of every call; its operation is the method and the path without ids."""
-
-    def call_ended(self, service: str, operation: str, outcome: str, seconds: float) -> None:
-        """`outcome` is one of ok, refused, rate_limited, failed."""
-
-    def call_repeated(self, service: str, operation: str) -> None: ...
-
-
 class ServiceClient:
     """A service's base URL and headers, and keep-alive connections that all threads share."""
 
     service: str
     secrets: tuple[str, ...] = ()
-    """which no answer may repeat to our callers, beside those of the call itself"""
+    """Masked in messages that we pass on, beside the call's own key."""
     error: type[UpstreamError] = UpstreamError
-    observer: Observer | None = None
 
     def __init__(
         self,
@@ -136,6 +127,7 @@ class ServiceClient:
 
     @contextmanager
     def _observed(self, operation: str) -> Iterator[None]:
+        """Counts a call by its outcome; the operation is the method and the path without ids."""
         outcome, started = "failed", time.perf_counter()
         try:
             yield
@@ -145,9 +137,8 @@ class ServiceClient:
                 outcome = "rate_limited" if error.status == 429 else "refused"
             raise
         finally:
-            if self.observer:
-                seconds = time.perf_counter() - started
-                self.observer.call_ended(self.service, operation, outcome, seconds)
+            CALLS.labels(self.service, operation, outcome).inc()
+            CALL_SECONDS.labels(self.service, operation).observe(time.perf_counter() - started)
 
     def _answer(
         self, response: requests.Response, in_doubt: bool, secrets: Iterable[str]
@@ -163,7 +154,7 @@ class ServiceClient:
                 may_have_acted=in_doubt or response.status_code >= 500,
             )
         try:
-            return Answer(parse_json(response.content), in_doubt)
+            return Answer(parse_json(response.content, any_number=True), in_doubt)
         except (ValueError, RecursionError) as error:
             raise self.error("the answer is no JSON") from error
 
@@ -201,8 +192,7 @@ class ServiceClient:
             ):
                 break
             in_doubt |= acted
-            if self.observer:
-                self.observer.call_repeated(self.service, operation)
+            RETRIES.labels(self.service, operation).inc()
             sleep(pause)
         if failed:
             # Not its text, which repeats the path: there may be an address in it.

@@ -19,16 +19,25 @@ from psycopg import OperationalError
 
 from instantly.clients.http import UpstreamError
 from instantly.clients.runs import RunsServiceError
+from instantly.metrics import BILLED, LEFT_OVER
 from instantly.once.idempotency import claimed_key
-from instantly.storage.database import Session
+from instantly.storage.database import Runner
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import NotConnected, Row
+from instantly.web.errors import RETRY_AFTER_SECONDS, ApiError
 from instantly.web.services import database, services
 
 LEASE_SECONDS = 20
 DATABASE_PAUSES_SECONDS = (0.2, 1.0, 3.0)
 
 logger = logging.getLogger(__name__)
+
+
+class RunEnded(ApiError):
+    def __init__(self) -> None:
+        super().__init__(
+            503, "The run has ended meanwhile", retry_after_seconds=RETRY_AFTER_SECONDS
+        )
 
 
 class BilledRun:
@@ -58,9 +67,9 @@ class BilledRun:
         """Runs the statement that stores the act; keeps its answer under the idempotency key.
 
         Both are there, or neither: should the process die before the end, a repeat gets the answer.
-        The statement answers nothing when the act is no longer ours to store, which raises Busy:
-        with the run's end (`outcome`) it must store nothing. That holds for one that the server
-        does after we gave it up, too. `undo` is the statement that takes the rows back.
+        The statement stores and answers nothing once the run has ended, which raises RunEnded, or
+        the lock is lost, which raises Busy. That holds for one that the server does after we gave
+        it up, too. `undo` is the statement that takes the rows back.
         """
         key = claimed_key()
 
@@ -71,17 +80,18 @@ class BilledRun:
             database().execute(undo, run_id=self.id, **values)
 
         is_stored = True
-        scope: AbstractContextManager[Session] = (
+        scope: AbstractContextManager[Runner] = (
             database().transaction() if key else nullcontext(database())
         )
         try:
-            with scope as session:
-                row = session.fetch_one(statement, run_id=self.id, **values)
+            with scope as runner:
+                row = runner.fetch_one(statement, run_id=self.id, **values)
                 if row is None:
-                    raise Busy
+                    is_open = runner.fetch_one("select_open_run", run_id=self.id)
+                    raise Busy if is_open else RunEnded
                 response = current_app.make_response(answer(row))
                 if key:
-                    key.keep(session, response, is_final=False)
+                    key.keep(runner, response, is_final=False)
         except NotConnected:
             is_stored = False
             raise
@@ -94,7 +104,7 @@ class BilledRun:
     def take_back(self) -> None:
         """Undoes the steps, the last one first.
 
-        Rows that cannot be deleted keep what they stand for: then nothing before them is undone.
+        If our rows cannot be deleted, stop: what they describe must stay in Instantly.
         """
         while self._undo:
             what, undo = self._undo.pop()
@@ -128,8 +138,9 @@ def billed_run(subject: str, task_name: str, **fields: Any) -> Iterator[BilledRu
             )
             yield run
             if run.cost:
-                log_cost(run.id, *run.cost)
-                services().metrics.billed(*run.cost)
+                cost_name, quantity = run.cost
+                log_cost(run.id, cost_name, quantity)
+                BILLED[cost_name].inc(quantity)
         except BaseException as error:
             run.take_back()
             end_run(run.id, "failed", reason_of(error))
@@ -196,4 +207,4 @@ def log_failure_of(what: object, step: Callable[[], object]) -> Exception | None
 def report_left_over(what: object, error: Exception | None = None) -> None:
     """Tells people of something, ids included, that nobody but them can clean up now."""
     logger.error("needs cleaning up by hand: %s", what, exc_info=error)
-    services().metrics.left_over.inc()
+    LEFT_OVER.inc()

@@ -16,7 +16,7 @@ from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
 from instantly.jsontext import canonical_json
-from instantly.storage.database import Session
+from instantly.storage.database import Runner
 from instantly.storage.leases import Lease
 from instantly.web.campaigns import uuid_or_not_found
 from instantly.web.errors import ApiError, InvalidRequest
@@ -46,9 +46,9 @@ class ClaimedKey:
     request_hash: bytes
     lease: Lease
 
-    def keep(self, session: Session, response: Response, *, is_final: bool) -> None:
-        """Raises KeyInUse when the lease was lost: then nothing of the session may be stored."""
-        if not session.fetch_one(
+    def keep(self, runner: Runner, response: Response, *, is_final: bool) -> None:
+        """Raises KeyInUse when the lease was lost: then the transaction may store nothing."""
+        if not runner.fetch_one(
             "upsert_answer",
             **self.values,
             **self.lease.values,
@@ -65,7 +65,10 @@ class ClaimedKey:
 
 
 def idempotent(view: View) -> View:
-    """Without the header nothing changes."""
+    """Runs the view once for each Idempotency-Key and replays its answer.
+
+    Requests without the header pass.
+    """
 
     @wraps(view)
     def once(*args: Any, **kwargs: Any) -> ResponseReturnValue:
@@ -75,8 +78,9 @@ def idempotent(view: View) -> View:
         request_hash = sha256(canonical_json(json_body()))
         if not SANE_KEY.fullmatch(key):
             raise InvalidRequest({"Idempotency-Key": ["Must be 1 to 255 printable characters."]})
-        for campaign_id in kwargs.values():
-            uuid_or_not_found(campaign_id)
+        if "campaign_id" in kwargs:
+            # The path becomes part of an index entry, which may not be of any length.
+            uuid_or_not_found(kwargs["campaign_id"])
         values = {"key": key, "method": request.method, "path": request.path}
         name = f"key:{sha256(canonical_json(values)).hex()}"
         lease = services().leases.take(name, LEASE_SECONDS)
@@ -93,6 +97,7 @@ def idempotent(view: View) -> View:
             settle(g.claimed_key, response)
         return response
 
+    vars(once)["idempotent"] = True
     return once
 
 

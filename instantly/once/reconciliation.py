@@ -4,14 +4,12 @@ from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
-from psycopg.types.json import Jsonb
+from psycopg.types.json import Json
 
 from instantly.clients.instantly import InstantlyClient
-from instantly.jsontext import canonical_json, storable_json
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaign_status import STATUSES
-from instantly.translation.events import STATUS_STRENGTHS
 from instantly.translation.listed_leads import listed_leads
 from instantly.web.campaigns import fetch_campaign
 from instantly.web.services import database
@@ -39,15 +37,10 @@ def repair_leads(
     """Two statements for each page of Instantly's list, of which no more is held at a time."""
     # A mark on what was found, unlike that of any other time: clocks are not compared.
     of_this_time = {"campaign_id": campaign["id"], "reconciled_at": datetime.now(UTC)}
-    strengths = Jsonb(STATUS_STRENGTHS)
     counts = Counter(both=0, adopted=0, raised=0)
     for page in workspace.list_all_leads(campaign["instantlyCampaignId"]):
-        leads = storable_json(canonical_json(listed_leads(page)))
-        counts.update(
-            run_while_locked(
-                "upsert_found_leads", lock, **of_this_time, leads=leads, strengths=strengths
-            )
-        )
+        leads = Json(listed_leads(page))
+        counts.update(run_while_locked("upsert_found_leads", lock, **of_this_time, leads=leads))
         database().execute("upsert_proved_facts", campaign_id=campaign["id"], leads=leads)
     missing = run_while_locked("select_leads_not_found", lock, **of_this_time, limit=MAX_NAMED)
     return {**counts, "onlyHere": missing["emails"], "onlyHereTotal": missing["total"]}

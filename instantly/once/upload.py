@@ -13,8 +13,8 @@ from instantly.clients.instantly import (
     InstantlyError,
     chunks,
 )
-from instantly.once.billing import BilledRun
-from instantly.storage.leases import Lease
+from instantly.once.billing import BilledRun, report_left_over
+from instantly.storage.leases import Busy, Lease
 from instantly.translation.events import moment_or_none
 from instantly.web.services import services
 
@@ -113,20 +113,23 @@ class Upload:
 
     def _take_back(self) -> None:
         """Not without the lock: whoever has it now may have adopted the leads. Then they stay."""
-        self._delete(list(dict.fromkeys(self._created)))
-        workspace = self._workspace_while_locked()
-        found = workspace.find_leads(self._instantly_campaign_id, self._doubtful)
-        self._delete([lead["id"] for lead in found if self._is_new(lead)])
+        try:
+            self._delete(list(dict.fromkeys(self._created)))
+            workspace = self._workspace_while_locked()
+            found = workspace.find_leads(self._instantly_campaign_id, self._doubtful)
+            self._delete([lead["id"] for lead in found if self._is_new(lead)])
+        except Busy:
+            report_left_over(self)
 
     def _delete(self, lead_ids: list[str]) -> None:
         for chunk in chunks(lead_ids, MAX_LEADS_A_CALL):
             self._workspace_while_locked().delete_leads(self._instantly_campaign_id, chunk)
 
     def _workspace_while_locked(self) -> InstantlyClient:
-        """For one call, which ends before the lock can be somebody else's."""
+        """For one call, which ends before the lock can be somebody else's; Busy once it can."""
         until = self._leases.held_until(self._lock) - MARGIN_SECONDS
         if time.monotonic() > until:
-            raise RuntimeError("the lock was lost")
+            raise Busy
         return self._workspace.until(until)
 
 

@@ -6,16 +6,17 @@ from typing import Any
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
+from psycopg.types.json import Json
 
 from instantly.clients.instantly import InstantlyClient, InstantlyError
-from instantly.jsontext import canonical_json, storable_json
+from instantly.jsontext import storable_text
+from instantly.limits import MAX_INTEGER
 from instantly.schemas.accounts import Warmup, WarmupAnalytics
 from instantly.schemas.answers import ACCOUNTS, SWITCHED_WARMUP, SYNCED_ACCOUNTS, WARMUP_ANALYTICS
 from instantly.schemas.fields import EmailAddress
-from instantly.storage.database import MAX_INTEGER
 from instantly.web.errors import ApiError, NotFound
 from instantly.web.inputs import load_body, load_query
-from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.openapi import documented
 from instantly.web.services import database, json_answer, waits_for_upstreams
 from instantly.web.workspaces import app_workspace
 
@@ -50,7 +51,7 @@ def list_accounts() -> Response:
 
 
 @bp.post("/sync")
-@documented(answers={200: SYNCED_ACCOUNTS}, errors=CALLS_OTHERS)
+@documented(answers={200: SYNCED_ACCOUNTS})
 @waits_for_upstreams
 def sync_accounts() -> ResponseReturnValue:
     """Takes over every account that Instantly lists, and marks the others removed."""
@@ -62,7 +63,7 @@ def store(accounts: list[dict[str, Any]], *, is_complete: bool) -> dict[str, Any
     """Upserts Instantly's accounts; a complete list removes the others."""
     row = database().fetch_one(
         "upsert_accounts",
-        accounts=storable_json(canonical_json([account_row(account) for account in accounts])),
+        accounts=Json([account_row(account) for account in accounts]),
         is_complete=is_complete,
     )
     return row or {}
@@ -72,7 +73,7 @@ def account_row(account: dict[str, Any]) -> dict[str, Any]:
     """Instantly's account as our columns. Its status is not among the fields it promises."""
     warmup_status = WARMUP_STATUSES.get(rounded_or_none(account.get("warmup_status")), "paused")
     return {
-        "email": account["email"],
+        "email": storable_text(account["email"]),
         "status": STATUSES.get(rounded_or_none(account.get("status")), "active"),
         "warmup_enabled": warmup_status == "active",
         "warmup_status": warmup_status,
@@ -94,7 +95,7 @@ def rounded_or_none(value: Any) -> int | None:
 
 
 @bp.post("/<path:email>/warmup")
-@documented(body=Warmup, answers=dict.fromkeys((200, 202), SWITCHED_WARMUP), errors=CALLS_OTHERS)
+@documented(body=Warmup, answers=dict.fromkeys((200, 202), SWITCHED_WARMUP))
 @waits_for_upstreams
 def switch_warmup(email: str) -> ResponseReturnValue:
     """Switches an account's warmup and follows Instantly's job for up to 10 s."""
@@ -140,7 +141,7 @@ def follow(workspace: InstantlyClient, job: dict[str, Any]) -> dict[str, Any]:
 
 
 @bp.get("/warmup-analytics")
-@documented(query=WarmupAnalytics, answers={200: WARMUP_ANALYTICS}, errors=CALLS_OTHERS)
+@documented(query=WarmupAnalytics, answers={200: WARMUP_ANALYTICS})
 @waits_for_upstreams
 def get_warmup_analytics() -> ResponseReturnValue:
     """Instantly's warmup figures of all known accounts, or of those that are asked for."""

@@ -26,7 +26,7 @@ from instantly.translation.sending_status import sending_status
 from instantly.web.campaigns import campaign_answer, campaign_lock, fetch_campaign
 from instantly.web.errors import ApiError
 from instantly.web.inputs import load_body, load_query
-from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.openapi import documented
 from instantly.web.services import json_answer, services, waits_for_upstreams
 from instantly.web.workspaces import organization_workspace
 
@@ -34,7 +34,7 @@ bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 
 
 @bp.post("")
-@documented(body=CreateCampaign, answers={201: CREATED_CAMPAIGN}, errors=(409, *CALLS_OTHERS))
+@documented(body=CreateCampaign, answers={201: CREATED_CAMPAIGN})
 @waits_for_upstreams
 @idempotent
 def create_campaign() -> ResponseReturnValue:
@@ -101,7 +101,7 @@ def list_campaigns(org_id: str) -> Response:
 
 
 @bp.patch("/<campaign_id>/status")
-@documented(body=CampaignStatus, answers={200: SWITCHED_CAMPAIGN}, errors=CALLS_OTHERS)
+@documented(body=CampaignStatus, answers={200: SWITCHED_CAMPAIGN})
 @waits_for_upstreams
 def set_campaign_status(campaign_id: str) -> Response:
     """Activates or pauses the campaign in Instantly, then in our row.
@@ -129,7 +129,7 @@ def set_campaign_status(campaign_id: str) -> Response:
 
 
 @bp.get("/<campaign_id>/sending-status")
-@documented(answers={200: SENDING_STATUS}, errors=CALLS_OTHERS)
+@documented(answers={200: SENDING_STATUS})
 @waits_for_upstreams
 def get_sending_status(campaign_id: str) -> dict[str, Any]:
     """Why the campaign does or does not send at the moment, and what to do about it."""

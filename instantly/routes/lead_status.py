@@ -3,11 +3,9 @@
 from typing import Any
 
 from flask import Blueprint, Response
-from psycopg.types.json import Jsonb
 
 from instantly.schemas.answers import LEAD_STATUSES
 from instantly.schemas.leads import AskedAddresses
-from instantly.translation.events import STATUS_STRENGTHS
 from instantly.web.inputs import load_body
 from instantly.web.openapi import documented
 from instantly.web.services import json_answer
@@ -25,5 +23,4 @@ def get_lead_statuses() -> Response:
     """
     asked: dict[str, Any] = {"brand_id": None, "campaign_id": None, **load_body(AskedAddresses)}
     addresses = [email.lower() for email in asked["emails"]]
-    strengths = Jsonb(STATUS_STRENGTHS)
-    return json_answer("select_lead_statuses", **asked, addresses=addresses, strengths=strengths)
+    return json_answer("select_lead_statuses", **asked, addresses=addresses)

@@ -9,7 +9,7 @@ from psycopg.types.json import Json
 from instantly.once.billing import BilledRun, billed_run
 from instantly.once.idempotency import idempotent
 from instantly.once.upload import Upload
-from instantly.schemas.answers import ADDED_LEADS, DELETED_LEADS, LEADS
+from instantly.schemas.answers import ADDED_LEADS, DELETED_LEADS, ERROR, LEADS
 from instantly.schemas.fields import Page
 from instantly.schemas.leads import AddLeads, DeleteLeads
 from instantly.storage.leases import Lease
@@ -17,7 +17,7 @@ from instantly.storage.pool import Row
 from instantly.web.campaigns import campaign_answer, campaign_lock, fetch_campaign
 from instantly.web.errors import ApiError
 from instantly.web.inputs import load_body, load_query
-from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.openapi import documented
 from instantly.web.services import database, waits_for_upstreams
 from instantly.web.workspaces import organization_workspace
 
@@ -27,7 +27,7 @@ bp = Blueprint("leads", __name__, url_prefix="/campaigns/<campaign_id>/leads")
 
 
 @bp.post("")
-@documented(body=AddLeads, answers={201: ADDED_LEADS}, errors=(403, 409, *CALLS_OTHERS))
+@documented(body=AddLeads, answers={201: ADDED_LEADS, 403: ERROR})
 @waits_for_upstreams
 @idempotent
 def add_leads(campaign_id: str) -> ResponseReturnValue:
@@ -106,7 +106,7 @@ def list_leads(campaign_id: str) -> Response:
 
 
 @bp.delete("")
-@documented(body=DeleteLeads, answers={200: DELETED_LEADS}, errors=CALLS_OTHERS)
+@documented(body=DeleteLeads, answers={200: DELETED_LEADS})
 @waits_for_upstreams
 def delete_leads(campaign_id: str) -> dict[str, Any]:
     """Deletes exactly these leads in Instantly, by lead id, and their rows."""

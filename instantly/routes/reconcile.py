@@ -9,7 +9,7 @@ from instantly.schemas.answers import RECONCILED
 from instantly.schemas.campaigns import Reconcile
 from instantly.web.campaigns import campaign_lock, fetch_campaign
 from instantly.web.inputs import load_body
-from instantly.web.openapi import CALLS_OTHERS, documented
+from instantly.web.openapi import documented
 from instantly.web.services import waits_for_upstreams
 from instantly.web.workspaces import organization_workspace
 
@@ -17,7 +17,7 @@ bp = Blueprint("reconcile", __name__)
 
 
 @bp.post("/campaigns/<campaign_id>/reconcile")
-@documented(body=Reconcile, answers={200: RECONCILED}, errors=CALLS_OTHERS)
+@documented(body=Reconcile, answers={200: RECONCILED})
 @waits_for_upstreams
 def reconcile_campaign(campaign_id: str) -> dict[str, Any]:
     """Repairs our rows of the campaign and its leads by what Instantly holds; safe to repeat.

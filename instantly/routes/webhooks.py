@@ -1,8 +1,9 @@
 """Instantly's webhooks: where they go, what they deliver, and what was missed."""
 
+import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from functools import partial
+from itertools import product
 from typing import Any
 
 from flask import Blueprint
@@ -10,7 +11,8 @@ from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.config import SERVICE_NAME
-from instantly.jsontext import canonical_json, storable_json
+from instantly.jsontext import canonical_json
+from instantly.metrics import DELIVERIES
 from instantly.schemas.answers import (
     RECEIVED,
     RECOVERED,
@@ -41,12 +43,17 @@ from instantly.translation.subscription import (
 from instantly.web.auth import is_verified_delivery
 from instantly.web.errors import ApiError
 from instantly.web.inputs import delivery_bytes, delivery_payload, load_body, load_query
-from instantly.web.metrics import RECOVERY, WEBHOOK
-from instantly.web.openapi import CALLS_OTHERS, WEBHOOK_SECRET, documented
+from instantly.web.openapi import WEBHOOK_SECRET, documented
 from instantly.web.services import database, services, waits_for_upstreams
 from instantly.web.workspaces import organization_workspace, webhooks_lock
 
 DAYS_OF_FAILURES = 7
+# How a delivery comes to us, and what can become of it.
+WEBHOOK, RECOVERY = SOURCES = ("webhook", "recovery")
+OUTCOMES = (RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, NO_EVENT, UNVERIFIED)
+for labels in product(SOURCES, OUTCOMES):
+    # There from the start: a series that begins with 1 has not risen.
+    DELIVERIES.labels(*labels)
 
 bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
 
@@ -89,13 +96,19 @@ def receive() -> dict[str, Any]:
     webhook off, and with it the events of our own campaigns.
     """
     outcome, event_type = take(delivery_bytes())
-    services().metrics.delivered(WEBHOOK, outcome)
+    counted(WEBHOOK, outcome)
     answer: dict[str, Any] = {"success": True, "recorded": outcome == RECORDED}
     if outcome != RECORDED:
         answer["reason"] = outcome
     if outcome in (RECORDED, DUPLICATE):
         answer["eventType"] = event_type
     return answer
+
+
+def counted(source: str, outcome: str) -> str:
+    """Counts what became of a delivery, and returns it."""
+    DELIVERIES.labels(source, outcome).inc()
+    return outcome
 
 
 def take(delivery: bytes) -> tuple[str, str | None]:
@@ -109,22 +122,22 @@ def take(delivery: bytes) -> tuple[str, str | None]:
     event = Event.from_payload(payload)
     if event is None:
         return NO_EVENT, None
-    return record(event, payload), event.event_type
+    return record(event, payload, delivery.decode()), event.event_type
 
 
-def record(event: Event, payload: dict[str, Any]) -> str:
+def record(event: Event, payload: dict[str, Any], text: str) -> str:
     """Records the event, its statistics, and the lead's and the campaign's new state.
 
-    Returns RECORDED, DUPLICATE or UNKNOWN_CAMPAIGN.
+    The payload is kept as the text that it came in. Returns RECORDED, DUPLICATE or
+    UNKNOWN_CAMPAIGN.
     """
     if event.campaign_id is None:
         return UNKNOWN_CAMPAIGN
-    canonical = canonical_json(payload)
     row = database().fetch_one(
         "insert_event",
         **event.parameters(),
-        fingerprint=fingerprint(canonical),
-        payload=storable_json(canonical),
+        fingerprint=fingerprint(canonical_json(payload)),
+        payload=text,
     )
     if row is None or not row["known"]:
         return UNKNOWN_CAMPAIGN
@@ -132,7 +145,7 @@ def record(event: Event, payload: dict[str, Any]) -> str:
 
 
 @bp.post("/recover")
-@documented(body=Recovery, answers={200: RECOVERED}, errors=CALLS_OTHERS)
+@documented(body=Recovery, answers={200: RECOVERED})
 @waits_for_upstreams
 def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""
@@ -142,8 +155,7 @@ def recover() -> ResponseReturnValue:
     deliveries = workspace.list_failed_deliveries(
         recovery["from_"].isoformat(), recovery["to"].isoformat()
     )
-    delivered = partial(services().metrics.delivered, RECOVERY)
-    outcomes = Counter(delivered(record_again(delivery, url)) for delivery in deliveries)
+    outcomes = Counter(counted(RECOVERY, record_again(delivery, url)) for delivery in deliveries)
     resumed = []
     if url is not None:
         for webhook in our_webhooks(workspace, url):
@@ -169,11 +181,11 @@ def record_again(delivery: dict[str, Any], url: str | None) -> str:
         return UNKNOWN_CAMPAIGN
     payload: Any = delivery.get("payload")
     event = Event.from_payload(payload) if isinstance(payload, dict) else None
-    return UNKNOWN_CAMPAIGN if event is None else record(event, payload)
+    return UNKNOWN_CAMPAIGN if event is None else record(event, payload, json.dumps(payload))
 
 
 @bp.post("/register")
-@documented(body=Registration, answers={200: REGISTERED}, errors=CALLS_OTHERS)
+@documented(body=Registration, answers={200: REGISTERED})
 @waits_for_upstreams
 def register() -> ResponseReturnValue:
     """Makes an organisation's workspace deliver all its events to us, with our secret.
@@ -206,7 +218,7 @@ def set_up(workspace: InstantlyClient, found: Webhook | None, changes: Webhook) 
 
 
 @bp.get("/health")
-@documented(query=WebhookHealth, answers={200: WEBHOOK_HEALTH}, errors=CALLS_OTHERS)
+@documented(query=WebhookHealth, answers={200: WEBHOOK_HEALTH})
 @waits_for_upstreams
 def get_webhook_health() -> ResponseReturnValue:
     """Whether an organisation's events reach us: its webhooks that point at us, and what came.

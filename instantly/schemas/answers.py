@@ -1,7 +1,7 @@
 """The shapes of answers, as JSON Schema.
 
 They only describe: views and SQL make the answers, and the tests compare each one with its shape.
-A record that is a constant has a name in the document, after the constant; a view answers with one.
+A view answers with an object, which has a name in the document.
 """
 
 from typing import Any
@@ -25,13 +25,16 @@ BOOLEAN: Shape = {"type": "boolean"}
 OBJECT: Shape = {"type": "object"}
 SUCCESS: Shape = {"type": "boolean", "const": True}
 
+# The shapes that have a name.
+SHAPES: dict[str, Shape] = {}
+
 
 def one_of(*values: str) -> Shape:
     return {"type": "string", "enum": list(dict.fromkeys(values))}
 
 
 def nullable(shape: Shape) -> Shape:
-    if shape.keys() & {"enum", "properties"}:
+    if shape.keys() & {"enum", "$ref"}:
         return {"anyOf": [shape, {"type": "null"}]}
     return {**shape, "type": [shape["type"], "null"]}
 
@@ -45,29 +48,42 @@ def each(shape: Shape, *names: str) -> dict[str, Shape]:
     return dict.fromkeys(names, shape)
 
 
-def record(*optional: str, **properties: Shape) -> Shape:
-    """An object. Every property is always there, but for the optional ones."""
-    required = [name for name in properties if name not in optional]
-    return {"type": "object", "properties": properties, "required": required}
+def named(name: str, shape: Shape) -> Shape:
+    """A reference to the shape, which has this name in the document and in generated clients."""
+    if name in SHAPES:
+        raise ValueError(f"two shapes are called {name}")
+    SHAPES[name] = shape
+    return {"$ref": f"#/components/schemas/{name}"}
 
 
-ERROR_DETAILS = record()
-ERROR = record(
-    *("details", "allowed"),
+def object_of(name: str, /, *optional: str, **properties: Shape) -> Shape:
+    """An object of this name. Every property is always there, but for the optional ones."""
+    required = [each for each in properties if each not in optional]
+    return named(name, {"type": "object", "properties": properties, "required": required})
+
+
+ERROR_DETAILS = object_of("ErrorDetails")
+ERROR = object_of(
+    "Error",
+    "details",
+    "allowed",
     error=TEXT,
     details={"anyOf": [TEXT, ERROR_DETAILS]},
     allowed=array(TEXT),
 )
 
-DOCUMENT = record()
-INDEX = record(**each(TEXT, "service", "version"))
-HEALTHY = record(status=one_of("ok"), service=TEXT, database=one_of("ok"))
-DEGRADED = record(status=one_of("degraded"), service=TEXT, database=one_of("unreachable"))
+DOCUMENT = object_of("Document")
+INDEX = object_of("Index", **each(TEXT, "service", "version"))
+HEALTHY = object_of("Healthy", status=one_of("ok"), service=TEXT, database=one_of("ok"))
+DEGRADED = object_of(
+    "Degraded", status=one_of("degraded"), service=TEXT, database=one_of("unreachable")
+)
 
 PAGE = {**each(COUNT, "count", "total"), "nextCursor": nullable(TEXT)}
-CAMPAIGN_STATUS = one_of(*STATUSES.values())
-METADATA = record()
-CAMPAIGN = record(
+CAMPAIGN_STATUS = named("CampaignStatus", one_of(*STATUSES.values()))
+METADATA = object_of("Metadata")
+CAMPAIGN = object_of(
+    "Campaign",
     **each(UUID, "id", "instantlyCampaignId"),
     name=TEXT,
     status=CAMPAIGN_STATUS,
@@ -77,25 +93,36 @@ CAMPAIGN = record(
     metadata=nullable(METADATA),
     **each(TIME, "createdAt", "updatedAt"),
 )
-ONE_CAMPAIGN = record(campaign=CAMPAIGN)
-SWITCHED_CAMPAIGN = record("warnings", campaign=CAMPAIGN, warnings=array(TEXT))
-CAMPAIGNS = record(campaigns=array(CAMPAIGN), **PAGE)
-NEW_CAMPAIGN = record(**each(UUID, "id", "instantlyCampaignId"), name=TEXT, status=one_of("draft"))
-CREATED_CAMPAIGN = record(success=SUCCESS, campaign=NEW_CAMPAIGN)
-SENDING_DETAILS = record()
-SENDING_STATUS = record(
+ONE_CAMPAIGN = object_of("OneCampaign", campaign=CAMPAIGN)
+SWITCHED_CAMPAIGN = object_of(
+    "SwitchedCampaign", "warnings", campaign=CAMPAIGN, warnings=array(TEXT)
+)
+CAMPAIGNS = object_of("Campaigns", campaigns=array(CAMPAIGN), **PAGE)
+NEW_CAMPAIGN = object_of(
+    "NewCampaign", **each(UUID, "id", "instantlyCampaignId"), name=TEXT, status=one_of("draft")
+)
+CREATED_CAMPAIGN = object_of("CreatedCampaign", success=SUCCESS, campaign=NEW_CAMPAIGN)
+SENDING_DETAILS = object_of("SendingDetails")
+SENDING_STATUS = object_of(
+    "SendingStatus",
     sending=nullable(BOOLEAN),
     reason=nullable(TEXT),
     explanation=TEXT,
     **each(nullable(SENDING_DETAILS), "diagnostics", "summary"),
 )
-RECONCILED_LEADS = record(
-    **each(COUNT, "both", "adopted", "raised"), onlyHere=array(TEXT), onlyHereTotal=COUNT
+RECONCILED_LEADS = object_of(
+    "ReconciledLeads",
+    **each(COUNT, "both", "adopted", "raised"),
+    onlyHere=array(TEXT),
+    onlyHereTotal=COUNT,
 )
-RECONCILED = record(success=SUCCESS, campaignStatus=CAMPAIGN_STATUS, leads=RECONCILED_LEADS)
+RECONCILED = object_of(
+    "Reconciled", success=SUCCESS, campaignStatus=CAMPAIGN_STATUS, leads=RECONCILED_LEADS
+)
 
-LEAD_STATE = one_of("active", *LEAD_STATUS.values())
-LEAD = record(
+LEAD_STATE = named("LeadState", one_of("active", *LEAD_STATUS.values()))
+LEAD = object_of(
+    "Lead",
     **each(UUID, "id", "instantlyCampaignId"),
     **each(TEXT, "instantlyLeadId", "email"),
     **each(nullable(TEXT), "firstName", "lastName", "companyName"),
@@ -105,16 +132,22 @@ LEAD = record(
     runId=nullable(UUID),
     **each(TIME, "createdAt", "updatedAt"),
 )
-LEADS = record(leads=array(LEAD), **PAGE)
-REJECTED_LEAD = record(email=TEXT, reason=one_of("invalid", "blocklisted", "skipped", "unknown"))
-ADDED_LEADS = record(
-    success=SUCCESS, **each(COUNT, "added", "total", "duplicates"), rejected=array(REJECTED_LEAD)
+LEADS = object_of("Leads", leads=array(LEAD), **PAGE)
+REJECTED_LEAD = object_of(
+    "RejectedLead", email=TEXT, reason=one_of("invalid", "blocklisted", "skipped", "unknown")
 )
-DELETED_LEADS = record(success=SUCCESS, deleted=COUNT, notFound=array(TEXT))
+ADDED_LEADS = object_of(
+    "AddedLeads",
+    success=SUCCESS,
+    **each(COUNT, "added", "total", "duplicates"),
+    rejected=array(REJECTED_LEAD),
+)
+DELETED_LEADS = object_of("DeletedLeads", success=SUCCESS, deleted=COUNT, notFound=array(TEXT))
 
 LEAD_FACTS = ("contacted", "opened", "clicked", "replied", "bounced", "unsubscribed")
-LEAD_CAMPAIGN = record(campaignId=UUID, status=LEAD_STATE)
-ADDRESS_STATUS = record(
+LEAD_CAMPAIGN = object_of("LeadCampaign", campaignId=UUID, status=LEAD_STATE)
+ADDRESS_STATUS = object_of(
+    "AddressStatus",
     email=TEXT,
     known=BOOLEAN,
     status=nullable(LEAD_STATE),
@@ -122,9 +155,10 @@ ADDRESS_STATUS = record(
     lastEventAt=nullable(TIME),
     campaigns=array(LEAD_CAMPAIGN),
 )
-LEAD_STATUSES = record(leads=array(ADDRESS_STATUS))
+LEAD_STATUSES = object_of("LeadStatuses", leads=array(ADDRESS_STATUS))
 
-EVENT = record(
+EVENT = object_of(
+    "Event",
     "payload",
     **each(TEXT, "id", "eventType"),
     **each(nullable(TEXT), "leadEmail", "accountEmail"),
@@ -132,47 +166,56 @@ EVENT = record(
     **each(TIME, "occurredAt", "receivedAt"),
     payload=OBJECT,
 )
-EVENTS = record(events=array(EVENT), **{**PAGE, "total": nullable(COUNT)})
+EVENTS = object_of("Events", events=array(EVENT), **{**PAGE, "total": nullable(COUNT)})
 
-ACCOUNT = record(
+ACCOUNT = object_of(
+    "Account",
     id=UUID,
     email=TEXT,
     status=one_of(
-        *("active", "paused", "maintenance", "connection_error", "soft_bounce_error"),
-        *("sending_error", "removed"),
+        *"active paused maintenance connection_error soft_bounce_error sending_error".split(),
+        "removed",
     ),
     warmupEnabled=BOOLEAN,
-    warmupStatus=one_of(
-        *("paused", "active", "banned", "spam_folder_unknown", "permanent_suspension")
-    ),
+    warmupStatus=one_of(*"paused active banned spam_folder_unknown permanent_suspension".split()),
     warmupScore={"type": ["number", "null"]},
     **each(nullable(INTEGER), "dailySendLimit", "providerCode"),
     **each(TIME, "createdAt", "updatedAt"),
 )
-ACCOUNTS = record(accounts=array(ACCOUNT))
-SYNCED_ACCOUNTS = record(success=SUCCESS, **each(COUNT, "synced", "removed"))
-WARMUP_JOB = record(**each(TEXT, "id", "status"))
-SWITCHED_WARMUP = record(success=SUCCESS, email=TEXT, warmupEnabled=BOOLEAN, job=WARMUP_JOB)
-WARMUP_FIGURES = record(**each(OBJECT, "email_date_data", "aggregate_data"))
-WARMUP_ANALYTICS = record(analytics=WARMUP_FIGURES)
+ACCOUNTS = object_of("Accounts", accounts=array(ACCOUNT))
+SYNCED_ACCOUNTS = object_of("SyncedAccounts", success=SUCCESS, **each(COUNT, "synced", "removed"))
+WARMUP_JOB = object_of("WarmupJob", **each(TEXT, "id", "status"))
+SWITCHED_WARMUP = object_of(
+    "SwitchedWarmup", success=SUCCESS, email=TEXT, warmupEnabled=BOOLEAN, job=WARMUP_JOB
+)
+WARMUP_FIGURES = object_of("WarmupFigures", **each(OBJECT, "email_date_data", "aggregate_data"))
+WARMUP_ANALYTICS = object_of("WarmupAnalytics", analytics=WARMUP_FIGURES)
 
 FIGURES = each(COUNT, "totalLeads", "contacted", "opened", "replied", "bounced", "unsubscribed")
-SNAPSHOT = record(**each(UUID, "id", "campaignId"), **FIGURES, snapshotAt=TIME)
-INSTANTLY_ANALYTICS = record()
-CAMPAIGN_ANALYTICS = record(analytics=nullable(INSTANTLY_ANALYTICS), snapshot=SNAPSHOT)
+SNAPSHOT = object_of("Snapshot", **each(UUID, "id", "campaignId"), **FIGURES, snapshotAt=TIME)
+INSTANTLY_ANALYTICS = object_of("InstantlyAnalytics")
+CAMPAIGN_ANALYTICS = object_of(
+    "CampaignAnalytics", analytics=nullable(INSTANTLY_ANALYTICS), snapshot=SNAPSHOT
+)
 EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
-EMAIL_STATS = record(
+EMAIL_STATS = object_of(
+    "EmailStats",
     **EMAILS,
     **each(COUNT, "emailsDelivered", "emailsClicked", "repliesAutoReply"),
     **each(COUNT, "repliesNotInterested", "repliesOutOfOffice", "repliesUnsubscribe"),
 )
-STEP_STATS = record(step=STEP, **EMAILS)
-SNAPSHOT_SUMS = record(campaigns=COUNT, **FIGURES)
-STATS_GROUP = record(
-    key={**STEP, "type": ["string", "integer", "null"]}, stats=EMAIL_STATS, recipients=COUNT
+STEP_STATS = object_of("StepStats", step=STEP, **EMAILS)
+SNAPSHOT_SUMS = object_of("SnapshotSums", campaigns=COUNT, **FIGURES)
+STATS_GROUP = object_of(
+    "StatsGroup",
+    key={**STEP, "type": ["string", "integer", "null"]},
+    stats=EMAIL_STATS,
+    recipients=COUNT,
 )
-STATS = record(
-    *("groups", "groupsTotal"),
+STATS = object_of(
+    "Stats",
+    "groups",
+    "groupsTotal",
     stats=EMAIL_STATS,
     recipients=COUNT,
     stepStats=array(STEP_STATS),
@@ -181,27 +224,32 @@ STATS = record(
     groupsTotal=COUNT,
 )
 
-WEBHOOK_CONFIG = record(webhookUrl=TEXT)
-RECEIVED = record(
-    *("reason", "eventType"),
+WEBHOOK_CONFIG = object_of("WebhookConfig", webhookUrl=TEXT)
+RECEIVED = object_of(
+    "Received",
+    "reason",
+    "eventType",
     success=SUCCESS,
     recorded=BOOLEAN,
     reason=one_of("no event", "unknown campaign", "duplicate", "unverified"),
     eventType=TEXT,
 )
-RECOVERED = record(
+RECOVERED = object_of(
+    "Recovered",
     success=SUCCESS,
     **each(COUNT, "found", "recorded", "duplicates", "ignored"),
     resumedWebhooks=array(TEXT),
 )
-WEBHOOK_STATUS = one_of("active", "disabled")
-REGISTERED = record(
+WEBHOOK_STATUS = named("WebhookStatus", one_of("active", "disabled"))
+REGISTERED = object_of(
+    "Registered",
     success=SUCCESS,
-    webhook=record(id=TEXT, status=WEBHOOK_STATUS),
+    webhook=object_of("RegisteredWebhook", id=TEXT, status=WEBHOOK_STATUS),
     **each(BOOLEAN, "created", "updated", "resumed"),
 )
-WEBHOOK_STATE = record(id=TEXT, status=WEBHOOK_STATUS, verified=BOOLEAN)
-WEBHOOK_HEALTH = record(
+WEBHOOK_STATE = object_of("WebhookState", id=TEXT, status=WEBHOOK_STATUS, verified=BOOLEAN)
+WEBHOOK_HEALTH = object_of(
+    "WebhookHealth",
     webhooks=array(WEBHOOK_STATE),
     lastDeliveryAt=nullable(TIME),
     failedDeliveries=COUNT,

@@ -12,6 +12,7 @@ from instantly.schemas.fields import (
     EmailAddress,
     Text,
     camel_case,
+    organization_id,
     refuse_unstorable,
     required_text,
     shared,
@@ -80,6 +81,7 @@ class Schedule(CamelCaseSchema):
     days = fields.List(
         Text(validate=validate.OneOf(DAYS)),
         load_default=lambda: ["mon", "tue", "wed", "thu", "fri"],
+        metadata={"example": ["mon", "tue", "wed", "thu", "fri"]},
         validate=validate.Length(min=1),
     )
     start_date = fields.Date(format="iso")
@@ -132,20 +134,31 @@ class CampaignSettings(CamelCaseSchema):
 
 
 class CreateCampaign(CamelCaseSchema):
-    org_id = required_text(MAX_ID_CHARACTERS)
-    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    org_id = organization_id()
+    clerk_org_id = organization_id()
     brand_id = required_text(MAX_ID_CHARACTERS)
     app_id = required_text(MAX_ID_CHARACTERS)
     name = required_text()
-    parent_run_id = fields.UUID(data_key="runId", load_default=None, allow_none=True)
-    account_ids = fields.List(EmailAddress(), load_default=list)
-    metadata = Metadata(load_default=None, allow_none=True, metadata={"title": "Metadata"})
+    parent_run_id = fields.UUID(
+        data_key="runId", load_default=None, allow_none=True, metadata={"example": None}
+    )
+    account_ids = fields.List(EmailAddress(), load_default=list, metadata={"example": []})
+    metadata = Metadata(
+        load_default=None,
+        allow_none=True,
+        metadata={"title": "Metadata", "example": {"team": "north"}},
+    )
     sequence = fields.List(
-        fields.Nested(Step), load_default=list, validate=validate.Length(min=1, max=MAX_STEPS)
+        fields.Nested(Step),
+        load_default=list,
+        validate=validate.Length(min=1, max=MAX_STEPS),
+        metadata={"example": [{"subject": "Hello", "bodyHtml": "<p>Hi {{firstName}}</p>"}]},
     )
     schedule = fields.Nested(Schedule, load_default=lambda: shared(Schedule).load({}))
     settings = fields.Nested(
-        CampaignSettings, load_default=lambda: shared(CampaignSettings).load({})
+        CampaignSettings,
+        load_default=lambda: shared(CampaignSettings).load({}),
+        metadata={"example": {"dailyLimit": 50}},
     )
 
     @validates_schema

@@ -4,7 +4,7 @@ from typing import Any
 
 from marshmallow import fields, validate
 
-from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
+from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.schemas.fields import Page, Text
 from instantly.translation.events import recorded_name
 

@@ -6,9 +6,8 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
 
-from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.jsontext import storable_text
-from instantly.storage.database import MAX_BIGINT, MAX_INTEGER
+from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
 
 # Postgres refuses index entries of more than a third of a page.
 MAX_ID_CHARACTERS = 255
@@ -114,6 +113,15 @@ class EmailAddress(fields.Email):
 
 def required_text(max_characters: int | None = None) -> Text:
     return Text(required=True, validate=validate.Length(min=1, max=max_characters))
+
+
+def organization_id() -> Text:
+    """With an example that the sandbox knows."""
+    return Text(
+        required=True,
+        validate=validate.Length(min=1, max=MAX_ID_CHARACTERS),
+        metadata={"example": "org_acme"},
+    )
 
 
 def whole_number_field(low: int) -> Integer:

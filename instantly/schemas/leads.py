@@ -6,15 +6,14 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.jsontext import storable_text
+from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.schemas.fields import (
-    MAX_ID_CHARACTERS,
     CamelCaseSchema,
     EmailAddress,
     Text,
+    organization_id,
     refuse_unstorable,
-    required_text,
     shared,
 )
 
@@ -118,8 +117,10 @@ def usual_names() -> dict[str, str]:
 
 
 class AddLeads(CamelCaseSchema):
-    org_id = required_text(MAX_ID_CHARACTERS)
-    parent_run_id = fields.UUID(data_key="runId", load_default=None, allow_none=True)
+    org_id = organization_id()
+    parent_run_id = fields.UUID(
+        data_key="runId", load_default=None, allow_none=True, metadata={"example": None}
+    )
     leads = Leads()
 
 
@@ -132,7 +133,7 @@ class DeleteLeads(CamelCaseSchema):
 class AskedAddresses(CamelCaseSchema):
     """The addresses that an organisation asks about, and the campaigns that count."""
 
-    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    clerk_org_id = organization_id()
     emails = fields.List(
         EmailAddress(), required=True, validate=validate.Length(min=1, max=MAX_ASKED_ADDRESSES)
     )

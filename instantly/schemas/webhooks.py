@@ -4,13 +4,13 @@ from typing import Any
 
 from marshmallow import EXCLUDE, Schema, ValidationError, fields, validates_schema
 
-from instantly.schemas.fields import MAX_ID_CHARACTERS, CamelCaseSchema, required_text
+from instantly.schemas.fields import CamelCaseSchema, organization_id, required_text
 
 
 class Recovery(CamelCaseSchema):
     """The days (both inclusive, UTC) whose failed deliveries are to be recorded."""
 
-    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    clerk_org_id = organization_id()
     from_ = fields.Date(required=True, format="iso", data_key="from")
     to = fields.Date(required=True, format="iso")
 
@@ -23,11 +23,11 @@ class Recovery(CamelCaseSchema):
 class Registration(CamelCaseSchema):
     """The organisation whose workspace is to deliver to us."""
 
-    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    clerk_org_id = organization_id()
 
 
 class WebhookHealth(CamelCaseSchema):
-    clerk_org_id = required_text(MAX_ID_CHARACTERS)
+    clerk_org_id = organization_id()
 
 
 class Delivery(Schema):

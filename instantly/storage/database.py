@@ -2,7 +2,8 @@
 
 import re
 import time
-from collections.abc import Iterable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,10 +16,6 @@ from instantly.storage.pool import Connections, Pool, Row
 
 SQL_DIRECTORY = Path(__file__).parents[2] / "sql"
 FUNCTIONS = "functions.sql"
-# What integer and bigint columns hold.
-MAX_INTEGER = 2**31 - 1
-MAX_BIGINT = 2**63 - 1
-
 PING_TIMEOUT_SECONDS = 2.5
 
 BLOCK = re.compile(
@@ -50,17 +47,8 @@ def load_statements(directory: Path) -> dict[str, str]:
     return statements
 
 
-def text_array(words: Iterable[str]) -> str:
-    """PostgreSQL's text of an array of plain words, which need no quotes."""
-    return f"{{{','.join(words)}}}"
-
-
-class Session:
-    """Runs the named statements on one connection."""
-
-    def __init__(self, connection: Connection[Row], statements: dict[str, str]) -> None:
-        self._connection = connection
-        self._statements = statements
+class Runner(ABC):
+    """The ways to run a named statement."""
 
     def fetch_all(self, statement: str, /, **parameters: Any) -> list[Row]:
         return self._run(statement, parameters).fetchall()
@@ -71,11 +59,22 @@ class Session:
     def execute(self, statement: str, /, **parameters: Any) -> None:
         self._run(statement, parameters)
 
+    @abstractmethod
+    def _run(self, statement: str, parameters: dict[str, Any]) -> Cursor[Row]: ...
+
+
+class Session(Runner):
+    """Runs the named statements on one connection."""
+
+    def __init__(self, connection: Connection[Row], statements: dict[str, str]) -> None:
+        self._connection = connection
+        self._statements = statements
+
     def _run(self, statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
         return self._connection.execute(self._statements[statement], parameters)
 
 
-class Database(Session):
+class Database(Runner):
     """Runs the named statements on pooled connections, each statement its own transaction."""
 
     def __init__(

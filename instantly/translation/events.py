@@ -5,15 +5,13 @@ Names are from Instantly's webhook guide; the last ones of each table have only 
 
 import hashlib
 import re
-from collections.abc import Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from instantly.clients.instantly import MAX_EMAIL_CHARACTERS
 from instantly.jsontext import storable_text
-from instantly.storage.database import MAX_BIGINT, text_array
+from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS
 
 # Python also takes digits alone for a time, and would see the year 1711 in milliseconds.
 STARTS_WITH_DATE = re.compile(r"\d{4}-\d\d-\d\d")
@@ -34,7 +32,7 @@ LABELS = frozenset(
     " wrong_person no_show lost skipped".split()
 )
 
-# What an event says of its lead.
+# What an event says of its lead; how strong that is says status_strength in sql/functions.sql.
 LEAD_STATUS = {
     "email_sent": "contacted",
     "email_opened": "opened",
@@ -46,36 +44,6 @@ LEAD_STATUS = {
     "lead_won": "closed",
     "campaign_completed_for_lead_without_reply": "completed",
 }
-
-# Weakest first: a lead takes a stronger status and never goes back. Labels are equally strong; of
-# these the latest one counts.
-STRENGTH: tuple[Set[str], ...] = (
-    {"active"},
-    {"contacted"},
-    {"opened"},
-    {"clicked"},
-    {"completed"},
-    {"replied"},
-    LABELS,
-    {"bounced"},
-    {"unsubscribed"},
-)
-
-# Status → how strong it is.
-STATUS_STRENGTHS = {
-    status: strength for strength, statuses in enumerate(STRENGTH) for status in statuses
-}
-
-# Status → what a lead may be to take it whatever the times are.
-WEAKER_STATUSES = {
-    status: [weaker for equals in STRENGTH[:strength] for weaker in sorted(equals)]
-    for strength, statuses in enumerate(STRENGTH)
-    for status in statuses
-}
-
-# Text that PostgreSQL reads as arrays: psycopg would make it of the lists for every delivery.
-WEAKER_ARRAYS = {status: text_array(weaker) for status, weaker in WEAKER_STATUSES.items()}
-LABELS_ARRAY = text_array(sorted(LABELS))
 
 CAMPAIGN_STATUS = {"campaign_completed": "completed"}
 
@@ -138,9 +106,7 @@ class Event:
             # Empty and not NULL: the event counts nowhere, but it is the latest of its lead.
             "counted_as": self.counted_as or "",
             "lead_status": lead_status,
-            "weaker_statuses": WEAKER_ARRAYS[lead_status] if lead_status else "{}",
             "is_label": lead_status in LABELS,
-            "labels": LABELS_ARRAY,
             "campaign_status": CAMPAIGN_STATUS.get(self.event_type),
         }
 

@@ -14,6 +14,7 @@ PUBLIC_ENDPOINTS = frozenset(
         "health.health",
         "documentation.get_document",
         "documentation.get_docs",
+        "documentation.get_file",
         "webhooks.get_config",
         "webhooks.receive",
     ]

@@ -1,6 +1,5 @@
 """Reads what a request brings: its JSON body and its query, by their schemas."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
 from flask import g, request
@@ -8,7 +7,7 @@ from gunicorn.http.errors import ParseException
 from marshmallow import Schema
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from instantly.jsontext import parse_json, parse_json_leniently
+from instantly.jsontext import parse_json
 from instantly.schemas.fields import shared
 from instantly.web.errors import InvalidJson
 
@@ -48,7 +47,7 @@ def json_body() -> dict[str, Any]:
         data = body_bytes(MAX_BODY_BYTES)
         if request.mimetype != "application/json":
             raise UnsupportedMediaType
-        g.json_body = json_object(parse_json, data)
+        g.json_body = json_object(data)
     return cast(dict[str, Any], g.json_body)
 
 
@@ -58,12 +57,12 @@ def delivery_bytes() -> bytes:
 
 
 def delivery_payload(data: bytes) -> dict[str, Any]:
-    return json_object(parse_json_leniently, data)
+    return json_object(data, any_number=True)
 
 
-def json_object(parse: Callable[[bytes], Any], data: bytes) -> dict[str, Any]:
+def json_object(data: bytes, *, any_number: bool = False) -> dict[str, Any]:
     try:
-        value = parse(data)
+        value = parse_json(data, any_number=any_number)
     except ValueError as error:
         raise InvalidJson from error
     if not isinstance(value, dict):

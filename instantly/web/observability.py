@@ -11,8 +11,11 @@ from uuid import uuid4
 
 from flask import Flask, Response, g, has_request_context, request
 
-from instantly.web.metrics import Metrics, known_method
+from instantly.metrics import REQUEST_SECONDS, REQUESTS
 
+UNKNOWN_ROUTE = "unknown"
+OTHER_METHOD = "other"
+METHODS = frozenset(["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])
 SANE_REQUEST_ID = re.compile(r"[ -~]{1,128}")
 # Made once: json.dumps makes one for every line.
 # ASCII: what others say may hold half a surrogate pair, which nothing can write.
@@ -56,7 +59,12 @@ def configure_logging(level: str) -> None:
     logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 
-def observe_requests(app: Flask, metrics: Metrics) -> None:
+def known_method(method: str) -> str:
+    """A client may call it anything."""
+    return method if method in METHODS else OTHER_METHOD
+
+
+def observe_requests(app: Flask) -> None:
     @app.before_request
     def begin() -> None:
         g.started = time.perf_counter()
@@ -69,7 +77,9 @@ def observe_requests(app: Flask, metrics: Metrics) -> None:
         seconds = time.perf_counter() - g.started
         # The pattern and never the path, which may hold addresses.
         route = request.url_rule.rule if request.url_rule else None
-        metrics.request_ended(request.method, route, response.status_code, seconds)
+        counted = known_method(request.method), route or UNKNOWN_ROUTE
+        REQUESTS.labels(*counted, response.status_code).inc()
+        REQUEST_SECONDS.labels(*counted).observe(seconds)
         if logger.isEnabledFor(logging.INFO):
             write_line(
                 time.time(),

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -14,12 +15,10 @@ from marshmallow import Schema
 from werkzeug.routing import Rule
 
 from instantly.config import SERVICE_NAME, VERSION
-from instantly.schemas import answers
-from instantly.schemas.answers import ERROR, TEXT, UUID, Shape
+from instantly.schemas.answers import ERROR, SHAPES, TEXT, UUID, Shape
 from instantly.schemas.fields import camel_case
 from instantly.translation.subscription import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
-from instantly.web.examples import example_of
 
 JSON = "application/json"
 ERRORS = {
@@ -35,15 +34,6 @@ ERRORS = {
     502: "Another service is unavailable",
     503: "The database is unavailable or a limit was reached; see `Retry-After`",
 }
-# Records and enumerations are called after their constants: CREATED_CAMPAIGN is CreatedCampaign in
-# generated clients.
-NAMES = {
-    id(shape): name.title().replace("_", "")
-    for name, shape in vars(answers).items()
-    if isinstance(shape, dict) and shape.keys() & {"properties", "enum"}
-}
-# Such a view reads the body before anything else, even one that it does not want.
-CALLS_OTHERS = (400, 413, 422, 502)
 IDEMPOTENCY_KEY = {
     "in": "header",
     "name": "Idempotency-Key",
@@ -69,7 +59,6 @@ class documented:
     answers: Mapping[int, Shape | str]
     body: type[Schema] | None = None
     query: type[Schema] | None = None
-    errors: tuple[int, ...] = ()
     headers: Sequence[Mapping[str, Any]] = ()
 
     def __call__(self, view: Callable[..., Any]) -> Callable[..., Any]:
@@ -87,9 +76,15 @@ class Plugin(MarshmallowPlugin):
     Converter = Converter
 
 
+@lru_cache(maxsize=1)
 def build_document(app: Flask) -> dict[str, Any]:
-    """The whole document, as it is served."""
-    bodies = {vars(view)["documented"].body for view in app.view_functions.values()}
+    """The whole document, as it is served: of every view that is `documented`."""
+    views = {
+        endpoint: view
+        for endpoint, view in app.view_functions.items()
+        if "documented" in vars(view)
+    }
+    bodies = {vars(view)["documented"].body for view in views.values()}
 
     def name_of(schema: type[Schema] | Schema) -> str:
         kind = schema if isinstance(schema, type) else type(schema)
@@ -103,41 +98,19 @@ def build_document(app: Flask) -> dict[str, Any]:
         info={"description": "Cold-email outreach through the Instantly.ai API V2."},
         plugins=[plugin],
         security=[{"apiKey": []}],
+        tags=[{"name": name} for name in app.blueprints],
     )
     scheme = {"type": "apiKey", "in": "header", "name": "X-API-Key"}
     spec.components.security_scheme("apiKey", scheme)
     spec.components.security_scheme("bearer", {"type": "http", "scheme": "bearer"})
-    for rule in app.url_map.iter_rules():
-        for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
-            described = describe(rule, app.view_functions[rule.endpoint], plugin)
-            operation = with_names(described, spec)
-            spec.path(path=openapi_path(rule), operations={method.lower(): operation})
-    return with_examples(spec.to_dict())
-
-
-def with_names(part: Any, spec: APISpec) -> Any:
-    """The same with a reference in place of each shape that has a name."""
-    if isinstance(part, list):
-        return [with_names(inner, spec) for inner in part]
-    if not isinstance(part, dict):
-        return part
-    shape = {key: with_names(inner, spec) for key, inner in part.items()}
-    name = NAMES.get(id(part))
-    if name is None:
-        return shape
-    if name not in spec.components.schemas:
+    for name, shape in SHAPES.items():
         spec.components.schema(name, shape)
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def with_examples(document: dict[str, Any]) -> dict[str, Any]:
-    """Adds the least that each body may hold."""
-    for operations in document["paths"].values():
-        for operation in operations.values():
-            if "requestBody" in operation:
-                media = operation["requestBody"]["content"][JSON]
-                media["example"] = example_of(media["schema"], document["components"]["schemas"])
-    return document
+    for rule in app.url_map.iter_rules():
+        if rule.endpoint in views:
+            operation = describe(rule, views[rule.endpoint], plugin)
+            for method in (rule.methods or set()) - {"HEAD", "OPTIONS"}:
+                spec.path(path=openapi_path(rule), operations={method.lower(): operation})
+    return spec.to_dict()
 
 
 def openapi_path(rule: Rule) -> str:
@@ -157,8 +130,8 @@ def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, 
         "tags": [tag],
         "summary": summary,
         "description": " ".join(description.split()),
-        "parameters": parameters(rule, facts, plugin),
-        "responses": responses(rule, facts),
+        "parameters": parameters(rule, view, plugin),
+        "responses": responses(rule, view),
     }
     if rule.endpoint in PUBLIC_ENDPOINTS:
         operation["security"] = []
@@ -169,7 +142,8 @@ def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, 
     return operation
 
 
-def parameters(rule: Rule, facts: documented, plugin: Plugin) -> list[dict[str, Any]]:
+def parameters(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> list[dict[str, Any]]:
+    facts: documented = vars(view)["documented"]
     found: list[dict[str, Any]] = [
         {
             "in": "path",
@@ -183,11 +157,17 @@ def parameters(rule: Rule, facts: documented, plugin: Plugin) -> list[dict[str, 
         converter: Any = plugin.converter
         found += converter.schema2parameters(facts.query(), location="query")
     found += map(dict, facts.headers)
-    return [*found, IDEMPOTENCY_KEY] if 409 in facts.errors else found
+    return [*found, IDEMPOTENCY_KEY] if "idempotent" in vars(view) else found
 
 
-def responses(rule: Rule, facts: documented) -> dict[str, Any]:
-    errors = {500, 503, *facts.errors}
+def responses(rule: Rule, view: Callable[..., Any]) -> dict[str, Any]:
+    facts: documented = vars(view)["documented"]
+    errors = {500, 503}
+    if "waits_for_upstreams" in vars(view):
+        # It reads the body before anything else, even one that it does not want.
+        errors |= {400, 413, 422, 502}
+    if "idempotent" in vars(view):
+        errors.add(409)
     if facts.body or facts.query or rule.arguments:
         # A path with a NUL character in it is malformed, too.
         errors.add(400)

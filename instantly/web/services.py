@@ -13,15 +13,13 @@ from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
 from instantly.config import Settings
+from instantly.metrics import ACTS_WAITING
 from instantly.storage.database import Database
 from instantly.storage.leases import Leases
 from instantly.web.errors import ApiError, NotFound
 from instantly.web.inputs import MAX_BODY_BYTES, body_bytes
-from instantly.web.metrics import Metrics
 
 EXTENSION = "instantly-service"
-# Requests that wait for other services at once.
-MAX_WAITING = 1000
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,6 @@ class Services:
     runs: RunsServiceClient
     instantly: InstantlyClient
     waiting: BoundedSemaphore
-    metrics: Metrics
 
 
 def services() -> Services:
@@ -65,9 +62,10 @@ def waits_for_upstreams(
         if not waiting.acquire(blocking=False):
             raise ApiError(503, "Too many requests in progress", retry_after_seconds=1)
         try:
-            with services().metrics.acts_waiting.track_inprogress():
+            with ACTS_WAITING.track_inprogress():
                 return view(*args, **kwargs)
         finally:
             waiting.release()
 
+    vars(bounded)["waits_for_upstreams"] = True
     return bounded

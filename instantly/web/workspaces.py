@@ -1,4 +1,4 @@
-"""Instantly with the key of whom the request acts for; the key lives as long as the request."""
+"""Instantly clients with an organisation's key or the app's, for one request."""
 
 import re
 from collections.abc import Iterator

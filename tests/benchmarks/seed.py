@@ -4,9 +4,6 @@ from typing import Any
 
 import psycopg
 
-from instantly.rebuild import rebuild
-from instantly.storage.database import Database
-
 CAMPAIGNS = """
 INSERT INTO instantly_campaigns (
   id, instantly_campaign_id, org_id, clerk_org_id, brand_id, app_id, name, status, run_id
@@ -44,13 +41,30 @@ SELECT
     [1 + n %% 5],
   'lead' || (n / c.total) %% 100 || '@c' || c.number || '.example',
   'lena@try-northbeam.example', 1 + n %% 2, 1, now() - n * interval '1 second',
-  sha256(n::text::bytea), jsonb_build_object('n', n, 'text', repeat('x', 200))
+  sha256(n::text::bytea), json_build_object('n', n, 'text', repeat('x', 200))
 FROM generate_series(%(first)s::bigint, %(first)s::bigint + %(count)s - 1) AS n
 JOIN (
   SELECT id, row_number() OVER (ORDER BY position) - 1 AS number, count(*) OVER () AS total
   FROM instantly_campaigns
   WHERE brand_id <> 'brand_big'
 ) AS c ON c.number = n %% c.total
+"""
+
+ACTIVITY = """
+INSERT INTO instantly_lead_activity (
+  campaign_id, lead_email, step, sent, opened, clicked, replied, last_event_at
+)
+SELECT
+  campaign_id,
+  coalesce(lead_email, ''),
+  coalesce(step, 0),
+  count(*) FILTER (WHERE event_type = 'email_sent'),
+  count(*) FILTER (WHERE event_type = 'email_opened'),
+  count(*) FILTER (WHERE event_type = 'email_link_clicked'),
+  count(*) FILTER (WHERE event_type = 'reply_received'),
+  max(occurred_at)
+FROM instantly_events
+GROUP BY 1, 2, 3
 """
 
 
@@ -75,7 +89,6 @@ def seed_campaigns(
 def seed_events(connection: psycopg.Connection[Any], count: int, *, first: int) -> None:
     """Events spread over all campaigns and leads, and what they add up to."""
     connection.execute(EVENTS, {"count": count, "first": first})
-    database = Database(connection.info.dsn, pool_size=1)
-    rebuild(database)
-    database.close()
+    connection.execute("TRUNCATE instantly_lead_activity")
+    connection.execute(ACTIVITY)
     connection.execute("VACUUM ANALYZE")

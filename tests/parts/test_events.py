@@ -1,20 +1,17 @@
 """The pure tables: what an event is called, what it says of a lead, and how a payload is read."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
-from instantly.jsontext import canonical_json, storable_json, storable_text
+from instantly.jsontext import canonical_json, storable_text
 from instantly.translation.events import (
     CAMPAIGN_STATUS,
     COUNTED_AS,
     LABELS,
     LEAD_STATUS,
     RECORDED_NAMES,
-    STRENGTH,
-    WEAKER_STATUSES,
     Event,
     address_or_none,
     fingerprint,
@@ -22,6 +19,7 @@ from instantly.translation.events import (
     positive_or_none,
     uuid_or_none,
 )
+from instantly.translation.listed_leads import PROVED_BY_FIELDS
 
 CAMPAIGN_ID = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
 # The contract's order (§8), weakest first; None stands for the labels.
@@ -40,19 +38,17 @@ def payload(**changes: Any) -> dict[str, Any]:
     return {"event_type": "email_sent", "campaign_id": CAMPAIGN_ID, **changes}
 
 
-def test_the_strengths_are_those_of_the_contract_weakest_first():
+def test_the_strengths_are_those_of_the_contract_weakest_first(db):
     assert LABELS == CONTRACT_LABELS
-    assert [set(statuses) for statuses in STRENGTH] == [
-        CONTRACT_LABELS if status is None else {status} for status in ORDER
-    ]
-
-
-def test_a_status_beats_exactly_those_that_are_weaker():
-    weaker: set[str] = set()
-    for equals in STRENGTH:
-        for status in equals:
-            assert set(WEAKER_STATUSES[status]) == weaker
-        weaker |= equals
+    asked = [*CONTRACT_STATUSES, "unheard of", None]
+    rows = db.all("SELECT s, status_strength(s) AS strength FROM unnest(%s::text[]) AS s", asked)
+    strengths = {row["s"]: row["strength"] for row in rows}
+    assert (strengths.pop("unheard of"), strengths.pop(None)) == (None, None)
+    assert strengths == {
+        status: ORDER.index(None if status in LABELS else status) for status in CONTRACT_STATUSES
+    }
+    # What a reconcile can prove stands in the same order.
+    assert sorted(PROVED_BY_FIELDS, key=strengths.__getitem__) == list(PROVED_BY_FIELDS)
 
 
 # What each event says of its lead, but for those that are called "lead_" and the label.
@@ -147,8 +143,6 @@ AS_THEY_ARE = [
 )
 def test_text_that_postgres_cannot_keep_becomes_the_text_of_its_escape(sent, kept):
     assert storable_text(sent) == kept
-    value = {sent: [{"deeper": [sent, None]}]}
-    assert json.loads(storable_json(canonical_json(value))) == {kept: [{"deeper": [kept, None]}]}
 
 
 def test_a_payload_is_readable_when_it_names_its_event():

@@ -1,5 +1,6 @@
 """Many at once on one campaign: each lead once, and our tables equal to Instantly."""
 
+import re
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -11,15 +12,28 @@ from uuid import uuid4
 import psycopg
 import pytest
 from harness import HANGING_SECONDS, Service, running, wait_until
+from helpers import UNKNOWN_ID
 from werkzeug.test import TestResponse
 from world import World, addresses, leads_of, opened_app
 
 import instantly.storage.leases
+from instantly.storage.database import SQL_DIRECTORY, load_statements
 from instantly.web.services import EXTENSION
 
 ADD = ("POST", "/api/v2/leads/add")
 BUSY = {"error": "Another change of this campaign is in progress"}
 STATUSES = {1: "active", 2: "paused"}
+STATEMENTS = load_statements(SQL_DIRECTORY)
+NEW_CAMPAIGN = {
+    **dict.fromkeys("org_id clerk_org_id brand_id app_id".split(), "x"),
+    **dict.fromkeys(("campaign_id", "instantly_campaign_id"), UNKNOWN_ID),
+}
+ANSWER = {
+    **dict.fromkeys("key method path body".split(), "x"),
+    "request_hash": b"",
+    "status": 201,
+    "is_final": True,
+}
 
 pytestmark = [pytest.mark.usefixtures("campaign"), pytest.mark.greenlets]
 
@@ -237,6 +251,45 @@ def test_a_lease_that_a_statement_has_locked_does_not_keep_the_others_from_being
 
 
 # Who lost his lock
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters", "rivals"),
+    [
+        ("insert_campaign", NEW_CAMPAIGN, ["update_open_run_outcome"]),
+        ("insert_leads", {"leads": "[]"}, ["update_open_run_outcome", "upsert_lease"]),
+        ("upsert_answer", ANSWER, ["upsert_lease"]),
+        ("update_found_campaign", {"status_before": "draft", "status": "active"}, ["upsert_lease"]),
+        ("upsert_found_leads", {"leads": "[]"}, ["upsert_lease"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nobody_takes_what_a_statement_relies_on_before_its_transaction_has_ended(
+    world, database_url, name, parameters, rivals
+):
+    def rows_of(connection: psycopg.Connection[Any], name: str, values: dict[str, Any]) -> int:
+        nulls = dict.fromkeys(re.findall(r"%\((\w+)\)s", STATEMENTS[name]))
+        return connection.execute(STATEMENTS[name].encode(), nulls | values).rowcount
+
+    ours = {"name": "x", "holder": uuid4(), "run_id": uuid4(), "task_name": "x", "subject": "x"}
+    ours |= {"seconds": -1, "campaign_id": world.campaign["id"], **parameters}
+    theirs = ours | {"holder": uuid4(), "outcome": "failed"}
+    rows_of(world.db.connection, "insert_open_run", ours)
+    with psycopg.connect(database_url) as act, psycopg.connect(database_url) as rival:
+        assert rows_of(act, name, ours) == 1
+        for statement in rivals:
+            rival.execute("SET LOCAL lock_timeout = '50ms'")
+            with pytest.raises(psycopg.errors.LockNotAvailable):
+                rows_of(rival, statement, theirs)
+            rival.rollback()
+        act.rollback()
+        for statement in rivals:
+            assert rows_of(rival, statement, theirs) == 1
+        with ThreadPoolExecutor() as executor:
+            late = executor.submit(rows_of, act, name, ours)
+            wait_until(lambda: world.db.all("SELECT FROM pg_locks WHERE NOT granted"))
+            rival.commit()
+            assert late.result() == 0
 
 
 def test_an_upload_that_lost_its_lock_stores_nothing_and_takes_out_nothing_of_others(world, other):

@@ -226,6 +226,17 @@ def test_a_foreign_and_an_unknown_campaign_are_kept(upload_act):
 # At the same time
 
 
+def test_a_path_that_names_no_campaign_is_no_part_of_a_key(upload_act):
+    """A path may be longer than an index takes."""
+    for campaign_id in ("x", "x" * 10_000, str(uuid4()) + "0"):
+        path = f"/campaigns/{campaign_id}/leads"
+        answer = upload_act.world.send(
+            "POST", path, upload_act.body, headers={"Idempotency-Key": "k"}
+        )
+        assert (answer.status_code, answer.get_json()) == (404, {"error": "Campaign not found"})
+    assert keys_kept(upload_act) == 0
+
+
 def test_a_repeat_while_the_first_is_under_way_is_told_so(act):
     with under_way(act) as first:
         for early in (send(act), send(act, body=with_more(act))):

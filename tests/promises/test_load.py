@@ -22,9 +22,9 @@ from world import API_KEY, World, campaign_request
 pytestmark = pytest.mark.outage
 
 FEW_MAY_WAIT = """
-import instantly.web.services
-assert instantly.web.services.MAX_WAITING == 1000
-instantly.web.services.MAX_WAITING = 8
+import instantly.limits
+assert instantly.limits.MAX_WAITING == 1000
+instantly.limits.MAX_WAITING = 8
 """
 # The bounds are those of the contract, but for its 500 acts, which only two idle cores hold:
 # `python tests/benchmarks` measures these.

@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
-from figures import figure
+from figures import PREFIX, figure, read
 from harness import HANGING_SECONDS
 from world import API_KEY, World
+
+from instantly.schemas.answers import SHAPES
 
 pytestmark = pytest.mark.outage
 
@@ -27,6 +29,17 @@ def test_the_metrics_are_there_while_acts_wait(served: World) -> None:
         assert {act.result().status_code for act in acts} == {201}
     assert figure(served.client, "acts_waiting") == 0
     assert figure(served.client, "campaigns_created_total") == ACTS
+
+
+def test_what_can_become_of_a_delivery_is_there_before_the_first_one(served: World) -> None:
+    """A series that begins with 1 has not risen in Prometheus' eyes."""
+    outcomes = {"recorded", *SHAPES["Received"]["properties"]["reason"]["enum"]}
+    found = {
+        (dict(labels)["source"], dict(labels)["outcome"]): value
+        for (name, labels), value in read(served.client).items()
+        if name == f"{PREFIX}deliveries_total"
+    }
+    assert found == {(source, each): 0 for source in ("webhook", "recovery") for each in outcomes}
 
 
 def test_prometheus_reads_them_with_a_token(served: World) -> None:

@@ -357,7 +357,7 @@ def test_a_run_that_was_ended_meanwhile_stores_nothing(act, statements):
 
     end_runs = "UPDATE instantly_open_runs SET outcome = 'failed'"
     statements.before(act.insert, lambda: act.world.db.connection.execute(end_runs))
-    act.fails(503, "Another change of this campaign is in progress")
+    act.fails(503, "The run has ended meanwhile")
 
 
 @contextmanager

@@ -18,6 +18,9 @@ PUBLIC = {
     ("POST", "/webhooks/instantly"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
+    ("GET", "/docs/start.js"),
+    ("GET", "/docs/swagger-ui.css"),
+    ("GET", "/docs/swagger-ui-bundle.js"),
 }
 PUBLIC_PATHS = {path for _, path in PUBLIC}
 WRONG_KEYS = [

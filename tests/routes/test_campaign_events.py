@@ -92,6 +92,22 @@ def test_an_event_is_shown_as_it_was_read(ours: World) -> None:
     assert page_of(ours, payload="false") == page
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("3.14159265358979323846264338327950288", "1e400", "9" * 200_000, "[1e2, 1.50, -0.0]"),
+        *('{"b": 1, "a": 2, "b": 3}', '"NUL \\u0000, half \\ud83d"', '"\\u00fc\\/ü"', " [\r\n\t] "),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_a_payload_is_shown_as_the_text_that_was_delivered(ours: World, value: str) -> None:
+    instantly_id = ours.campaign["instantlyCampaignId"]
+    text = f'{{"value": {value}, "event_type": "é", "campaign_id": "{instantly_id}"}}'
+    assert ours.deliver(text).get_json()["recorded"]
+    answer = ours.send("GET", ours.path("/events?payload=true"))
+    assert text in answer.text
+
+
 def test_what_a_payload_does_not_say_is_null(ours: World) -> None:
     assert ours.records("account_error")
     (event,) = page_of(ours)["events"]
@@ -337,13 +353,3 @@ def test_a_page_with_payloads_ends_where_they_are_too_many_bytes(
         [number] for number in range(4, -1, -1)
     ]
     assert page_of(ours)["count"] == 5
-
-
-def test_a_number_is_never_shown_much_longer_than_it_was_sent(ours: World) -> None:
-    sent = {"large": 1e308, "small": 5e-300, "usual": 1.5, "zero": 0.0}
-    assert ours.records("email_sent", lead_email="a@x.example", n=1, **sent)
-    answer = ours.send("GET", ours.path("/events?payload=true"))
-    (event,) = answer.get_json()["events"]
-    shown = {name: event["payload"][name] for name in sent}
-    assert shown == {"large": "1e+308", "small": "5e-300", "usual": 1.5, "zero": 0}
-    assert len(answer.data) < 1000

@@ -167,6 +167,7 @@ INVALID_JSON = {
     "a surrogate in UTF-8": b'{"name": "\xed\xa0\x80"}',
     "a naked NUL": b'{"name": "\x00"}',
     "a half escape": rb'{"name": "\u12"}',
+    **{word: f'{{"a": {word}}}'.encode() for word in ("NaN", "Infinity", "-Infinity")},
     "100,000 open lists": b"[" * 100_000,
     "100,000 objects in a field": b'{"metadata": ' + b'{"a":' * 100_000 + b"1" + b"}" * 100_001,
 }
@@ -178,10 +179,8 @@ def test_what_is_no_json_object_is_invalid_json(client, path, body):
     assert error(post_bytes(client, body, path), 400, "Invalid JSON") == {"error": "Invalid JSON"}
 
 
-def test_what_json_has_no_number_for_is_invalid_json(client):
-    for number in ("NaN", "-Infinity", "1e999"):
-        body = f'{{"metadata": {{"a": {number}}}}}'.encode()
-        error(post_bytes(client, body), 400, "Invalid JSON")
+def test_a_number_that_nobody_can_hold_is_invalid_json(client):
+    error(post_bytes(client, b'{"metadata": {"a": 1e999}}'), 400, "Invalid JSON")
 
 
 @pytest.mark.parametrize(("method", "path"), JSON_ROUTES)

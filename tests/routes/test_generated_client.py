@@ -10,7 +10,7 @@ from datetime import datetime
 from importlib.util import find_spec
 from types import SimpleNamespace
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from flask.testing import FlaskClient
@@ -57,18 +57,16 @@ def test_every_operation_has_an_id_of_its_own(document: dict[str, Any]) -> None:
     assert len(set(ids)) == len(ids)
 
 
-def test_every_example_is_valid_and_is_not_refused_as_malformed(
-    client: FlaskClient, document: dict[str, Any]
-) -> None:
-    for path, method, operation in operations(document):
-        if "requestBody" not in operation:
-            continue
-        media = operation["requestBody"]["content"][JSON]
-        whole = {**media["schema"], "components": document["components"]}
-        Draft202012Validator(whole).validate(media["example"])
-        path = re.sub("{[^}]+}", str(uuid4()), path)
-        answer = client.open(path, method=method, json=media["example"])
-        assert answer.status_code != 400, (method, path, answer.text)
+def test_every_example_is_valid(document: dict[str, Any]) -> None:
+    parts: list[Any] = [document["paths"], document["components"]["schemas"]]
+    examples = 0
+    for part in parts:
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        if isinstance(part, dict) and "example" in part:
+            whole = {**part, "components": document["components"]}
+            Draft202012Validator(whole).validate(part["example"])
+            examples += 1
+    assert examples >= 10
 
 
 @pytest.fixture(scope="module")

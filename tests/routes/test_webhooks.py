@@ -12,7 +12,9 @@ from threading import Barrier
 from typing import Any
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from harness import wait_until
 from helpers import UNKNOWN_ID, configure, stats
 from werkzeug.test import TestResponse
 from world import World
@@ -40,6 +42,11 @@ WITHOUT_REPLY = "campaign_completed_for_lead_without_reply"
 def raw(ours: World, member: str) -> str:
     """A delivery's text with one member that json.dumps would not write."""
     return f"{json.dumps(ours.payload())[:-1]}, {member}}}"
+
+
+def kept_texts(ours: World) -> list[str]:
+    rows = ours.db.all("SELECT payload::text AS text FROM instantly_events ORDER BY id")
+    return [row["text"] for row in rows]
 
 
 def at(hours: float) -> str:
@@ -248,6 +255,16 @@ def test_an_unknown_delivery_counts_once_its_campaign_is_ours(ours):
     assert ours.records(campaign_id=campaign_id)
 
 
+def test_a_delivery_waits_while_its_campaign_is_deleted_and_is_of_none_then(ours, database_url):
+    ours.hold(LEAD)
+    with ThreadPoolExecutor() as executor, psycopg.connect(database_url) as undo:
+        undo.execute("DELETE FROM instantly_campaigns")
+        answer = executor.submit(ours.deliver, ours.payload(lead_email=LEAD))
+        wait_until(lambda: ours.db.all("SELECT FROM pg_locks WHERE NOT granted"))
+        undo.commit()
+    assert (answer.result().status_code, answer.result().get_json()) == (200, UNKNOWN)
+
+
 # What is refused
 
 
@@ -293,20 +310,13 @@ def test_any_content_type_will_do(ours, content_type):
 # What a payload may hold
 
 
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [("a\x00b", "a\\u0000b"), ("\ud83d🚚\udc00\u2028", "\\ud83d🚚\\udc00\u2028")],
-    ids=ascii,
-)
-def test_no_text_loses_an_event_and_what_can_be_kept_is_kept(ours, sent, kept):
-    def fields(text):
-        nested = [{"deeper": [[{f"key {text}": [text, None]}]]}]
-        return {"nested": nested, f"key {text}": text}
-
-    assert ours.records(**fields(sent))
-    assert not ours.records(**fields(sent))
-    (event,) = ours.events()
-    assert event["payload"] == ours.payload(**fields(kept))
+@pytest.mark.parametrize("text", ["a\x00b", "\ud83d🚚\udc00\u2028"], ids=ascii)
+def test_no_text_loses_an_event(ours, text):
+    nested = [{"deeper": [[{f"key {text}": [text, None]}]]}]
+    fields = {"nested": nested, f"key {text}": text}
+    assert ours.records(**fields)
+    assert not ours.records(**fields)
+    assert ours.events()[0]["payload"] == ours.payload(**fields)
 
 
 @pytest.mark.parametrize("text", ["\x00", "a\ud800b", "🚚" * 200_000], ids=["NUL", "half", "long"])
@@ -329,8 +339,8 @@ def test_the_payload_is_kept_as_it_came(ours):
 
 
 ODD_NUMBERS = [
-    *("1e400", "1e999999999", "1e-400", "-0.0", "NaN", "-Infinity"),
-    *("0." + "1" * 5000, "1" * 1000, "1" * 1001, "-" + "9" * 200_000),
+    *("1e400", "-1e999999999", "1e-400", "-0.0", "1e2", "1.50", "3.14159265358979323846264338328"),
+    *("0." + "1" * 5000, "1" * 640, "1" * 641, "-" + "9" * 200_000),
 ]
 
 
@@ -339,12 +349,9 @@ def test_no_number_is_an_error_of_ours(ours, number):
     for field in ("price", "step", "timestamp", "lead_email"):
         body = raw(ours, f'"{field}": {number}')
         answer = ours.deliver(body)
-        # NaN and Infinity are no JSON; whether they are taken all the same is nobody's promise.
-        if number.lstrip("-").isalpha() and answer.status_code == 400:
-            continue
         assert (answer.status_code, answer.get_json()["recorded"]) == (200, True)
         assert ours.deliver(body).get_json()["reason"] == "duplicate"
-        assert ours.events()[-1]["payload"].keys() == {"event_type", "campaign_id", field}
+        assert kept_texts(ours)[-1] == body
 
 
 @pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
@@ -699,6 +706,19 @@ def test_events_stay_when_the_webhook_cannot_be_resumed(outage, method, path):
     assert len(outage.ours.events()) == 1
     again = outcome(found=1, duplicates=1, resumedWebhooks=[webhook["id"]])
     assert outage.recovered() == again
+
+
+@pytest.mark.parametrize("number", ODD_NUMBERS, ids=lambda number: number[:12] + str(len(number)))
+def test_a_number_tells_what_arrived_after_all_as_any_other_value_does(outage, number):
+    text = raw(outage.ours, f'"price": {number}')
+    missed = f'{{"items": [{{"webhook_url": "{URL}", "payload": {text}}}]}}'
+    outage.ours.upstreams.instantly_http.fail(
+        "GET", "/api/v2/webhook-events", status=200, body=missed, times=3
+    )
+    assert outage.recovered() == outcome(found=1, recorded=1)
+    assert outage.recovered() == outcome(found=1, duplicates=1)
+    assert outage.ours.deliver(text).get_json()["reason"] == "duplicate"
+    assert len(kept_texts(outage.ours)) == 1
 
 
 def test_what_is_no_json_number_in_a_missed_delivery_is_no_error_of_ours(outage):

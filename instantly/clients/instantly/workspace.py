@@ -7,10 +7,10 @@ from hashlib import sha256
 from typing import Any, Self, TypeGuard, TypeVar
 
 from instantly.clients.http import Json, ServiceClient, UpstreamError
+from instantly.limits import MAX_EMAIL_CHARACTERS
 
 READ_TIMEOUT_SECONDS = 30
 MAX_PAGE_SIZE = 100
-MAX_EMAIL_CHARACTERS = 320
 
 Item = TypeVar("Item")
 

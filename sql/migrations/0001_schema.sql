@@ -1,4 +1,4 @@
--- The five tables of the service, and the outward form of their rows.
+-- The tables of the service.
 
 CREATE TABLE instantly_campaigns (
   id uuid PRIMARY KEY,
@@ -46,14 +46,19 @@ CREATE TABLE instantly_leads (
   )),
   -- When the event happened that set the present interest label.
   labelled_at timestamptz,
+  -- When the latest reconcile began that found the lead in Instantly.
+  reconciled_at timestamptz,
   org_id text NOT NULL,
-  run_id uuid NOT NULL,
+  -- NULL for a lead that was found in Instantly: nobody is billed for it.
+  run_id uuid,
   created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   updated_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE UNIQUE INDEX instantly_leads_by_email ON instantly_leads (campaign_id, lower(email));
 CREATE INDEX instantly_leads_by_campaign ON instantly_leads (campaign_id, position);
+-- For what is known of an address over all campaigns.
+CREATE INDEX instantly_leads_by_address ON instantly_leads (lower(email));
 
 CREATE TABLE instantly_accounts (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -85,31 +90,49 @@ CREATE TABLE instantly_events (
   received_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   -- Instantly gives its deliveries no id: this is the hash of the whole payload.
   fingerprint bytea NOT NULL UNIQUE,
-  payload jsonb NOT NULL
+  -- The text as it was delivered. Look into it in Python: ->> fails at NUL and half surrogate pairs.
+  payload json NOT NULL
 );
 
-CREATE INDEX instantly_events_by_campaign ON instantly_events (campaign_id);
+-- A campaign's events by pages: all, those of a type, of a lead, of both. By hashes, since the name of
+-- an event may be longer than an index takes, and numbers are compared fast.
+CREATE INDEX instantly_events_by_arrival ON instantly_events (campaign_id, id);
+CREATE INDEX instantly_events_by_type
+  ON instantly_events (campaign_id, hashtextextended(event_type, 0), id);
+CREATE INDEX instantly_events_by_lead
+  ON instantly_events (campaign_id, hashtextextended(lead_email, 0), id);
+CREATE INDEX instantly_events_by_lead_and_type ON instantly_events (
+  campaign_id, hashtextextended(lead_email, hashtextextended(event_type, 0)), id
+);
 
--- What the events of one lead and one step add up to: the statistics read this and never the events,
--- whose number has no bound. Written by the statement that records an event.
+-- What is known of one lead and one step: statistics read this and never the events, whose number has
+-- no bound. The statement that records an event counts it here.
 -- '' stands for no lead, 0 for no step: NULLs are never equal to each other.
 CREATE TABLE instantly_lead_activity (
   campaign_id uuid NOT NULL REFERENCES instantly_campaigns ON DELETE CASCADE,
   lead_email text NOT NULL,
   step bigint NOT NULL,
-  sent integer NOT NULL,
-  opened integer NOT NULL,
-  clicked integer NOT NULL,
-  replied integer NOT NULL,
-  bounced integer NOT NULL,
-  auto_replied integer NOT NULL,
-  not_interested integer NOT NULL,
-  out_of_office integer NOT NULL,
-  unsubscribed integer NOT NULL,
+  sent integer NOT NULL DEFAULT 0,
+  opened integer NOT NULL DEFAULT 0,
+  clicked integer NOT NULL DEFAULT 0,
+  replied integer NOT NULL DEFAULT 0,
+  bounced integer NOT NULL DEFAULT 0,
+  auto_replied integer NOT NULL DEFAULT 0,
+  not_interested integer NOT NULL DEFAULT 0,
+  out_of_office integer NOT NULL DEFAULT 0,
+  unsubscribed integer NOT NULL DEFAULT 0,
+  -- When the latest event happened that names this lead and this step, also one that counts nowhere;
+  -- NULL without any.
+  last_event_at timestamptz,
+  -- What Instantly's own fields say of the lead, without an event (contacted, opened, …), at step 0.
+  proved text[],
   -- To tell leads apart in thousands: numbers are sorted several times as fast as addresses.
   lead_hash bigint GENERATED ALWAYS AS (hashtextextended(lead_email, 0)) STORED,
   PRIMARY KEY (campaign_id, lead_email, step)
 );
+
+-- For what is known of an address over all campaigns.
+CREATE INDEX instantly_lead_activity_by_address ON instantly_lead_activity (lead_email);
 
 CREATE TABLE instantly_analytics_snapshots (
   id uuid PRIMARY KEY DEFAULT gen_random_uuid(),
@@ -120,50 +143,48 @@ CREATE TABLE instantly_analytics_snapshots (
   replied bigint NOT NULL,
   bounced bigint NOT NULL,
   unsubscribed bigint NOT NULL,
-  raw_data jsonb,
+  raw_data json,
   snapshot_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
 
 CREATE INDEX instantly_analytics_snapshots_latest
   ON instantly_analytics_snapshots (campaign_id, snapshot_at DESC);
 
--- Times as the API writes them: 2026-02-25T12:00:00.000Z.
-CREATE FUNCTION api_time(moment timestamptz) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-  SELECT to_char(moment AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
-$$;
+-- Something is one holder's alone until that holder falls silent: a lock, an idempotency key, a run
+-- under way.
+CREATE TABLE instantly_leases (
+  -- What is held: leads:<campaign id>, status:<campaign id>, webhooks:<hash>, key:<hash>, run:<run id>.
+  name text PRIMARY KEY,
+  holder uuid NOT NULL,
+  -- How long the holder may be silent.
+  seconds integer NOT NULL,
+  alive_until timestamptz NOT NULL
+);
 
-CREATE FUNCTION campaign_json(campaign instantly_campaigns) RETURNS json
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-  SELECT json_build_object(
-    'id', campaign.id,
-    'instantlyCampaignId', campaign.instantly_campaign_id,
-    'name', campaign.name,
-    'status', campaign.status,
-    'orgId', campaign.org_id,
-    'clerkOrgId', campaign.clerk_org_id,
-    'brandId', campaign.brand_id,
-    'appId', campaign.app_id,
-    'runId', campaign.run_id,
-    'parentRunId', campaign.parent_run_id,
-    'metadata', campaign.metadata,
-    'createdAt', api_time(campaign.created_at),
-    'updatedAt', api_time(campaign.updated_at)
-  )
-$$;
+-- Runs whose end runs-service does not know yet.
+CREATE TABLE instantly_open_runs (
+  run_id uuid PRIMARY KEY,
+  task_name text NOT NULL,
+  -- What the run is about, for whoever has to clean up.
+  subject text NOT NULL,
+  -- Set when the act has ended, before runs-service is told.
+  outcome text CHECK (outcome IN ('completed', 'failed')),
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 
-CREATE FUNCTION account_json(account instantly_accounts) RETURNS json
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-  SELECT json_build_object(
-    'id', account.id,
-    'email', account.email,
-    'status', account.status,
-    'warmupEnabled', account.warmup_enabled,
-    'warmupStatus', account.warmup_status,
-    'warmupScore', account.warmup_score,
-    'dailySendLimit', account.daily_send_limit,
-    'providerCode', account.provider_code,
-    'createdAt', api_time(account.created_at),
-    'updatedAt', api_time(account.updated_at)
-  )
-$$;
+-- The answers that repeats get.
+CREATE TABLE instantly_idempotency_keys (
+  key text NOT NULL,
+  method text NOT NULL,
+  path text NOT NULL,
+  request_hash bytea NOT NULL,
+  holder uuid NOT NULL,
+  status smallint NOT NULL,
+  body text NOT NULL,
+  -- Until the answer is final, the act may still be undone.
+  is_final boolean NOT NULL DEFAULT false,
+  created_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  PRIMARY KEY (key, method, path)
+);
+
+CREATE INDEX instantly_idempotency_keys_by_age ON instantly_idempotency_keys (created_at);
