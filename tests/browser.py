@@ -53,6 +53,8 @@ class Page:
         os.write(self._commands, json.dumps(command).encode() + b"\0")
         while (message := self._read()).get("id") != self._last_id:
             self.events.append(message)
+        if "navigated" in message.get("error", {}).get("message", ""):
+            return self.call(method, **parameters)  # by now there is another page to ask
         assert "error" not in message, message
         result: dict[str, Any] = message["result"]
         return result
