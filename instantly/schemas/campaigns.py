@@ -19,7 +19,7 @@ from instantly.schemas.fields import (
     shared,
     whole_number_field,
 )
-from instantly.translation.campaign_body import DAYS
+from instantly.translation.campaigns import DAYS
 from instantly.translation.email_html import LINE_BREAK
 from instantly.translation.timezones import UnknownTimezone, instantly_timezone
 

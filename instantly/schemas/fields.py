@@ -14,7 +14,7 @@ from marshmallow import (
     validates_schema,
 )
 
-from instantly.jsontext import storable_text
+from instantly.json_text import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
 
 # Postgres refuses index entries of more than a third of a page.

@@ -7,7 +7,7 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from instantly.jsontext import storable_text
+from instantly.json_text import storable_text
 from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.schemas.fields import (
     CamelCaseSchema,

@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from psycopg import OperationalError
 
-from instantly.storage.database import Database
 from instantly.storage.pool import NotConnected
+from instantly.storage.statements import Database
 
 HEARTBEAT_SECONDS = 5.0
 LOCK_SECONDS = 20

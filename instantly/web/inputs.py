@@ -7,7 +7,7 @@ from gunicorn.http.errors import ParseException
 from marshmallow import Schema
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from instantly.jsontext import parse_json
+from instantly.json_text import parse_json
 from instantly.schemas.fields import shared
 from instantly.web.errors import InvalidJson
 

@@ -16,10 +16,10 @@ import pytest
 from psycopg import OperationalError
 
 import instantly
-from instantly.storage import database as database_module
 from instantly.storage import pool as pool_module
-from instantly.storage.database import SQL_DIRECTORY, Database, load_statements
+from instantly.storage import statements as database_module
 from instantly.storage.pool import DeadlineConnection
+from instantly.storage.statements import SQL_DIRECTORY, Database, load_statements
 
 PACKAGE = Path(instantly.__file__).parent
 NAME = re.compile(r"(select|insert|upsert|update|delete)_[a-z_]+")

@@ -9,10 +9,9 @@ from psycopg.types.json import Json
 from instantly.clients.instantly import InstantlyClient
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
-from instantly.translation.campaign_status import STATUSES
-from instantly.translation.listed_leads import listed_leads
-from instantly.web.campaigns import fetch_campaign
-from instantly.web.services import database
+from instantly.translation.campaigns import STATUSES
+from instantly.translation.leads import listed_leads
+from instantly.web.context import database, fetch_campaign
 
 MAX_NAMED = 1000
 
