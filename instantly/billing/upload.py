@@ -40,7 +40,7 @@ class Upload:
         self.held: list[Lead] = []
         self.rejected: list[dict[str, str]] = []
         self._workspace = workspace
-        self._instantly_campaign_id: str = campaign["instantlyCampaignId"]
+        self._instantly_campaign_id: str = campaign["instantly_campaign_id"]
         self._run = run
         self._lock = lock
         self._leases = services().leases

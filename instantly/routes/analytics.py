@@ -30,8 +30,8 @@ bp = Blueprint("analytics", __name__)
 def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
     """A campaign's figures from Instantly; each call keeps a snapshot of them."""
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
-    figures = workspace.get_campaign_analytics(campaign["instantlyCampaignId"])
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    figures = workspace.get_campaign_analytics(campaign["instantly_campaign_id"])
     row = database().fetch_one(
         "insert_snapshot",
         campaign_id=campaign["id"],

@@ -126,11 +126,11 @@ def set_campaign_status(campaign_id: str) -> Response:
     if status not in CampaignStatus.ALLOWED:
         raise ApiError(400, "Invalid status", allowed=CampaignStatus.ALLOWED)
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
+    workspace = organization_workspace(campaign["clerk_org_id"])
     # Nothing completes a campaign through Instantly's API: to stop it is to pause it.
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
     with campaign_lock(campaign["id"], "status") as lock:
-        switched = switch(campaign["instantlyCampaignId"])
+        switched = switch(campaign["instantly_campaign_id"])
         if not services().leases.is_held(lock):
             raise Busy
         return campaign_answer(
@@ -148,8 +148,8 @@ def set_campaign_status(campaign_id: str) -> Response:
 def get_sending_status(campaign_id: str) -> dict[str, Any]:
     """Why the campaign does or does not send at the moment, and what to do about it."""
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
-    return sending_status(workspace.get_sending_status(campaign["instantlyCampaignId"]))
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    return sending_status(workspace.get_sending_status(campaign["instantly_campaign_id"]))
 
 
 @bp.post("/<campaign_id>/reconcile")
@@ -166,7 +166,7 @@ def reconcile_campaign(campaign_id: str) -> dict[str, Any]:
     """
     load_body(Reconcile)
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
+    workspace = organization_workspace(campaign["clerk_org_id"])
     with campaign_lock(campaign["id"], "status") as lock:
         status = repair_status(workspace, campaign["id"], lock)
     with campaign_lock(campaign["id"], "leads") as lock:

@@ -42,19 +42,19 @@ def add_leads(campaign_id: str) -> ResponseReturnValue:
     """Uploads the leads that the campaign does not hold yet, and bills the new ones."""
     body = load_body(AddLeads)
     campaign = fetch_campaign(campaign_id)
-    if body["org_id"] not in (campaign["orgId"], campaign["clerkOrgId"]):
+    if body["org_id"] not in (campaign["org_id"], campaign["clerk_org_id"]):
         raise ApiError(403, "Campaign belongs to another organization")
-    workspace = organization_workspace(campaign["clerkOrgId"])
+    workspace = organization_workspace(campaign["clerk_org_id"])
     leads = by_address(body["leads"], [lead["email"] for lead in body["leads"]])
     with (
         campaign_lock(campaign["id"], "leads") as lock,
         billed_run(
             subject=f"leads of campaign {campaign['id']}"
-            f" (in Instantly {campaign['instantlyCampaignId']})",
+            f" (in Instantly {campaign['instantly_campaign_id']})",
             task_name="leads-add",
-            clerk_org_id=campaign["clerkOrgId"],
-            app_id=campaign["appId"],
-            brand_id=campaign["brandId"],
+            clerk_org_id=campaign["clerk_org_id"],
+            app_id=campaign["app_id"],
+            brand_id=campaign["brand_id"],
             campaign_id=campaign["id"],
             parent_run_id=body["parent_run_id"],
         ) as run,
@@ -120,8 +120,8 @@ def delete_leads(campaign_id: str) -> dict[str, Any]:
     """Deletes exactly these leads in Instantly, by lead id, and their rows."""
     addresses = load_body(DeleteLeads)["emails"]
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
-    instantly_campaign_id = campaign["instantlyCampaignId"]
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    instantly_campaign_id = campaign["instantly_campaign_id"]
     emails = by_address(addresses, addresses)
     with campaign_lock(campaign["id"], "leads"):
         lead_ids = held_leads(campaign["id"], list(emails))

@@ -28,8 +28,8 @@ from instantly.translation.webhooks import (
     DISABLED,
     Webhook,
     carries,
+    changes_needed,
     closest,
-    corrections,
     is_ours,
     status_of,
 )
@@ -136,7 +136,7 @@ def register() -> ResponseReturnValue:
     workspace = organization_workspace(clerk_org_id)
     with webhooks_lock(workspace) as lock:
         found = closest(our_webhooks(workspace, url))
-        changes = corrections(found or {}, url, services().settings.webhook_secrets)
+        changes = changes_needed(found or {}, url, services().settings.webhook_secrets)
         if found is None and not services().leases.is_held(lock):
             raise Busy
         webhook = set_up(workspace, found, changes)

@@ -32,7 +32,7 @@ def camel_case(name: str) -> str:
 
 
 @cache
-def shared(schema: type[Schema]) -> Schema:
+def instance_of(schema: type[Schema]) -> Schema:
     """One for all requests and threads: each that is made copies all of its fields."""
     return schema()
 

@@ -30,8 +30,7 @@ def trouble_of(campaign: dict[str, Any]) -> str | None:
 def warnings_of(campaign: dict[str, Any]) -> list[str]:
     """What Instantly's campaign lacks in order to send.
 
-    Only what the answer says counts: by the document the lists may be left out of it. But one that
-    holds something would not be left out beside one that is empty.
+    Warns only of lists that are in the answer and empty: Instantly may leave lists out.
     """
     warnings = []
     if campaign.get("email_list") == [] and not campaign.get("email_tag_list"):

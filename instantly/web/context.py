@@ -1,6 +1,5 @@
 """What views work with: the parts of the service, a campaign by its id, Instantly with a key."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -20,6 +19,7 @@ from instantly.config import Settings
 from instantly.metrics import ACTS_WAITING
 from instantly.schemas.fields import camel_case
 from instantly.storage.leases import Busy, Lease, Leases
+from instantly.storage.pool import Row
 from instantly.storage.statements import Database
 from instantly.web.errors import RETRY_AFTER_SECONDS, ApiError, NotFound
 from instantly.web.inputs import MAX_BODY_BYTES, body_bytes
@@ -90,12 +90,12 @@ def uuid_or_not_found(campaign_id: str) -> str:
     return canonical
 
 
-def fetch_campaign(campaign_id: str) -> dict[str, Any]:
-    """The campaign as the API shows it, or 404."""
-    row = database().fetch_one("select_campaign", campaign_id=uuid_or_not_found(campaign_id))
+def fetch_campaign(campaign_id: str) -> Row:
+    """The campaign's row, or 404."""
+    row = database().fetch_one("select_campaign_row", campaign_id=uuid_or_not_found(campaign_id))
     if row is None:
         raise NotFound(NOT_FOUND)
-    return cast(dict[str, Any], json.loads(row["body"])["campaign"])
+    return row
 
 
 def campaign_answer(statement: str, campaign_id: str, **parameters: object) -> Response:

@@ -47,16 +47,18 @@ class Campaigns(Workspace):
                 raise
 
     def activate_campaign(self, campaign_id: str) -> dict[str, Any]:
-        """POST /campaigns/{id}/activate → the campaign, of which nothing need be said."""
+        """POST /campaigns/{id}/activate → the campaign; it may lack any field, even `status`."""
         return self._switch_campaign(campaign_id, "activate")
 
     def pause_campaign(self, campaign_id: str) -> dict[str, Any]:
-        """POST /campaigns/{id}/pause → the campaign, of which nothing need be said."""
+        """POST /campaigns/{id}/pause → the campaign; it may lack any field, even `status`."""
         return self._switch_campaign(campaign_id, "pause")
 
     def _switch_campaign(self, campaign_id: str, verb: str) -> dict[str, Any]:
         return self._call(
-            *("POST", f"/campaigns/{{id}}/{verb}", campaign_id),
+            "POST",
+            f"/campaigns/{{id}}/{verb}",
+            campaign_id,
             status=lambda value: value is None or is_number(value),
         )
 
