@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,6 +11,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from harness import HANGING_SECONDS, ROOT, wait_until
 from helpers import ENVIRONMENT, run_python
 from psycopg import sql
 
@@ -94,8 +96,7 @@ def test_a_changed_outward_form_is_in_place_after_the_next_run(url, tmp_path):
 
 def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(url, files):
     slow = "SELECT pg_sleep(0.05); CREATE TABLE {} ();"
-    names = {ONE: "one", TWO: "two", THREE: "three"}
-    folder = files(**{file: slow.format(name) for file, name in names.items()})
+    folder = files(**{ONE: NUMBERS, TWO: INDEX, THREE: slow.format("three")})
     barrier = Barrier(6)
 
     def start(_: int) -> list[str]:
@@ -105,7 +106,62 @@ def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(url, fi
     with ThreadPoolExecutor(6) as executor:
         done = list(executor.map(start, range(6)))
     assert sorted(name for names in done for name in names) == [ONE, TWO, THREE]
-    assert tables(url) == set(names.values())
+    assert tables(url) == {"numbers", "three"}
+    assert is_valid(url)
+
+
+# Outside a transaction
+
+NUMBERS = "CREATE TABLE numbers AS SELECT n FROM generate_series(1, 10000) AS n;"
+TWICE = "INSERT INTO numbers VALUES (1);"
+INDEX = """-- outside a transaction
+-- Why; in words.
+DROP INDEX CONCURRENTLY IF EXISTS numbers_by_n;
+CREATE UNIQUE INDEX CONCURRENTLY numbers_by_n
+  ON numbers (n);
+"""
+
+
+def is_valid(url: str) -> bool | None:
+    """Whether the index is complete; None without it."""
+    query = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('numbers_by_n')"
+    return next(iter(texts(url, query)), None)
+
+
+def test_what_fails_outside_a_transaction_is_built_anew(url, files):
+    folder = files(**{ONE: NUMBERS + TWICE, TWO: INDEX})
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        migrate(url, folder)
+    assert (applied(url), is_valid(url)) == ([ONE], False)
+    with psycopg.connect(url) as connection:
+        connection.execute("DELETE FROM numbers WHERE n = 1")
+    assert migrate(url, folder) == [TWO]
+    assert is_valid(url)
+
+
+def test_writers_go_on_while_an_index_is_built_and_it_may_be_broken_off(url, files):
+    migrate(url, files(**{ONE: NUMBERS}))
+    folder = files(**{ONE: NUMBERS, TWO: INDEX})
+    command = f"from instantly.migrate import *; migrate({str(url)!r}, Path({str(folder)!r}))"
+    with (
+        psycopg.connect(url) as long_writer,
+        psycopg.connect(url, autocommit=True, options="-c lock_timeout=5s") as writer,
+        ThreadPoolExecutor() as executor,
+    ):
+        # The index waits for this transaction: it began before.
+        long_writer.execute("INSERT INTO numbers VALUES (-1)")
+        building = subprocess.Popen([sys.executable, "-c", command], cwd=ROOT)
+        wait_until(lambda: is_valid(url) is False)
+        writer.execute("INSERT INTO numbers VALUES (-2)")
+        building.kill()
+        building.wait(HANGING_SECONDS)
+        again = executor.submit(migrate, url, folder)
+        writer.execute("INSERT INTO numbers VALUES (-3)")
+        long_writer.commit()
+        assert again.result(HANGING_SECONDS) == [TWO]
+    assert is_valid(url)
+    with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute("INSERT INTO numbers VALUES (-3)")
 
 
 # The files that a database is met with, which has applied CREATE_ONE as 1 and "SELECT 2;" as 2.
