@@ -11,14 +11,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from harness import HANGING_SECONDS, ROOT, wait_until
+from harness import HANGING_SECONDS, ROOT, fresh_database, looking_at, wait_until
 from helpers import ENVIRONMENT, run_python
 from psycopg import sql
+from world import World
 
 from instantly.migrate import MIGRATIONS, MigrationError, migrate
 from instantly.sandbox.postgres import LocalPostgres
 
 ONE, TWO, THREE = "0001_one.sql", "0002_two.sql", "0003_three.sql"
+WITHOUT_REPLY = "campaign_completed_for_lead_without_reply"
 DATABASE_URL = "INSTANTLY_SERVICE_DATABASE_URL"
 Files = Callable[..., Path]
 
@@ -201,6 +203,33 @@ def test_a_failing_file_leaves_nothing_behind_but_those_before_it(url, files, br
     (folder / TWO).write_text("CREATE TABLE two ();")
     assert migrate(url, folder) == [TWO, THREE]
     assert tables(url) == {"one", "two", "three"}
+
+
+def test_the_labels_of_events_that_were_recorded_before_count(postgres, tmp_path):
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    first, *_ = sorted(MIGRATIONS.glob("*.sql"))
+    shutil.copy(first, folder)
+    with fresh_database(postgres, is_migrated=False) as url, looking_at(url) as db:
+        migrate(url, folder)
+        ours = World(db, None, None).another()
+        for event_type, day, lead in (
+            *(("lead_interested", 3, "a@x.example"), ("lead_won", 4, "a@x.example")),
+            *(("lead_lost", 2, "a@x.example"), ("lead_neutral", 9, "me@y.example")),
+            *(("lead_interested", 1, None), (WITHOUT_REPLY, 5, "b@x.example")),
+        ):
+            db.connection.execute(
+                "INSERT INTO instantly_events (campaign_id, event_type, lead_email, account_email,"
+                " occurred_at, fingerprint, payload)"
+                " VALUES (%s, %s, %s, 'me@y.example', %s, uuid_send(gen_random_uuid()), '{}')",
+                [ours.campaign["id"], event_type, lead, f"2026-08-{day:02}T00:00:00Z"],
+            )
+        migrate(url)
+        rows = db.all("SELECT * FROM instantly_lead_activity ORDER BY lead_email")
+        labels = [(row["lead_email"], row["label"], row["proved"]) for row in rows]
+        proved = ["completed", "contacted"]
+        assert labels == [("a@x.example", "closed", None), ("b@x.example", None, proved)]
+        assert rows[0]["labelled_at"].isoformat() == "2026-08-04T00:00:00+00:00"
 
 
 def test_gaps_and_bad_names_are_refused_before_anything_is_applied(url, files):
