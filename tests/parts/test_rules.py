@@ -22,6 +22,10 @@ LAYERS = [
     *("config", "limits", "metrics", "jsontext", "storage", "clients", "translation", "schemas"),
     *("web", "once", "routes", "application"),
 ]
+# Methods that change a list, a dictionary or a set.
+CHANGING = set(
+    "add append clear discard extend insert pop popitem remove setdefault update".split()
+)
 COMMANDS = ("migrate", "cleanup")
 SQL = re.compile(
     r"\bSELECT\b.+\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\b.+\bSET\b|\bDELETE\s+FROM\b|\bRETURNING\b"
@@ -155,6 +159,37 @@ def test_every_route_and_every_file_can_be_read_in_one_sitting():
             if isinstance(node, ast.FunctionDef):
                 assert node.end_lineno - node.lineno < MAX_ROUTE_LINES, node.name
     assert [path for path in MODULES if len(path.read_text().splitlines()) > MAX_LINES] == []
+
+
+def changed_by_functions(path: Path) -> set[str]:
+    """What a file has assigned or imported for all of it, and its functions change.
+
+    What `lru_cache` keeps is no such thing.
+    """
+    own = {name.rpartition(".")[2] for name in imports(path) if name.startswith("instantly.")}
+    for node in nodes(path)[0].body:
+        if isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            own.update(target.id for target in targets if isinstance(target, ast.Name))
+    changed: set[str] = set()
+    functions = [node for node in nodes(path) if isinstance(node, ast.FunctionDef)]
+    for node in (node for function in functions for node in ast.walk(function)):
+        if isinstance(node, ast.Global):
+            changed.update(node.names)
+        is_changed = isinstance(node, ast.Attribute | ast.Subscript) and (
+            not isinstance(node.ctx, ast.Load) or getattr(node, "attr", "") in CHANGING
+        )
+        while is_changed and isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        if is_changed and isinstance(node, ast.Name) and node.id in own:
+            changed.add(node.id)
+    return changed
+
+
+def test_nothing_is_kept_in_a_module_but_metrics_and_settings():
+    changed = {(path, name) for path in OUTSIDE_SANDBOX for name in changed_by_functions(path)}
+    # The names of shapes are told while the module is read, and never later.
+    assert changed == {(PACKAGE / "schemas" / "answers.py", "SHAPES")}
 
 
 def test_a_statement_begins_with_its_verb_and_does_what_it_says():
