@@ -43,7 +43,7 @@ from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
 from instantly.sandbox.postgres import LocalPostgres
 
-# A test that asks for one of these looks into the app, or changes it.
+# A test that asks for one of these looks into the app or its database, or changes it.
 INSIDE = {"app", "database_url", "monkeypatch", "settings", "statements"}
 
 # Whichever app a test makes: none of its answers may differ from /openapi.json.

@@ -1,5 +1,6 @@
 """Campaigns: create, read, list, and switch on and off."""
 
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -22,6 +23,7 @@ from instantly.schemas.fields import Page, refuse_unstorable
 from instantly.storage.leases import Busy
 from instantly.translation.campaign_body import campaign_body
 from instantly.translation.campaign_status import NO_LEADS, trouble_of, warnings_of
+from instantly.translation.campaign_warnings import campaign_warnings
 from instantly.translation.sending_status import sending_status
 from instantly.web.campaigns import campaign_answer, campaign_lock, fetch_campaign
 from instantly.web.errors import ApiError
@@ -38,8 +40,9 @@ bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 @waits_for_upstreams
 @idempotent
 def create_campaign() -> ResponseReturnValue:
-    """Creates a campaign in Instantly, as a draft, and bills it."""
+    """Creates a campaign in Instantly, as a draft, bills it, and warns of what looks wrong."""
     campaign = load_body(CreateCampaign)
+    warnings = campaign_warnings(campaign, datetime.now(UTC))
     workspace = organization_workspace(campaign["clerk_org_id"])
     campaign_id = str(uuid4())
     with billed_run(
@@ -54,7 +57,7 @@ def create_campaign() -> ResponseReturnValue:
         run.bill("instantly-campaign-create", 1)
         return run.store(
             "insert_campaign",
-            lambda row: ({"success": True, "campaign": row}, 201),
+            lambda row: ({"success": True, "campaign": row, "warnings": warnings}, 201),
             undo="delete_campaign",
             campaign_id=campaign_id,
             instantly_campaign_id=instantly_campaign_id,

@@ -101,7 +101,9 @@ CAMPAIGNS = object_of("Campaigns", campaigns=array(CAMPAIGN), **PAGE)
 NEW_CAMPAIGN = object_of(
     "NewCampaign", **each(UUID, "id", "instantlyCampaignId"), name=TEXT, status=one_of("draft")
 )
-CREATED_CAMPAIGN = object_of("CreatedCampaign", success=SUCCESS, campaign=NEW_CAMPAIGN)
+CREATED_CAMPAIGN = object_of(
+    "CreatedCampaign", success=SUCCESS, campaign=NEW_CAMPAIGN, warnings=array(TEXT)
+)
 SENDING_DETAILS = object_of("SendingDetails")
 SENDING_STATUS = object_of(
     "SendingStatus",

@@ -9,7 +9,8 @@ from instantly.schemas.fields import (
     MAX_ID_CHARACTERS,
     Boolean,
     CamelCaseSchema,
-    EmailAddress,
+    EmailAddresses,
+    ForgivingSchema,
     Text,
     camel_case,
     organization_id,
@@ -19,7 +20,8 @@ from instantly.schemas.fields import (
     whole_number_field,
 )
 from instantly.translation.campaign_body import DAYS
-from instantly.translation.timezones import NoEqualTimezone, UnknownTimezone, instantly_timezone
+from instantly.translation.email_html import LINE_BREAK
+from instantly.translation.timezones import UnknownTimezone, instantly_timezone
 
 MAX_STEPS = 50
 MAX_BODY_HTML_BYTES = 256 * 1024
@@ -41,15 +43,20 @@ def is_body(text: str) -> None:
         raise ValidationError("May not be longer than 256 KiB.")
 
 
+def is_one_line(text: str) -> None:
+    if LINE_BREAK.search(text):
+        raise ValidationError("May not contain line breaks.")
+
+
 class Variant(CamelCaseSchema):
-    subject = Text(required=True)
+    subject = Text(required=True, validate=is_one_line)
     body_html = Text(required=True, validate=is_body)
 
 
-class Step(CamelCaseSchema):
+class Step(ForgivingSchema):
     """One e-mail of a sequence: a subject and a body, or variants of them to be tested."""
 
-    subject = Text()
+    subject = Text(validate=is_one_line)
     body_html = Text(validate=is_body)
     variants = fields.List(fields.Nested(Variant), validate=validate.Length(min=1))
     days_since_last_step = whole_number_field(0)
@@ -72,7 +79,7 @@ TIME_OF_DAY = [
 ]
 
 
-class Schedule(CamelCaseSchema):
+class Schedule(ForgivingSchema):
     """When Instantly may send. `timezone` becomes one of Instantly's own list."""
 
     timezone = Text(load_default="America/Chicago")
@@ -99,16 +106,13 @@ class Schedule(CamelCaseSchema):
     def translate_timezone(self, schedule: dict[str, Any], **_: Any) -> dict[str, Any]:
         today: date = datetime.now(UTC).date()
         try:
-            schedule["timezone"] = instantly_timezone(schedule["timezone"], today)
+            zone = instantly_timezone(schedule["timezone"], today)
         except UnknownTimezone:
             raise ValidationError("Not a valid time zone.", "timezone") from None
-        except NoEqualTimezone as error:
-            message = f"Instantly has no time zone with the same clock; closest: {error.closest}."
-            raise ValidationError(message, "timezone") from None
-        return schedule
+        return {**schedule, "timezone": zone.name, "timezone_warning": zone.warning}
 
 
-class CampaignSettings(CamelCaseSchema):
+class CampaignSettings(ForgivingSchema):
     """Instantly's campaign options, a closed set. The defaults protect the recipient."""
 
     class Meta:
@@ -129,11 +133,11 @@ class CampaignSettings(CamelCaseSchema):
     match_lead_esp = Boolean()
     allow_risky_contacts = Boolean()
     disable_bounce_protect = Boolean()
-    cc_list = fields.List(EmailAddress())
-    bcc_list = fields.List(EmailAddress())
+    cc_list = EmailAddresses()
+    bcc_list = EmailAddresses()
 
 
-class CreateCampaign(CamelCaseSchema):
+class CreateCampaign(ForgivingSchema):
     org_id = organization_id()
     clerk_org_id = organization_id()
     brand_id = required_text(MAX_ID_CHARACTERS)
@@ -142,7 +146,7 @@ class CreateCampaign(CamelCaseSchema):
     parent_run_id = fields.UUID(
         data_key="runId", load_default=None, allow_none=True, metadata={"example": None}
     )
-    account_ids = fields.List(EmailAddress(), load_default=list, metadata={"example": []})
+    account_ids = EmailAddresses(load_default=list, metadata={"example": []})
     metadata = Metadata(
         load_default=None,
         allow_none=True,

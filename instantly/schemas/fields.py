@@ -1,10 +1,18 @@
 """What the schemas are made of."""
 
 import re
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
-from marshmallow import EXCLUDE, Schema, ValidationError, fields, validate, validates_schema
+from marshmallow import (
+    EXCLUDE,
+    Schema,
+    ValidationError,
+    fields,
+    pre_load,
+    validate,
+    validates_schema,
+)
 
 from instantly.jsontext import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
@@ -37,6 +45,26 @@ class CamelCaseSchema(Schema):
 
     def on_bind_field(self, field_name: str, field_obj: fields.Field[Any]) -> None:
         field_obj.data_key = camel_case(field_obj.data_key or field_name)
+
+
+class ForgivingSchema(CamelCaseSchema):
+    """An optional field may be null, or "" if it is no text: that is like leaving it out."""
+
+    @cached_property
+    def _nothing(self) -> dict[str | None, tuple[Any, ...]]:
+        """What an optional field may hold instead of nothing, by the caller's name for it."""
+        return {
+            field.data_key: (None,) if isinstance(field, Text) else (None, "")
+            for field in self.fields.values()
+            if not field.required
+        }
+
+    @pre_load
+    def leave_out_nothing(self, body: Any, **_: Any) -> Any:
+        if not isinstance(body, dict):
+            return body
+        nothing = self._nothing
+        return {key: value for key, value in body.items() if value not in nothing.get(key, ())}
 
 
 def refuse_unstorable(value: Any) -> None:
@@ -109,6 +137,20 @@ class EmailAddress(fields.Email):
         if UNCLEAR_CASE.search(address):
             raise self.make_error("invalid")
         return address.strip()
+
+
+class EmailAddresses(fields.List[Any]):
+    """Addresses, each once: the first spelling stays."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(EmailAddress(), **kwargs)
+
+    def _deserialize(self, *args: Any, **kwargs: Any) -> list[Any]:
+        addresses: list[Any] = super()._deserialize(*args, **kwargs)
+        first: dict[str, str] = {}
+        for address in addresses:
+            first.setdefault(address.lower(), address)
+        return list(first.values())
 
 
 def required_text(max_characters: int | None = None) -> Text:

@@ -1,6 +1,7 @@
 """Bodies about leads."""
 
 import time
+from decimal import Decimal
 from functools import cache
 from typing import Any
 
@@ -11,6 +12,7 @@ from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.schemas.fields import (
     CamelCaseSchema,
     EmailAddress,
+    ForgivingSchema,
     Text,
     organization_id,
     refuse_unstorable,
@@ -39,17 +41,31 @@ class CustomVariables(fields.Dict):
         return variables
 
 
-class NewLead(CamelCaseSchema):
+class LeadText(Text):
+    """Text, or a number in its place: a spreadsheet makes one of a telephone number."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            value = written_out(value)
+        return super()._deserialize(value, *args, **kwargs)
+
+
+def written_out(number: float) -> str:
+    """All digits of a number, without an exponent and without an empty fraction."""
+    return f"{Decimal(str(number)):f}".removesuffix(".0")
+
+
+class NewLead(ForgivingSchema):
     """A lead as Instantly's leads/add takes it."""
 
     email = EmailAddress(required=True)
-    first_name = Text(allow_none=True)
-    last_name = Text(allow_none=True)
-    company_name = Text(allow_none=True)
-    job_title = Text(allow_none=True)
-    phone = Text(allow_none=True)
-    website = Text(allow_none=True)
-    personalization = Text(allow_none=True)
+    first_name = LeadText(allow_none=True)
+    last_name = LeadText(allow_none=True)
+    company_name = LeadText(allow_none=True)
+    job_title = LeadText(allow_none=True)
+    phone = LeadText(allow_none=True)
+    website = LeadText(allow_none=True)
+    personalization = LeadText(allow_none=True)
     custom_variables = CustomVariables(
         keys=fields.String(),
         metadata={"additionalProperties": {"type": ["string", "number", "boolean", "null"]}},
@@ -85,18 +101,19 @@ def usual_lead(lead: Any) -> dict[str, Any] | None:
     if not isinstance(email, str) or not is_address(email):
         return None
     names = usual_names()
-    loaded = {names[key]: value for key, value in lead.items() if key in names}
+    loaded = {
+        names[key]: value for key, value in lead.items() if key in names and value is not None
+    }
     variables = loaded.pop("custom_variables", {})
-    if not isinstance(variables, dict) or not all(
-        value is None or isinstance(value, str) for value in loaded.values()
-    ):
+    if not isinstance(variables, dict) or not all(isinstance(v, str) for v in loaded.values()):
         return None
     if any(isinstance(variable, dict | list) for variable in variables.values()):
         return None
     texts = "".join(map(str, (*loaded.values(), *variables, *variables.values())))
     if storable_text(texts) != texts:
         return None
-    return {**loaded, "custom_variables": variables} if "customVariables" in lead else loaded
+    is_given = lead.get("customVariables") is not None
+    return {**loaded, "custom_variables": variables} if is_given else loaded
 
 
 def is_address(text: str) -> bool:
@@ -116,7 +133,7 @@ def usual_names() -> dict[str, str]:
     return {str(field.data_key): name for name, field in shared(NewLead).fields.items()}
 
 
-class AddLeads(CamelCaseSchema):
+class AddLeads(ForgivingSchema):
     org_id = organization_id()
     parent_run_id = fields.UUID(
         data_key="runId", load_default=None, allow_none=True, metadata={"example": None}

@@ -7,14 +7,20 @@ the common names (New York, London, Tokyo, UTC), but nearly always holds an equa
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
 from itertools import pairwise
+from typing import NamedTuple
 from zoneinfo import ZoneInfo, available_timezones, reset_tzpath
 
-DAYS_COMPARED = 366
 MINUTES_A_DAY = 24 * 60
+MINUTES_COMPARED = 366 * MINUTES_A_DAY
+# Since 2000 no clock on earth was changed twice within less.
+MINUTES_BETWEEN_LOOKS = 6 * MINUTES_A_DAY
+# Far enough back to part what belongs together from what is equal by chance.
+FIRST_DAY_COMPARED = date(1940, 1, 1)
 
 # The rules of the package tzdata, and never those that the machine's image happens to hold.
 reset_tzpath(to=())
-KNOWN_TIMEZONES = available_timezones()
+# "Factory" is the zone of machines that were not told where they are.
+NAMES = {name.lower(): name for name in available_timezones() - {"Factory"}}
 
 INSTANTLY_TIMEZONES = """
 Etc/GMT+12 Etc/GMT+11 Etc/GMT+10 America/Anchorage America/Dawson America/Creston America/Chihuahua
@@ -36,66 +42,127 @@ Antarctica/DumontDUrville Australia/Currie Asia/Chita Antarctica/Macquarie Asia/
 Pacific/Auckland Etc/GMT-12 Pacific/Fiji Asia/Anadyr Asia/Kamchatka Etc/GMT-13 Pacific/Apia
 """.split()
 
-# Several listed zones often keep the same clock: these name their rules best.
+# Of zones that fit equally well, these name their rules best.
 PREFERRED = """
-America/Detroit America/Boise America/Creston Europe/Isle_of_Man Europe/Belgrade Asia/Dili
-Asia/Hong_Kong Australia/Melbourne Africa/Abidjan
+America/Anguilla Africa/Abidjan Asia/Aden Asia/Hong_Kong Asia/Karachi Australia/Brisbane
+Europe/Helsinki
 """.split()
+# Longyearbyen is an alias of Europe/Berlin: nobody in Central Europe looks for the Arctic.
+STAND_INS = [name for name in INSTANTLY_TIMEZONES if name != "Arctic/Longyearbyen"]
 
 
 class UnknownTimezone(ValueError):
     """No IANA zone has this name."""
 
 
-class NoEqualTimezone(ValueError):
-    """No listed zone has the same UTC offsets over the coming year; `closest` comes nearest."""
+class ListedTimezone(NamedTuple):
+    name: str
+    warning: str | None = None
+    """how its clock differs from the one that was asked for, in a sentence"""
 
-    def __init__(self, name: str, closest: str) -> None:
-        super().__init__(name)
-        self.closest = closest
+
+class Spell(NamedTuple):
+    """A time in which one clock is ahead of another; `begin` and `end` are minutes since 1970."""
+
+    begin: int
+    end: int
+    ahead: timedelta
+    """negative where it is behind"""
+
+
+def instantly_timezone(name: str, today: date) -> ListedTimezone:
+    """The listed zone that has the UTC offsets of this IANA zone for a year from `today`.
+
+    If none has, the one whose offsets differ least, with a warning. The name may be in any case.
+    Raises UnknownTimezone.
+    """
+    canonical = NAMES.get(name.strip().lower())
+    if canonical is None:
+        raise UnknownTimezone
+    return stand_in(canonical, today)
 
 
 @lru_cache(maxsize=1024)
-def instantly_timezone(name: str, today: date) -> str:
-    """Returns the listed zone whose UTC offsets equal this IANA zone's for a year from `today`.
-
-    Raises UnknownTimezone or NoEqualTimezone.
-    """
+def stand_in(name: str, today: date) -> ListedTimezone:
+    """What stands for an IANA zone: itself, if it is listed."""
     if name in INSTANTLY_TIMEZONES:
-        return name
-    if name not in KNOWN_TIMEZONES:
-        raise UnknownTimezone(name)
-    for listed in PREFERRED + INSTANTLY_TIMEZONES:
-        if have_same_clock(listed, name, today):
-            return listed
-    closest = min(INSTANTLY_TIMEZONES, key=lambda listed: distance(listed, name, today))
-    raise NoEqualTimezone(name, closest)
+        return ListedTimezone(name)
+    now = minute_of(today)
+    coming = {zone: spells(zone, name, now, now + MINUTES_COMPARED) for zone in STAND_INS}
+    if equals := [zone for zone in STAND_INS if not coming[zone]]:
+        return ListedTimezone(min(equals, key=lambda zone: doubts(zone, name, now)))
+    closest = min(STAND_INS, key=lambda zone: (difference(coming[zone]), zone not in PREFERRED))
+    return ListedTimezone(closest, warning(name, closest, coming[closest], now))
 
 
-def have_same_clock(one: str, other: str, today: date) -> bool:
-    """Compares two zones' UTC offsets day by day, and on days of change minute by minute."""
-    offsets = daily_offsets(one, today)
-    return offsets == daily_offsets(other, today) and all(
-        offset_at(one, today, minute) == offset_at(other, today, minute)
-        for day, (before, after) in enumerate(pairwise(offsets))
-        if before != after
-        for minute in range(day * MINUTES_A_DAY, (day + 1) * MINUTES_A_DAY)
+def doubts(zone: str, name: str, now: int) -> tuple[int, bool, int]:
+    """How much can be said against a listed zone that equals another one; the least is best.
+
+    Instantly's copy of the rules may be years old and not know that they became equal, or that the
+    listed zone changed its clock. So what counts first is for how long the two have been equal.
+    """
+    first = minute_of(FIRST_DAY_COMPARED)
+    past = spells(zone, name, first, now)
+    equal_since = past[-1].end if past else first
+    return equal_since, zone not in PREFERRED, max(clock(zone, first, now))
+
+
+def warning(name: str, zone: str, coming: list[Spell], now: int) -> str:
+    times: dict[str, list[str]] = {}
+    for begin, end, ahead in coming:
+        hours = abs(ahead) / timedelta(hours=1)
+        unit = "hour" if hours == 1 else "hours"
+        apart = f"{hours:g} {unit} {'ahead' if ahead > timedelta() else 'behind'}"
+        since = "" if begin == now else f"from {day_of(begin)}"
+        until = "" if end == now + MINUTES_COMPARED else f"until {day_of(end)}"
+        times.setdefault(apart, []).append(f"{since} {until}".strip() or "all year")
+    told = ", ".join(f"{apart} {' and '.join(when)}" for apart, when in times.items())
+    return (
+        f"schedule.timezone: Instantly has no time zone with the clock of {name}. The campaign runs"
+        f" by the closest, {zone}, whose clock is {told}: move from and to if that matters."
     )
 
 
-def distance(one: str, other: str, today: date) -> timedelta:
-    """Adds up by how much two zones' UTC offsets differ on each day of the coming year."""
-    pairs = zip(daily_offsets(one, today), daily_offsets(other, today), strict=True)
-    return sum((abs(a - b) for a, b in pairs), timedelta())
+def difference(apart: list[Spell]) -> timedelta:
+    """By how much two clocks differ, added up over minutes."""
+    return sum(((end - begin) * abs(ahead) for begin, end, ahead in apart), timedelta())
 
 
-@lru_cache(maxsize=256)
-def daily_offsets(name: str, today: date) -> tuple[timedelta, ...]:
-    """The zone's UTC offset at each midnight (UTC) of the coming year."""
-    return tuple(offset_at(name, today, day * MINUTES_A_DAY) for day in range(DAYS_COMPARED + 1))
+def spells(one: str, other: str, first: int, last: int) -> list[Spell]:
+    """Every time between two minutes in which the clocks of two zones differ."""
+    clocks = clock(one, first, last), clock(other, first, last)
+    found = []
+    ours, theirs = clocks[0][first], clocks[1][first]
+    for begin, end in pairwise(sorted({*clocks[0], *clocks[1], last})):
+        ours, theirs = clocks[0].get(begin, ours), clocks[1].get(begin, theirs)
+        if ours != theirs:
+            found.append(Spell(begin, end, ours - theirs))
+    return found
 
 
-def offset_at(name: str, today: date, minute: int) -> timedelta:
-    """The zone's UTC offset that many minutes after the midnight (UTC) that begins `today`."""
-    moment = datetime.combine(today, time(), UTC) + timedelta(minutes=minute)
-    return moment.astimezone(ZoneInfo(name)).utcoffset() or timedelta()
+@lru_cache(maxsize=1024)
+def clock(name: str, first: int, last: int) -> dict[int, timedelta]:
+    """The zone's UTC offset at the first minute, and each later one by the minute it begins."""
+    zone = ZoneInfo(name)
+
+    def offset(minute: int) -> timedelta:
+        return datetime.fromtimestamp(minute * 60, zone).utcoffset() or timedelta()
+
+    offsets = {first: offset(first)}
+    looks = [(minute, offset(minute)) for minute in range(first, last, MINUTES_BETWEEN_LOOKS)]
+    for (begin, before), (end, after) in pairwise([*looks, (last, offset(last))]):
+        if before != after:
+            while end - begin > 1:
+                middle = (begin + end) // 2
+                begin, end = (middle, end) if offset(middle) == before else (begin, middle)
+            offsets[end] = after
+    return offsets
+
+
+def minute_of(day: date) -> int:
+    """The midnight (UTC) that begins the day, in minutes since 1970."""
+    return int(datetime.combine(day, time(), UTC).timestamp()) // 60
+
+
+def day_of(minute: int) -> date:
+    return datetime.fromtimestamp(minute * 60, UTC).date()

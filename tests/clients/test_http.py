@@ -1,8 +1,10 @@
 """What all clients have in common: what they send, when they try again, and what they refuse."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
+from typing import Any
 
 import pytest
 import requests
@@ -149,9 +151,19 @@ def test_the_wait_may_be_asked_for_as_a_date(status, upstream):
     assert 10 < wait <= 20
 
 
-@pytest.mark.parametrize("wish", ["31", "99999999999999999999", "an hour from now"])
-def test_a_wait_of_more_than_30_seconds_is_not_waited_for(wish, upstream):
-    header = http_date(seconds=3600) if wish == "an hour from now" else wish
+@pytest.mark.parametrize(("asked", "wait"), [("1.5", 2), (" 2.0 ", 2), ("0.1", 1), (".5", 1)])
+def test_a_fraction_of_a_second_is_rounded_up(asked, wait, upstream):
+    failing(upstream, 429, headers={"Retry-After": asked})
+    upstream.answers(PAUSE.answer)
+    PAUSE.call(upstream)
+    assert upstream.waits == [wait]
+
+
+@pytest.mark.parametrize(
+    "asked", ["31", f"{'9' * 400}.5", "99999999999999999999", "an hour from now"]
+)
+def test_a_wait_of_more_than_30_seconds_is_not_waited_for(asked, upstream):
+    header = http_date(seconds=3600) if asked == "an hour from now" else asked
     failing(upstream, 429, headers={"Retry-After": header})
     error = refused(PAUSE, upstream)
     assert (error.status, upstream.waits, len(upstream.requests)) == (429, [], 1)
@@ -170,7 +182,7 @@ def test_the_waits_never_add_up_to_more_than_30_seconds(wish, upstream):
 
 
 NO_TIMES = [
-    *("", "soon", "-1", "1.5", "Mon, 99 Foo 2026 99:99:99 GMT", "9" * 5000),
+    *("", "soon", "-1", "-1.5", "1.5.1", ".", "Mon, 99 Foo 2026 99:99:99 GMT", "9" * 5000),
     *("Mon, 01 Jan 99999 00:00:00 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"),
 ]
 
@@ -239,6 +251,52 @@ def test_a_refusal_is_told_in_the_services_own_words_and_not_repeated(operation,
     error = refused(operation, upstream)
     assert (error.status, error.message) == (400, "body must be …")
     assert upstream.only
+
+
+NO_SENDERS, NO_STEPS = "campaign has no senders", "campaign has no steps"
+# What is told of each error body.
+REASONS: list[tuple[dict[str, Any], str]] = [
+    ({"message": [NO_SENDERS, NO_STEPS], "error": "Bad Request"}, f"{NO_SENDERS}; {NO_STEPS}"),
+    ({"message": NO_STEPS, "error": "invalid_campaign", "statusCode": 400}, NO_STEPS),
+    ({"message": "", "error": NO_STEPS}, NO_STEPS),
+    ({"error": {"message": NO_STEPS, "code": 7}}, NO_STEPS),
+    (
+        {"error": {"errors": [{"reason": NO_SENDERS}, {"reason": NO_STEPS}]}},
+        f"{NO_SENDERS}; {NO_STEPS}",
+    ),
+    ({"errors": [NO_SENDERS, NO_STEPS, NO_STEPS]}, f"{NO_SENDERS}; {NO_STEPS}"),
+    ({"errors": [{"path": "name", "message": "too long"}]}, "name: too long"),
+    ({"errors": [{"instancePath": "/name", "message": "too long"}]}, "/name: too long"),
+    ({"errors": {"name": ["too long"], "steps": [NO_STEPS]}}, f"name: too long; {NO_STEPS}"),
+    ({"message": "Invalid", "errors": {"name": "too long"}}, "Invalid; name: too long"),
+    ({"detail": NO_STEPS}, NO_STEPS),
+    ({"detail": [{"loc": ["body", 0, "name"], "msg": "too long"}]}, "body.0.name: too long"),
+    ({"title": "Bad Request", "detail": NO_STEPS, "type": "about:blank"}, NO_STEPS),
+    ({"title": "Refused", "details": [NO_SENDERS, NO_STEPS]}, f"Refused; {NO_SENDERS}; {NO_STEPS}"),
+    ({"error": "Invalid", "details": {"name": ["too long"]}}, "Invalid; name: too long"),
+    ({"error": "invalid", "error_description": NO_STEPS}, f"invalid; {NO_STEPS}"),
+    (
+        {"message": [{"field": "name", "constraints": {"max": "too long"}}]},
+        "name.constraints.max: too long",
+    ),
+    ({"name": ["too long"]}, "name: too long"),
+    ({"error": "Not Found"}, "Not Found"),
+    ({"message": [], "errors": [None, 5, " ", {}]}, "Bad Request"),
+    ({"message": ["x" * 600, "y" * 600]}, f"{'x' * 600}; {'y' * 398}"),
+    ({"errors": json.loads("[" * 500 + '"deep"' + "]" * 500)}, "Bad Request"),
+]
+
+
+@pytest.mark.parametrize(("body", "message"), REASONS, ids=lambda value: str(value)[:40])
+def test_every_reason_of_a_refusal_is_told_whatever_its_shape(body, message, upstream):
+    upstream.answers(body, status=400)
+    assert refused(PAUSE, upstream).message == message
+
+
+def test_no_reason_of_a_refusal_tells_a_key(upstream):
+    body = {"errors": [{"path": "name", "message": "is bearer-key"}]}
+    upstream.answers(body, status=400)
+    assert refused(PAUSE, upstream).message == "name: is ***"
 
 
 @pytest.mark.parametrize(

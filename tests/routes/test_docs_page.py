@@ -53,9 +53,9 @@ def page(browser: Page, served: World) -> Iterator[Page]:
 
 @in_a_browser
 def test_a_campaign_is_created_from_the_page_as_the_examples_are(page: Page, served: World) -> None:
-    page.click(
-        f"{CREATE} .opblock-summary-control", f"{CREATE} .try-out__btn", f"{CREATE} .execute"
-    )
+    page.click(f"{CREATE} .opblock-summary-control", f"{CREATE} .try-out__btn")
+    assert json.loads(page.find(f"{CREATE} textarea", "value"))["clerkOrgId"] == "org_acme"
+    page.click(f"{CREATE} .execute")
     answer = f"{CREATE} .live-responses-table"
     assert page.find(f"{answer} .response .response-col_status", "textContent").startswith("201")
     shown = json.loads(page.find(f"{answer} .microlight", "textContent"))

@@ -205,7 +205,7 @@ NO_IDS = [*NO_TEXTS, "", MISSING]
 BAD_VALUES = [
     *(("create", name, NO_IDS) for name in (*ORG, "name")),
     ("change", "status", [*NO_TEXTS, MISSING]),
-    *((route, "runId", ["", "run-1", 5]) for route in ("create", "add")),
+    *((route, "runId", [" ", "run-1", 5]) for route in ("create", "add")),
     ("add", "orgId", NO_IDS),
     ("add", "leads", [None, "text", {}, [], MISSING, LEADS * 10_001]),
     ("delete", "emails", [None, "a@x.example", {}, [], MISSING, ["a@x.example"] * 10_001]),
