@@ -14,20 +14,16 @@ from instantly.routes import (
     analytics,
     campaigns,
     documentation,
-    events,
-    health,
-    lead_status,
     leads,
-    metrics,
-    reconcile,
+    service,
     webhooks,
 )
-from instantly.storage.database import Database
 from instantly.storage.leases import Leases
+from instantly.storage.statements import Database
 from instantly.web.auth import require_api_key
+from instantly.web.context import EXTENSION, Services
 from instantly.web.errors import HANDLERS
-from instantly.web.observability import configure_logging, observe_requests
-from instantly.web.services import EXTENSION, Services
+from instantly.web.request_log import configure_logging, observe_requests
 
 
 def create_app(settings: Settings) -> Flask:
@@ -59,18 +55,6 @@ def create_app(settings: Settings) -> Flask:
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
     # In the order of the document.
-    for resource in (
-        campaigns,
-        leads,
-        webhooks,
-        events,
-        lead_status,
-        analytics,
-        reconcile,
-        accounts,
-        metrics,
-        health,
-        documentation,
-    ):
+    for resource in (campaigns, leads, webhooks, accounts, analytics, service, documentation):
         app.register_blueprint(resource.bp)
     return app

@@ -7,7 +7,7 @@ import psycopg
 
 from instantly.clients.runs import RunsServiceClient, RunsServiceError
 from instantly.config import ConfigurationError, Settings
-from instantly.storage.database import Database
+from instantly.storage.statements import Database
 
 LEFT_OVER = {
     "campaign-create": "Instantly may hold a draft (which never sends), or no cost may be logged",

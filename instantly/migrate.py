@@ -11,8 +11,8 @@ from pathlib import Path
 import psycopg
 
 from instantly.config import ConfigurationError, Settings
-from instantly.storage.database import FUNCTIONS, SQL_DIRECTORY
 from instantly.storage.pool import connection_string
+from instantly.storage.statements import FUNCTIONS, SQL_DIRECTORY
 
 LOCK_KEY = 3011
 MIGRATIONS = SQL_DIRECTORY / "migrations"

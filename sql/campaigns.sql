@@ -22,6 +22,13 @@ SELECT json_build_object('campaign', campaign_json(campaign)) AS body
 FROM instantly_campaigns AS campaign
 WHERE id = %(campaign_id)s;
 
+-- name: select_campaign_row
+-- What acts need to know of a campaign.
+SELECT
+  id::text, instantly_campaign_id::text, org_id, clerk_org_id, brand_id, app_id, name, status
+FROM instantly_campaigns
+WHERE id = %(campaign_id)s;
+
 -- name: select_campaigns_page
 -- The answer of GET /campaigns/by-org/{orgId} as JSON: one page, newest first.
 WITH page AS (

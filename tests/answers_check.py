@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
-from instantly.jsontext import parse_json
+from instantly.json_text import parse_json
 from instantly.web.openapi import JSON, build_document, openapi_path
 
 

@@ -35,8 +35,8 @@ from world import (
     uploading,
 )
 
+import instantly.billing.upload
 import instantly.clients.http
-import instantly.once.upload
 from instantly.config import Settings
 from instantly.migrate import migrate
 from instantly.sandbox.instantly_api import InstantlyStandIn
@@ -221,7 +221,7 @@ def create_act(world: World) -> Act:
 @pytest.fixture
 def upload_act(world: World, monkeypatch: pytest.MonkeyPatch) -> Act:
     """An upload of three leads in two calls."""
-    monkeypatch.setattr(instantly.once.upload, "MAX_LEADS_A_CALL", 2)
+    monkeypatch.setattr(instantly.billing.upload, "MAX_LEADS_A_CALL", 2)
     return uploading(world)
 
 

@@ -19,7 +19,7 @@ from harness import ROOT
 from world import opened_app
 
 from instantly.config import Settings
-from instantly.web.services import EXTENSION
+from instantly.web.context import EXTENSION
 
 LOCALHOST = "http://127.0.0.1:1"
 UNKNOWN_ID = "7ec7b7c3-126b-412a-babf-fd79d002e921"

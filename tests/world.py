@@ -22,16 +22,16 @@ from psycopg.rows import dict_row
 from stand_in import StandIn
 from werkzeug.test import TestResponse
 
-import instantly.clients.instantly.workspace
+import instantly.clients.instantly.base
 import instantly.clients.keys
 import instantly.clients.runs
 from instantly import application
 from instantly.config import Settings
 from instantly.sandbox.instantly_api import InstantlyStandIn
 from instantly.sandbox.internal_services import KeyServiceStandIn, RunsServiceStandIn
-from instantly.sandbox.workspace import Workspace
-from instantly.storage.database import Database, Session
-from instantly.web.services import EXTENSION
+from instantly.sandbox.state import Workspace
+from instantly.storage.statements import Database, Session
+from instantly.web.context import EXTENSION
 
 API_KEY = "service-key"
 ORG = {"orgId": "org-1", "clerkOrgId": "clerk-1", "brandId": "brand-1", "appId": "app-1"}
@@ -71,7 +71,7 @@ def shorten_timeouts(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     for module in (
         instantly.clients.keys,
         instantly.clients.runs,
-        instantly.clients.instantly.workspace,
+        instantly.clients.instantly.base,
     ):
         monkeypatch.setattr(module, "READ_TIMEOUT_SECONDS", seconds)
 

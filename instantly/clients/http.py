@@ -21,7 +21,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from instantly.clients.connections import Adapter
 from instantly.clients.refusals import json_of, keys_in, masked, message_of, retry_after_seconds
 from instantly.config import USER_AGENT
-from instantly.jsontext import parse_json
+from instantly.json_text import parse_json
 from instantly.metrics import CALL_SECONDS, CALLS, RETRIES
 
 CONNECT_TIMEOUT_SECONDS = 3

@@ -11,7 +11,7 @@ import requests
 from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
-from instantly.jsontext import parse_json
+from instantly.json_text import parse_json
 
 MIN_SECRET_CHARACTERS = 6
 MAX_RETRY_AFTER_SECONDS = 86_400

@@ -7,15 +7,19 @@ from typing import Any
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from instantly.clients.instantly import InstantlyError
-from instantly.limits import MAX_BIGINT
+from instantly.clients.instantly.campaigns import snapshot_of
 from instantly.schemas.analytics import Stats
 from instantly.schemas.answers import CAMPAIGN_ANALYTICS, STATS
-from instantly.web.campaigns import fetch_campaign
+from instantly.web.context import (
+    database,
+    fetch_campaign,
+    json_answer,
+    organization_workspace,
+    services,
+    waits_for_upstreams,
+)
 from instantly.web.inputs import load_body
 from instantly.web.openapi import documented
-from instantly.web.services import database, json_answer, services, waits_for_upstreams
-from instantly.web.workspaces import organization_workspace
 
 bp = Blueprint("analytics", __name__)
 
@@ -26,33 +30,15 @@ bp = Blueprint("analytics", __name__)
 def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
     """A campaign's figures from Instantly; each call keeps a snapshot of them."""
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
-    figures = workspace.get_campaign_analytics(campaign["instantlyCampaignId"])
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    figures = workspace.get_campaign_analytics(campaign["instantly_campaign_id"])
     row = database().fetch_one(
         "insert_snapshot",
         campaign_id=campaign["id"],
-        total_leads=count(figures, "leads_count"),
-        contacted=count(figures, "contacted_count"),
-        opened=count(figures, "open_count_unique", "open_count"),
-        replied=count(figures, "reply_count_unique", "reply_count"),
-        bounced=count(figures, "bounced_count"),
-        unsubscribed=count(figures, "unsubscribed_count"),
+        **snapshot_of(figures),
         raw_data=figures,
     )
     return {"analytics": figures, "snapshot": row and json.loads(row["snapshot"])}
-
-
-def count(figures: dict[str, Any] | None, *names: str) -> int:
-    """The first of these figures that is there; 0 while nothing was sent."""
-    if figures is None:
-        return 0
-    for name in names:
-        value = figures.get(name)
-        if type(value) is int and 0 <= value <= MAX_BIGINT:
-            return value
-        if value is not None:
-            break
-    raise InstantlyError(f"GET /campaigns/analytics: {names[0]} is no count")
 
 
 @bp.post("/stats")

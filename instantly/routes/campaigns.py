@@ -1,4 +1,4 @@
-"""Campaigns: create, read, list, and switch on and off."""
+"""Campaigns: create, read, list, switch on and off, repair; their events."""
 
 from datetime import UTC, datetime
 from functools import partial
@@ -8,29 +8,40 @@ from uuid import uuid4
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
+from instantly.billing.idempotency import idempotent
+from instantly.billing.run import BilledRun, billed_run, report_left_over
 from instantly.clients.instantly import InstantlyClient, InstantlyError
-from instantly.once.billing import BilledRun, billed_run, report_left_over
-from instantly.once.idempotency import idempotent
+from instantly.reconciliation import repair_leads, repair_status
 from instantly.schemas.answers import (
     CAMPAIGNS,
     CREATED_CAMPAIGN,
+    EVENTS,
     ONE_CAMPAIGN,
+    RECONCILED,
     SENDING_STATUS,
     SWITCHED_CAMPAIGN,
 )
-from instantly.schemas.campaigns import CampaignStatus, CreateCampaign
+from instantly.schemas.campaigns import CampaignStatus, CreateCampaign, Reconcile
+from instantly.schemas.events import EventPage
 from instantly.schemas.fields import Page, refuse_unstorable
 from instantly.storage.leases import Busy
-from instantly.translation.campaign_body import campaign_body
-from instantly.translation.campaign_status import NO_LEADS, trouble_of, warnings_of
 from instantly.translation.campaign_warnings import campaign_warnings
+from instantly.translation.campaigns import NO_LEADS, campaign_body, trouble_of, warnings_of
 from instantly.translation.sending_status import sending_status
-from instantly.web.campaigns import campaign_answer, campaign_lock, fetch_campaign
+from instantly.web.context import (
+    campaign_answer,
+    campaign_lock,
+    fetch_campaign,
+    json_answer,
+    organization_workspace,
+    services,
+    waits_for_upstreams,
+)
 from instantly.web.errors import ApiError
 from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import documented
-from instantly.web.services import json_answer, services, waits_for_upstreams
-from instantly.web.workspaces import organization_workspace
+
+MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 
@@ -115,11 +126,11 @@ def set_campaign_status(campaign_id: str) -> Response:
     if status not in CampaignStatus.ALLOWED:
         raise ApiError(400, "Invalid status", allowed=CampaignStatus.ALLOWED)
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
+    workspace = organization_workspace(campaign["clerk_org_id"])
     # Nothing completes a campaign through Instantly's API: to stop it is to pause it.
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
     with campaign_lock(campaign["id"], "status") as lock:
-        switched = switch(campaign["instantlyCampaignId"])
+        switched = switch(campaign["instantly_campaign_id"])
         if not services().leases.is_held(lock):
             raise Busy
         return campaign_answer(
@@ -137,5 +148,39 @@ def set_campaign_status(campaign_id: str) -> Response:
 def get_sending_status(campaign_id: str) -> dict[str, Any]:
     """Why the campaign does or does not send at the moment, and what to do about it."""
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
-    return sending_status(workspace.get_sending_status(campaign["instantlyCampaignId"]))
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    return sending_status(workspace.get_sending_status(campaign["instantly_campaign_id"]))
+
+
+@bp.post("/<campaign_id>/reconcile")
+@documented(body=Reconcile, answers={200: RECONCILED})
+@waits_for_upstreams
+def reconcile_campaign(campaign_id: str) -> dict[str, Any]:
+    """Repairs our rows of the campaign and its leads by what Instantly holds; safe to repeat.
+
+    Leads that only Instantly holds are adopted and not billed, statuses are raised to what
+    Instantly's fields prove and never lowered, leads that only we hold are named and not deleted.
+    Each page of 100 leads is stored as it is read: after an error, what was repaired stays. Other
+    changes of the campaign's leads wait meanwhile, and are told so after 30 s. It counts among the
+    requests that wait for other services as long as it lasts.
+    """
+    load_body(Reconcile)
+    campaign = fetch_campaign(campaign_id)
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    with campaign_lock(campaign["id"], "status") as lock:
+        status = repair_status(workspace, campaign["id"], lock)
+    with campaign_lock(campaign["id"], "leads") as lock:
+        leads = repair_leads(workspace, campaign, lock)
+    return {"success": True, "campaignStatus": status, "leads": leads}
+
+
+@bp.get("/<campaign_id>/events")
+@documented(query=EventPage, answers={200: EVENTS})
+def list_events(campaign_id: str) -> Response:
+    """A campaign's events, the newest arrival first.
+
+    `total` is null with a filter, and for a campaign of more than 10,000 events. The payload is
+    what Instantly delivered; a page ends early where payloads add up to more than 16 MiB.
+    """
+    page = load_query(EventPage)
+    return campaign_answer("select_events_page", campaign_id, **page, max_bytes=MAX_PAYLOAD_BYTES)

@@ -1,4 +1,4 @@
-"""A campaign's leads: upload, list, delete."""
+"""Leads: upload, list and delete those of a campaign; what addresses are to an organisation."""
 
 from typing import Any, TypeVar
 
@@ -6,27 +6,35 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from psycopg.types.json import Json
 
-from instantly.once.billing import BilledRun, billed_run
-from instantly.once.idempotency import idempotent
-from instantly.once.upload import Upload
-from instantly.schemas.answers import ADDED_LEADS, DELETED_LEADS, ERROR, LEADS
+from instantly.billing.idempotency import idempotent
+from instantly.billing.run import BilledRun, billed_run
+from instantly.billing.upload import Upload
+from instantly.schemas.answers import ADDED_LEADS, DELETED_LEADS, ERROR, LEAD_STATUSES, LEADS
 from instantly.schemas.fields import Page
-from instantly.schemas.leads import AddLeads, DeleteLeads
+from instantly.schemas.leads import AddLeads, AskedAddresses, DeleteLeads
 from instantly.storage.leases import Lease
 from instantly.storage.pool import Row
-from instantly.web.campaigns import campaign_answer, campaign_lock, fetch_campaign
+from instantly.web.context import (
+    campaign_answer,
+    campaign_lock,
+    database,
+    fetch_campaign,
+    json_answer,
+    organization_workspace,
+    waits_for_upstreams,
+)
 from instantly.web.errors import ApiError
 from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import documented
-from instantly.web.services import database, waits_for_upstreams
-from instantly.web.workspaces import organization_workspace
 
 Item = TypeVar("Item")
 
-bp = Blueprint("leads", __name__, url_prefix="/campaigns/<campaign_id>/leads")
+bp = Blueprint("leads", __name__)
+
+OF_CAMPAIGN = "/campaigns/<campaign_id>/leads"
 
 
-@bp.post("")
+@bp.post(OF_CAMPAIGN)
 @documented(body=AddLeads, answers={201: ADDED_LEADS, 403: ERROR})
 @waits_for_upstreams
 @idempotent
@@ -34,19 +42,19 @@ def add_leads(campaign_id: str) -> ResponseReturnValue:
     """Uploads the leads that the campaign does not hold yet, and bills the new ones."""
     body = load_body(AddLeads)
     campaign = fetch_campaign(campaign_id)
-    if body["org_id"] not in (campaign["orgId"], campaign["clerkOrgId"]):
+    if body["org_id"] not in (campaign["org_id"], campaign["clerk_org_id"]):
         raise ApiError(403, "Campaign belongs to another organization")
-    workspace = organization_workspace(campaign["clerkOrgId"])
+    workspace = organization_workspace(campaign["clerk_org_id"])
     leads = by_address(body["leads"], [lead["email"] for lead in body["leads"]])
     with (
         campaign_lock(campaign["id"], "leads") as lock,
         billed_run(
             subject=f"leads of campaign {campaign['id']}"
-            f" (in Instantly {campaign['instantlyCampaignId']})",
+            f" (in Instantly {campaign['instantly_campaign_id']})",
             task_name="leads-add",
-            clerk_org_id=campaign["clerkOrgId"],
-            app_id=campaign["appId"],
-            brand_id=campaign["brandId"],
+            clerk_org_id=campaign["clerk_org_id"],
+            app_id=campaign["app_id"],
+            brand_id=campaign["brand_id"],
             campaign_id=campaign["id"],
             parent_run_id=body["parent_run_id"],
         ) as run,
@@ -97,7 +105,7 @@ def held_leads(campaign_id: str, emails: list[str]) -> dict[str, str]:
     return {row["email"]: row["instantly_lead_id"] for row in rows}
 
 
-@bp.get("")
+@bp.get(OF_CAMPAIGN)
 @documented(query=Page, answers={200: LEADS})
 def list_leads(campaign_id: str) -> Response:
     """A campaign's leads, oldest first."""
@@ -105,15 +113,15 @@ def list_leads(campaign_id: str) -> Response:
     return campaign_answer("select_leads_page", campaign_id, **page)
 
 
-@bp.delete("")
+@bp.delete(OF_CAMPAIGN)
 @documented(body=DeleteLeads, answers={200: DELETED_LEADS})
 @waits_for_upstreams
 def delete_leads(campaign_id: str) -> dict[str, Any]:
     """Deletes exactly these leads in Instantly, by lead id, and their rows."""
     addresses = load_body(DeleteLeads)["emails"]
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerkOrgId"])
-    instantly_campaign_id = campaign["instantlyCampaignId"]
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    instantly_campaign_id = campaign["instantly_campaign_id"]
     emails = by_address(addresses, addresses)
     with campaign_lock(campaign["id"], "leads"):
         lead_ids = held_leads(campaign["id"], list(emails))
@@ -128,3 +136,16 @@ def delete_leads(campaign_id: str) -> dict[str, Any]:
         "deleted": len(deleted),
         "notFound": [email for address, email in emails.items() if address not in lead_ids],
     }
+
+
+@bp.post("/leads/status")
+@documented(body=AskedAddresses, answers={200: LEAD_STATUSES})
+def get_lead_statuses() -> Response:
+    """What each of these addresses is to an organisation: held, written to, opened by, lost.
+
+    `brandId` and `campaignId` narrow what is looked at, but for `bounced` and `unsubscribed`:
+    those count over all campaigns of the organisation, and after a lead was deleted too.
+    """
+    asked: dict[str, Any] = {"brand_id": None, "campaign_id": None, **load_body(AskedAddresses)}
+    addresses = [email.lower() for email in asked["emails"]]
+    return json_answer("select_lead_statuses", **asked, addresses=addresses)

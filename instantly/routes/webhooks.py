@@ -1,9 +1,7 @@
 """Instantly's webhooks: where they go, what they deliver, and what was missed."""
 
-import json
 from collections import Counter
 from datetime import UTC, datetime, timedelta
-from itertools import product
 from typing import Any
 
 from flask import Blueprint
@@ -11,8 +9,7 @@ from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.config import SERVICE_NAME
-from instantly.jsontext import canonical_json
-from instantly.metrics import DELIVERIES
+from instantly.deliveries import receive_delivery, recover_delivery
 from instantly.schemas.answers import (
     RECEIVED,
     RECOVERED,
@@ -24,37 +21,30 @@ from instantly.schemas.webhooks import Delivery, Recovery, Registration, Webhook
 from instantly.storage.leases import Busy
 from instantly.translation.events import (
     DUPLICATE,
-    NO_EVENT,
     RECORDED,
     UNKNOWN_CAMPAIGN,
-    UNVERIFIED,
-    Event,
-    fingerprint,
 )
-from instantly.translation.subscription import (
+from instantly.translation.webhooks import (
     DISABLED,
     Webhook,
     carries,
+    changes_needed,
     closest,
-    corrections,
     is_ours,
     status_of,
 )
-from instantly.web.auth import is_verified_delivery
+from instantly.web.context import (
+    database,
+    organization_workspace,
+    services,
+    waits_for_upstreams,
+    webhooks_lock,
+)
 from instantly.web.errors import ApiError
-from instantly.web.inputs import delivery_bytes, delivery_payload, load_body, load_query
+from instantly.web.inputs import delivery_bytes, load_body, load_query
 from instantly.web.openapi import WEBHOOK_SECRET, documented
-from instantly.web.services import database, services, waits_for_upstreams
-from instantly.web.workspaces import organization_workspace, webhooks_lock
 
 DAYS_OF_FAILURES = 7
-# How a delivery comes to us, and what can become of it.
-WEBHOOK, RECOVERY = SOURCES = ("webhook", "recovery")
-OUTCOMES = (RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, NO_EVENT, UNVERIFIED)
-for labels in product(SOURCES, OUTCOMES):
-    # There from the start: a series that begins with 1 has not risen.
-    DELIVERIES.labels(*labels)
-
 bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
 
 
@@ -95,53 +85,13 @@ def receive() -> dict[str, Any]:
     where one is set, is answered with success too: after repeated failures Instantly switches a
     webhook off, and with it the events of our own campaigns.
     """
-    outcome, event_type = take(delivery_bytes())
-    counted(WEBHOOK, outcome)
+    outcome, event_type = receive_delivery(delivery_bytes())
     answer: dict[str, Any] = {"success": True, "recorded": outcome == RECORDED}
     if outcome != RECORDED:
         answer["reason"] = outcome
     if outcome in (RECORDED, DUPLICATE):
         answer["eventType"] = event_type
     return answer
-
-
-def counted(source: str, outcome: str) -> str:
-    """Counts what became of a delivery, and returns it."""
-    DELIVERIES.labels(source, outcome).inc()
-    return outcome
-
-
-def take(delivery: bytes) -> tuple[str, str | None]:
-    """What becomes of a delivery, and the type of its event once it has been looked at.
-
-    RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, NO_EVENT, or UNVERIFIED: a stranger's is not even parsed.
-    """
-    if not is_verified_delivery(services().settings.webhook_secrets):
-        return UNVERIFIED, None
-    payload = delivery_payload(delivery)
-    event = Event.from_payload(payload)
-    if event is None:
-        return NO_EVENT, None
-    return record(event, payload, delivery.decode()), event.event_type
-
-
-def record(event: Event, payload: dict[str, Any], text: str) -> str:
-    """Records the event, its statistics, and the lead's and the campaign's new state.
-
-    The payload is kept as the text that it came in. Returns RECORDED, DUPLICATE or
-    UNKNOWN_CAMPAIGN.
-    """
-    if event.campaign_id is None:
-        return UNKNOWN_CAMPAIGN
-    row = database().fetch_one(
-        "insert_event",
-        **event.parameters(),
-        fingerprint=fingerprint(canonical_json(payload)),
-        payload=text,
-    )
-    if row is None or not row["known"]:
-        return UNKNOWN_CAMPAIGN
-    return RECORDED if row["recorded"] else DUPLICATE
 
 
 @bp.post("/recover")
@@ -155,7 +105,7 @@ def recover() -> ResponseReturnValue:
     deliveries = workspace.list_failed_deliveries(
         recovery["from_"].isoformat(), recovery["to"].isoformat()
     )
-    outcomes = Counter(counted(RECOVERY, record_again(delivery, url)) for delivery in deliveries)
+    outcomes = Counter(recover_delivery(delivery, url) for delivery in deliveries)
     resumed = []
     if url is not None:
         for webhook in our_webhooks(workspace, url):
@@ -172,18 +122,6 @@ def recover() -> ResponseReturnValue:
     }
 
 
-def record_again(delivery: dict[str, Any], url: str | None) -> str:
-    """Records the payload of a failed delivery, if it was meant for us.
-
-    It is read from Instantly itself, so it needs no secret.
-    """
-    if url is not None and not is_ours(delivery.get("webhook_url"), url):
-        return UNKNOWN_CAMPAIGN
-    payload: Any = delivery.get("payload")
-    event = Event.from_payload(payload) if isinstance(payload, dict) else None
-    return UNKNOWN_CAMPAIGN if event is None else record(event, payload, json.dumps(payload))
-
-
 @bp.post("/register")
 @documented(body=Registration, answers={200: REGISTERED})
 @waits_for_upstreams
@@ -198,7 +136,7 @@ def register() -> ResponseReturnValue:
     workspace = organization_workspace(clerk_org_id)
     with webhooks_lock(workspace) as lock:
         found = closest(our_webhooks(workspace, url))
-        changes = corrections(found or {}, url, services().settings.webhook_secrets)
+        changes = changes_needed(found or {}, url, services().settings.webhook_secrets)
         if found is None and not services().leases.is_held(lock):
             raise Busy
         webhook = set_up(workspace, found, changes)

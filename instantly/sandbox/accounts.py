@@ -3,7 +3,7 @@
 import secrets
 from datetime import date, timedelta
 
-from instantly.sandbox.workspace import (
+from instantly.sandbox.state import (
     DEFAULT_PAGE_SIZE,
     Call,
     Job,

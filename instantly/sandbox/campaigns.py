@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 from instantly.sandbox.operations import OPERATIONS
 from instantly.sandbox.sending_status import sending_status
-from instantly.sandbox.workspace import Call, Json, Workspace, now
+from instantly.sandbox.state import Call, Json, Workspace, now
 
 DRAFT = 0
 PAUSED = 2

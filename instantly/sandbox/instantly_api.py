@@ -11,9 +11,9 @@ from instantly.sandbox.campaigns import Campaigns
 from instantly.sandbox.leads import Leads
 from instantly.sandbox.operations import Operation, find_operation
 from instantly.sandbox.player import Player
+from instantly.sandbox.state import Call, Json, Refusal, Workspace
 from instantly.sandbox.validation import parse_body, parse_query, refusals
 from instantly.sandbox.webhooks import Webhooks
-from instantly.sandbox.workspace import Call, Json, Refusal, Workspace
 
 REASONS = {400: "Bad Request", 401: "Unauthorized", 404: "Not Found"}
 EDGE_REFUSAL = "<html><head><title>403 Forbidden</title></head><body>403 Forbidden</body></html>"

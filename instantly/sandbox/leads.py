@@ -3,7 +3,7 @@
 from collections import Counter
 from operator import itemgetter
 
-from instantly.sandbox.workspace import Call, Json, Workspace, now, page
+from instantly.sandbox.state import Call, Json, Workspace, now, page
 
 CONTACTS_IN_PLAN = 1_000_000
 REFUSAL_COUNTS = (

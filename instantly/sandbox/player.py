@@ -8,7 +8,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from random import Random
 
-from instantly.sandbox.workspace import Json, Workspace, moment
+from instantly.sandbox.state import Json, Workspace, moment
 
 MAX_PLAYED_LEADS = 200
 ACTIVE = 1

@@ -1,7 +1,7 @@
 """Why a campaign of the stand-in does or does not send. Its player knows no hours and no limits."""
 
 from instantly.sandbox.player import ACTIVE, senders_of, steps_of
-from instantly.sandbox.workspace import Json, Workspace, now
+from instantly.sandbox.state import Json, Workspace, now
 
 # A campaign that is off → its word.
 WORDS = {

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import requests
 
-from instantly.sandbox.workspace import Call, Json, Workspace, moment, now, page
+from instantly.sandbox.state import Call, Json, Workspace, moment, now, page
 
 DELIVERY_TIMEOUT_SECONDS = 10
 MAX_RETRIES = 3

@@ -6,7 +6,7 @@ A view answers with an object, which has a name in the document.
 
 from typing import Any
 
-from instantly.translation.campaign_status import STATUSES
+from instantly.translation.campaigns import STATUSES
 from instantly.translation.events import LEAD_STATUS
 
 Shape = dict[str, Any]

@@ -13,13 +13,13 @@ from instantly.schemas.fields import (
     ForgivingSchema,
     Text,
     camel_case,
+    instance_of,
     organization_id,
     refuse_unstorable,
     required_text,
-    shared,
     whole_number_field,
 )
-from instantly.translation.campaign_body import DAYS
+from instantly.translation.campaigns import DAYS
 from instantly.translation.email_html import LINE_BREAK
 from instantly.translation.timezones import UnknownTimezone, instantly_timezone
 
@@ -72,11 +72,10 @@ class Step(ForgivingSchema):
             raise ValidationError({camel_case(name): message for name in sorted(missing)})
 
 
-# The length keeps out the line break that $ lets pass.
-TIME_OF_DAY = [
-    validate.Regexp(r"^([01][0-9]|2[0-3]):[0-5][0-9]$", error="Must be HH:MM, 24 hours."),
-    validate.Length(equal=5),
-]
+# Its end is written as JavaScript reads it, too: the pattern stands in the OpenAPI document.
+TIME_OF_DAY = validate.Regexp(
+    r"^([01][0-9]|2[0-3]):[0-5][0-9](?![\s\S])", error="Must be HH:MM, 24 hours."
+)
 
 
 class Schedule(ForgivingSchema):
@@ -158,10 +157,10 @@ class CreateCampaign(ForgivingSchema):
         validate=validate.Length(min=1, max=MAX_STEPS),
         metadata={"example": [{"subject": "Hello", "bodyHtml": "<p>Hi {{firstName}}</p>"}]},
     )
-    schedule = fields.Nested(Schedule, load_default=lambda: shared(Schedule).load({}))
+    schedule = fields.Nested(Schedule, load_default=lambda: instance_of(Schedule).load({}))
     settings = fields.Nested(
         CampaignSettings,
-        load_default=lambda: shared(CampaignSettings).load({}),
+        load_default=lambda: instance_of(CampaignSettings).load({}),
         metadata={"example": {"dailyLimit": 50}},
     )
 

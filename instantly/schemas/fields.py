@@ -14,7 +14,7 @@ from marshmallow import (
     validates_schema,
 )
 
-from instantly.jsontext import storable_text
+from instantly.json_text import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
 
 # Postgres refuses index entries of more than a third of a page.
@@ -32,7 +32,7 @@ def camel_case(name: str) -> str:
 
 
 @cache
-def shared(schema: type[Schema]) -> Schema:
+def instance_of(schema: type[Schema]) -> Schema:
     """One for all requests and threads: each that is made copies all of its fields."""
     return schema()
 

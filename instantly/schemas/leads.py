@@ -7,16 +7,16 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate
 
-from instantly.jsontext import storable_text
+from instantly.json_text import storable_text
 from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.schemas.fields import (
     CamelCaseSchema,
     EmailAddress,
     ForgivingSchema,
     Text,
+    instance_of,
     organization_id,
     refuse_unstorable,
-    shared,
 )
 
 MAX_LEADS = 10_000
@@ -85,7 +85,7 @@ class Leads(fields.List[Any]):
         leads, errors = [], {}
         for index, lead in enumerate(value):
             try:
-                leads.append(usual_lead(lead) or shared(NewLead).load(lead))
+                leads.append(usual_lead(lead) or instance_of(NewLead).load(lead))
             except ValidationError as error:
                 errors[index] = error.messages
             if index % LEADS_AT_A_TIME == 0:
@@ -130,7 +130,7 @@ def is_address(text: str) -> bool:
 @cache
 def usual_names() -> dict[str, str]:
     """A lead's fields: the caller's name → Instantly's."""
-    return {str(field.data_key): name for name, field in shared(NewLead).fields.items()}
+    return {str(field.data_key): name for name, field in instance_of(NewLead).fields.items()}
 
 
 class AddLeads(ForgivingSchema):

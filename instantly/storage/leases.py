@@ -15,8 +15,8 @@ from uuid import uuid4
 
 from psycopg import OperationalError
 
-from instantly.storage.database import Database
 from instantly.storage.pool import NotConnected
+from instantly.storage.statements import Database
 
 HEARTBEAT_SECONDS = 5.0
 LOCK_SECONDS = 20
@@ -119,8 +119,10 @@ class Leases:
         return self._database.fetch_one("select_lease", **lease.values) is not None
 
     def held_until(self, lease: Lease) -> float:
-        """Until when nobody else can have it, as long as the database cannot be asked; it never
-        ends while that can, and has ended when the lease is lost (time.monotonic).
+        """Monotonic time until which the lease is surely ours.
+
+        +inf if the database says so now, -inf if it is lost, the last renewal + `seconds` if the
+        database is away.
         """
         try:
             return math.inf if self.is_held(lease) else -math.inf

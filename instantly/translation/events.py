@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-from instantly.jsontext import storable_text
+from instantly.json_text import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS
 
 # Python also takes digits alone for a time, and would see the year 1711 in milliseconds.

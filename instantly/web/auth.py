@@ -5,13 +5,13 @@ from collections.abc import Sequence
 
 from flask import Flask, request
 
-from instantly.translation.subscription import SECRET_HEADER
+from instantly.translation.webhooks import SECRET_HEADER
 from instantly.web.errors import ApiError
 
 PUBLIC_ENDPOINTS = frozenset(
     [
-        "health.index",
-        "health.health",
+        "service.index",
+        "service.health",
         "documentation.get_document",
         "documentation.get_docs",
         "documentation.get_file",
@@ -20,7 +20,7 @@ PUBLIC_ENDPOINTS = frozenset(
     ]
 )
 # Every Prometheus can send a token; headers of one's own only a newer one.
-BEARER_ENDPOINTS = frozenset(["metrics.get_metrics"])
+BEARER_ENDPOINTS = frozenset(["service.get_metrics"])
 
 
 def require_api_key(app: Flask, api_keys: Sequence[str]) -> None:

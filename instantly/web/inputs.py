@@ -7,8 +7,8 @@ from gunicorn.http.errors import ParseException
 from marshmallow import Schema
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from instantly.jsontext import parse_json
-from instantly.schemas.fields import shared
+from instantly.json_text import parse_json
+from instantly.schemas.fields import instance_of
 from instantly.web.errors import InvalidJson
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
@@ -16,12 +16,12 @@ MAX_DELIVERY_BYTES = 4 * 1024 * 1024
 
 
 def load_body(schema: type[Schema]) -> dict[str, Any]:
-    loaded: dict[str, Any] = shared(schema).load(json_body())
+    loaded: dict[str, Any] = instance_of(schema).load(json_body())
     return loaded
 
 
 def load_query(schema: type[Schema]) -> dict[str, Any]:
-    loaded: dict[str, Any] = shared(schema).load(request.args.to_dict())
+    loaded: dict[str, Any] = instance_of(schema).load(request.args.to_dict())
     return loaded
 
 

@@ -17,7 +17,7 @@ from werkzeug.routing import Rule
 from instantly.config import SERVICE_NAME, VERSION
 from instantly.schemas.answers import ERROR, SHAPES, TEXT, UUID, Shape
 from instantly.schemas.fields import camel_case
-from instantly.translation.subscription import SECRET_HEADER
+from instantly.translation.webhooks import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
 
 JSON = "application/json"

@@ -7,7 +7,7 @@ import responses
 from calls import BY_NAME, CAMPAIGN, CAMPAIGN_ID, JOB, LEAD_ID, LEADS, PAGE, refused
 
 from instantly.clients.instantly import InstantlyError
-from instantly.translation.campaign_status import trouble_of
+from instantly.translation.campaigns import trouble_of
 
 OTHER_CAMPAIGN_ID = "019c0000-0000-7000-8000-000000000002"
 LOOKUP = ("POST", "/api/v2/leads/list")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from instantly.jsontext import canonical_json, storable_text
+from instantly.json_text import canonical_json, storable_text
 from instantly.translation.events import (
     CAMPAIGN_STATUS,
     COUNTED_AS,
@@ -19,7 +19,7 @@ from instantly.translation.events import (
     positive_or_none,
     uuid_or_none,
 )
-from instantly.translation.listed_leads import PROVED_BY_FIELDS
+from instantly.translation.leads import PROVED_BY_FIELDS
 
 CAMPAIGN_ID = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
 # The contract's order (§8), weakest first; None stands for the labels.

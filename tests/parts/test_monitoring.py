@@ -14,7 +14,7 @@ from world import World, addresses
 from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
 from instantly.clients.runs import RunsServiceClient
-from instantly.routes.webhooks import OUTCOMES, SOURCES
+from instantly.deliveries import OUTCOMES, SOURCES
 
 MONITORING = (ROOT / "docs" / "monitoring.md").read_text()
 DASHBOARD: dict[str, Any] = json.loads((ROOT / "docs" / "grafana-dashboard.json").read_text())

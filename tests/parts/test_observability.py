@@ -3,7 +3,7 @@
 import json
 import logging
 
-from instantly.web.observability import LineHandler
+from instantly.web.request_log import LineHandler
 
 
 def test_half_a_surrogate_pair_makes_a_line_too(capsys):

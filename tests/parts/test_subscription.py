@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from instantly.translation.subscription import carries, closest, corrections, is_ours
+from instantly.translation.webhooks import carries, closest, corrections, is_ours
 
 URL = "https://instantly-service.example/webhooks/instantly"
 NEW, OLD = "the-new-secret-1234", "the-old-secret-1234"

@@ -17,8 +17,8 @@ from werkzeug.test import TestResponse
 from world import World, addresses, leads_of, opened_app
 
 import instantly.storage.leases
-from instantly.storage.database import SQL_DIRECTORY, load_statements
-from instantly.web.services import EXTENSION
+from instantly.storage.statements import SQL_DIRECTORY, load_statements
+from instantly.web.context import EXTENSION
 
 ADD = ("POST", "/api/v2/leads/add")
 BUSY = {"error": "Another change of this campaign is in progress"}

@@ -312,9 +312,9 @@ def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(served, name, campa
 # Clients that are slow, or talk nonsense
 
 IMPATIENT = """
-assert (instantly.server.SEND_SECONDS, instantly.server.RECEIVE_SECONDS) == (30, 30)
-instantly.server.SEND_SECONDS = 0.6
-instantly.server.RECEIVE_SECONDS = 0.6
+assert (instantly.connection.SEND_SECONDS, instantly.connection.RECEIVE_SECONDS) == (30, 30)
+instantly.connection.SEND_SECONDS = 0.6
+instantly.connection.RECEIVE_SECONDS = 0.6
 """
 
 

@@ -15,13 +15,13 @@ from harness import Service, patched_command, running
 from psycopg import OperationalError
 from world import LONG_AGO, Act, World, addresses, leads_of
 
-import instantly.once.billing
-import instantly.once.upload
+import instantly.billing.run
+import instantly.billing.upload
 from instantly.cleanup import clean_up
 from instantly.clients.runs import RunsServiceClient
-from instantly.sandbox.workspace import now
-from instantly.storage.database import Database
+from instantly.sandbox.state import now
 from instantly.storage.pool import DeadlineConnection
+from instantly.storage.statements import Database
 
 HTML = "<html><body>Bad gateway</body></html>"
 LOST = ["after", "drop_after", "cut"]
@@ -44,10 +44,10 @@ done_or_not = pytest.mark.parametrize("acts", [False, True], ids=["not done", "d
 
 # The real worker, hasty as the tests of this process are.
 HASTY = """
-import instantly.clients.http, instantly.clients.instantly.workspace, instantly.once.upload
+import instantly.clients.http, instantly.clients.instantly.base, instantly.billing.upload
 instantly.clients.http.sleep = lambda seconds: None
-instantly.clients.instantly.workspace.READ_TIMEOUT_SECONDS = 1.0
-instantly.once.upload.MAX_LEADS_A_CALL = 2
+instantly.clients.instantly.base.READ_TIMEOUT_SECONDS = 1.0
+instantly.billing.upload.MAX_LEADS_A_CALL = 2
 """
 
 
@@ -467,7 +467,7 @@ def test_taking_our_rows_back_is_tried_again(act, statements, acts):
 def test_what_cannot_be_taken_back_does_not_hide_the_first_error(
     act, statements, monkeypatch, what
 ):
-    monkeypatch.setattr(instantly.once.billing, "DATABASE_PAUSES_SECONDS", (0, 0))
+    monkeypatch.setattr(instantly.billing.run, "DATABASE_PAUSES_SECONDS", (0, 0))
     stays = {what} if what != "all of it" else {"in Instantly", "the run", "our rows"}
     act.fail("runs costs", status=422, body={"error": "Unknown cost name"})
     if "in Instantly" in stays:

@@ -14,9 +14,9 @@ from harness import fresh_database, looking_at, plan_nodes, rows_read
 from helpers import UNKNOWN_ID
 from world import Rows, World
 
-from instantly.routes import events as events_module
+from instantly.routes import campaigns as campaigns_module
 from instantly.sandbox.postgres import LocalPostgres
-from instantly.storage.database import SQL_DIRECTORY, load_statements
+from instantly.storage.statements import SQL_DIRECTORY, load_statements
 
 STATEMENT = load_statements(SQL_DIRECTORY)["select_events_page"]
 RARE_LEAD = "rare@x.example"
@@ -343,12 +343,12 @@ def test_a_page_is_read_by_its_index_before_the_table_was_ever_analyzed(
 def test_a_page_with_payloads_ends_where_they_are_too_many_bytes(
     ours: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert events_module.MAX_PAYLOAD_BYTES == 16 * 1024 * 1024
+    assert campaigns_module.MAX_PAYLOAD_BYTES == 16 * 1024 * 1024
     deliver_numbered(ours, *range(5), text="x" * 1000)
-    monkeypatch.setattr(events_module, "MAX_PAYLOAD_BYTES", 3000)
+    monkeypatch.setattr(campaigns_module, "MAX_PAYLOAD_BYTES", 3000)
     assert [numbers(page) for page in walk(ours, payload="true")] == [[4, 3], [2, 1], [0]]
     # One at least, however large it is.
-    monkeypatch.setattr(events_module, "MAX_PAYLOAD_BYTES", 10)
+    monkeypatch.setattr(campaigns_module, "MAX_PAYLOAD_BYTES", 10)
     assert [numbers(page) for page in walk(ours, payload="true", limit=3)] == [
         [number] for number in range(4, -1, -1)
     ]

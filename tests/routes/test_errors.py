@@ -12,9 +12,9 @@ from psycopg import OperationalError, errors
 from werkzeug.test import TestResponse
 from world import API_KEY, ORG, campaign_request
 
-from instantly.jsontext import storable_text
-from instantly.storage.database import Database
+from instantly.json_text import storable_text
 from instantly.storage.pool import NotConnected
+from instantly.storage.statements import Database
 
 LIMIT = 16 * 1024 * 1024
 SOME_ID = "0b6f4a52-6a6e-4b0e-9c0f-0d8a7c3a5d11"

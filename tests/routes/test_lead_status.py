@@ -88,7 +88,7 @@ def test_events_and_states_are_facts(
     ours.records(event_type, lead_email=LEAD, step=2)
     entry = entry_of(ours)
     assert (entry["status"], facts(entry)) == (status, fact)
-    # Likewise when Instantly said so and no event arrived.
+    # So it is when Instantly said so and no event arrived.
     ours.db.connection.execute("DELETE FROM instantly_lead_activity")
     entry = entry_of(ours)
     assert (entry["status"], facts(entry)) == (status, fact)

@@ -27,13 +27,13 @@ from world import (
     leads_of,
 )
 
-import instantly.once.billing
+import instantly.billing.run
 from instantly import application
 from instantly.config import VERSION, Settings
 from instantly.limits import MAX_WAITING
 from instantly.sandbox.operations import OPERATIONS
-from instantly.storage.database import Database
-from instantly.web.services import EXTENSION
+from instantly.storage.statements import Database
+from instantly.web.context import EXTENSION
 
 ANALYTICS = ("GET", "/api/v2/campaigns/analytics")
 
@@ -415,7 +415,7 @@ def test_a_farewell_that_fails_is_to_be_looked_after(act: Act) -> None:
 def test_all_that_stays_while_postgres_is_away_is_to_be_looked_after(
     act: Act, statements: Statements, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(instantly.once.billing, "DATABASE_PAUSES_SECONDS", (0.0,))
+    monkeypatch.setattr(instantly.billing.run, "DATABASE_PAUSES_SECONDS", (0.0,))
     act.fail("runs costs", status=400)
     statements.fail(act.take_back, failure=OperationalError("away"))
     with rising(act.world.client) as rise:

@@ -73,7 +73,7 @@ def test_what_callers_come_for_stands_first(document):
     tags = [tag["name"] for tag in document["tags"]]
     assert (tags[:3], tags[-2:]) == (
         ["campaigns", "leads", "webhooks"],
-        ["health", "documentation"],
+        ["service", "documentation"],
     )
     operations = [each for path in document["paths"].values() for each in path.values()]
     assert {tag for operation in operations for tag in operation["tags"]} == set(tags)
@@ -93,7 +93,7 @@ def test_what_callers_come_for_stands_first(document):
 )
 def test_an_answer_that_is_not_as_documented_is_caught(app, client, monkeypatch, answer, told):
     """Every test client of this suite looks at every answer."""
-    view = wraps(app.view_functions["health.index"])(lambda: answer)
-    monkeypatch.setitem(app.view_functions, "health.index", view)
+    view = wraps(app.view_functions["service.index"])(lambda: answer)
+    monkeypatch.setitem(app.view_functions, "service.index", view)
     with pytest.raises(AssertionError, match=told) if told else nullcontext():
         client.get("/")

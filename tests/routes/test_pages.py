@@ -12,7 +12,7 @@ from harness import plan_nodes, rows_read
 from psycopg import ClientCursor
 from world import Rows, World, addresses
 
-from instantly.storage.database import SQL_DIRECTORY, load_statements
+from instantly.storage.statements import SQL_DIRECTORY, load_statements
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from world import Campaign, World, leads_of
 
 from instantly.sandbox.operations import OPERATIONS
-from instantly.translation.campaign_status import NO_LEADS, NO_SENDERS, NO_SEQUENCE
+from instantly.translation.campaigns import NO_LEADS, NO_SENDERS, NO_SEQUENCE
 from instantly.translation.sending_status import EXPLANATIONS, SILENT, UNKNOWN
 
 Json = dict[str, Any]

@@ -5,10 +5,10 @@ unless a comment names another source.
 """
 
 from instantly.clients.instantly.accounts import Accounts
+from instantly.clients.instantly.base import InstantlyError, chunks
 from instantly.clients.instantly.campaigns import Campaigns
 from instantly.clients.instantly.leads import MAX_LEADS_A_CALL, AddedLeads, Leads
 from instantly.clients.instantly.webhooks import Webhooks
-from instantly.clients.instantly.workspace import InstantlyError, chunks
 
 __all__ = [
     "MAX_LEADS_A_CALL",

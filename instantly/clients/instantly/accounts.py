@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from instantly.clients.instantly.workspace import (
+from instantly.clients.instantly.base import (
     MAX_PAGE_SIZE,
     InstantlyError,
     Workspace,

@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
-from instantly.clients.instantly.workspace import (
+from instantly.clients.instantly.base import (
     InstantlyError,
     Workspace,
     expect,
     is_number,
     is_text,
 )
+from instantly.limits import MAX_BIGINT
 
 
 class Campaigns(Workspace):
@@ -46,16 +47,18 @@ class Campaigns(Workspace):
                 raise
 
     def activate_campaign(self, campaign_id: str) -> dict[str, Any]:
-        """POST /campaigns/{id}/activate → the campaign, of which nothing need be said."""
+        """POST /campaigns/{id}/activate → the campaign; it may lack any field, even `status`."""
         return self._switch_campaign(campaign_id, "activate")
 
     def pause_campaign(self, campaign_id: str) -> dict[str, Any]:
-        """POST /campaigns/{id}/pause → the campaign, of which nothing need be said."""
+        """POST /campaigns/{id}/pause → the campaign; it may lack any field, even `status`."""
         return self._switch_campaign(campaign_id, "pause")
 
     def _switch_campaign(self, campaign_id: str, verb: str) -> dict[str, Any]:
         return self._call(
-            *("POST", f"/campaigns/{{id}}/{verb}", campaign_id),
+            "POST",
+            f"/campaigns/{{id}}/{verb}",
+            campaign_id,
             status=lambda value: value is None or is_number(value),
         )
 
@@ -79,3 +82,28 @@ class Campaigns(Workspace):
             raise InstantlyError("the answer is no list")
         campaigns = [expect(figures, campaign_id=is_text) for figures in answer.body]
         return next((each for each in campaigns if each["campaign_id"] == campaign_id), None)
+
+
+def snapshot_of(figures: Mapping[str, Any] | None) -> dict[str, int]:
+    """What our snapshots hold of a campaign's figures; zeros while nothing was sent."""
+    return {
+        "total_leads": count_in(figures, "leads_count"),
+        "contacted": count_in(figures, "contacted_count"),
+        "opened": count_in(figures, "open_count_unique", "open_count"),
+        "replied": count_in(figures, "reply_count_unique", "reply_count"),
+        "bounced": count_in(figures, "bounced_count"),
+        "unsubscribed": count_in(figures, "unsubscribed_count"),
+    }
+
+
+def count_in(figures: Mapping[str, Any] | None, *names: str) -> int:
+    """The first of these figures that is there; raises InstantlyError for what is no count."""
+    if figures is None:
+        return 0
+    for name in names:
+        value = figures.get(name)
+        if type(value) is int and 0 <= value <= MAX_BIGINT:
+            return value
+        if value is not None:
+            break
+    raise InstantlyError(f"GET /campaigns/analytics: {names[0]} is no count")

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from instantly.clients.instantly.workspace import (
+from instantly.clients.instantly.base import (
     MAX_PAGE_SIZE,
     InstantlyError,
     Workspace,

@@ -9,10 +9,9 @@ from psycopg.types.json import Json
 from instantly.clients.instantly import InstantlyClient
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
-from instantly.translation.campaign_status import STATUSES
-from instantly.translation.listed_leads import listed_leads
-from instantly.web.campaigns import fetch_campaign
-from instantly.web.services import database
+from instantly.translation.campaigns import STATUSES
+from instantly.translation.leads import listed_leads
+from instantly.web.context import database, fetch_campaign
 
 MAX_NAMED = 1000
 
@@ -20,7 +19,7 @@ MAX_NAMED = 1000
 def repair_status(workspace: InstantlyClient, campaign_id: str, lock: Lease) -> str:
     """Our row follows Instantly, unless a delivery changed it meanwhile; returns what it is now."""
     before = fetch_campaign(campaign_id)
-    found = workspace.get_campaign(before["instantlyCampaignId"])
+    found = workspace.get_campaign(before["instantly_campaign_id"])
     row = run_while_locked(
         "update_found_campaign",
         lock,
@@ -38,7 +37,7 @@ def repair_leads(
     # A mark on what was found, unlike that of any other time: clocks are not compared.
     of_this_time = {"campaign_id": campaign["id"], "reconciled_at": datetime.now(UTC)}
     counts = Counter(both=0, adopted=0, raised=0)
-    for page in workspace.list_all_leads(campaign["instantlyCampaignId"]):
+    for page in workspace.list_all_leads(campaign["instantly_campaign_id"]):
         leads = Json(listed_leads(page))
         counts.update(run_while_locked("upsert_found_leads", lock, **of_this_time, leads=leads))
         database().execute("upsert_proved_facts", campaign_id=campaign["id"], leads=leads)

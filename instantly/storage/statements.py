@@ -1,13 +1,11 @@
 """The loader of sql/*.sql, and the ways to run a statement."""
 
 import re
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 from psycopg import Connection, Cursor, OperationalError
@@ -91,8 +89,6 @@ class Database(Runner):
         # One of its own: all others may wait in Postgres, for a lock, while it answers.
         self._ping_pool = Pool(url, 1, PING_TIMEOUT_SECONDS, **prepared)
         self._pinger = ThreadPoolExecutor(1, thread_name_prefix="ping")
-        self._ping: Future[None] | None = None
-        self._ping_lock = Lock()
 
     def close(self) -> None:
         self._pinger.shutdown(wait=False)
@@ -117,24 +113,15 @@ class Database(Runner):
             self._pool.give_back(connection)
 
     def ping(self) -> bool:
-        """Whether Postgres answers, within PING_TIMEOUT_SECONDS in all, whatever keeps it."""
-        deadline = time.monotonic() + PING_TIMEOUT_SECONDS
-        while True:
-            with self._ping_lock:
-                # All who ask meanwhile wait for the same answer.
-                is_new = self._ping is None or self._ping.done()
-                if self._ping is None or is_new:
-                    self._ping = self._pinger.submit(self._answer)
-                ping = self._ping
-            try:
-                ping.result(max(0, deadline - time.monotonic()))
-                return True
-            except TimeoutError:
-                return False
-            except OperationalError:
-                # One that was asked before may have met what is over by now.
-                if is_new:
-                    return False
+        """Whether Postgres answers, within PING_TIMEOUT_SECONDS, whatever keeps it."""
+        # One thread: who comes while it is stuck times out, which is the answer.
+        answer = self._pinger.submit(self._answer)
+        try:
+            answer.result(PING_TIMEOUT_SECONDS)
+        except (TimeoutError, OperationalError):
+            answer.cancel()
+            return False
+        return True
 
     def _answer(self) -> None:
         with self._ping_pool.connection() as connection:

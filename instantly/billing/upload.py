@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from instantly.billing.run import BilledRun, report_left_over
 from instantly.clients.instantly import (
     MAX_LEADS_A_CALL,
     AddedLeads,
@@ -13,10 +14,9 @@ from instantly.clients.instantly import (
     InstantlyError,
     chunks,
 )
-from instantly.once.billing import BilledRun, report_left_over
 from instantly.storage.leases import Busy, Lease
 from instantly.translation.events import moment_or_none
-from instantly.web.services import services
+from instantly.web.context import services
 
 CHUNKS_AT_ONCE = 4
 # Between the end of a call and that of the lock.
@@ -40,7 +40,7 @@ class Upload:
         self.held: list[Lead] = []
         self.rejected: list[dict[str, str]] = []
         self._workspace = workspace
-        self._instantly_campaign_id: str = campaign["instantlyCampaignId"]
+        self._instantly_campaign_id: str = campaign["instantly_campaign_id"]
         self._run = run
         self._lock = lock
         self._leases = services().leases

@@ -17,7 +17,7 @@ def is_ours(target: object, url: str) -> bool:
 
 
 def closest(webhooks: Iterable[Webhook]) -> Webhook | None:
-    """The first that lacks least: it is the same one next time, too."""
+    """The webhook with the fewest faults, the first of equals: a repeat chooses the same."""
 
     def lacks(webhook: Webhook) -> tuple[bool, bool]:
         return webhook.get("campaign") is not None, webhook.get("event_type") != ALL_EVENTS
@@ -25,10 +25,11 @@ def closest(webhooks: Iterable[Webhook]) -> Webhook | None:
     return min(webhooks, key=lacks, default=None)
 
 
-def corrections(webhook: Webhook, url: str, secrets: Sequence[str]) -> Webhook:
+def changes_needed(webhook: Webhook, url: str, secrets: Sequence[str]) -> Webhook:
     """What is to be set so that all events of the workspace come to us with the first secret.
 
-    Its other headers stay: something in front of us may ask for them. Without a secret all do.
+    Its other headers stay: something in front of us may ask for them. Without a secret no header
+    is changed.
     """
     right: Webhook = {"target_hook_url": url, "event_type": ALL_EVENTS}
     right |= dict.fromkeys(("campaign", "custom_interest_value"))

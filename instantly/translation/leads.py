@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from instantly.jsontext import storable_text
+from instantly.json_text import storable_text
 from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.translation.events import moment_or_none
 

@@ -1,8 +1,45 @@
-"""A campaign as our callers describe it → the body of Instantly's POST /campaigns."""
+"""A campaign at Instantly: its status, its body, and what keeps an active one from sending."""
 
 from typing import Any
 
 from instantly.translation.email_html import email_html
+
+# The numbers of the official document; all but the negative ones can be asked for.
+STATUSES = {
+    0: "draft",
+    1: "active",
+    2: "paused",
+    3: "completed",
+    4: "running_subsequences",
+    -1: "accounts_unhealthy",
+    -2: "bounce_protect",
+    -99: "account_suspended",
+}
+
+NO_SENDERS = "The campaign has no sender accounts: nothing is sent until it gets some in Instantly."
+NO_SEQUENCE = "The campaign has no e-mail to send: write its sequence in Instantly."
+NO_LEADS = "The campaign has no leads that we know of: add leads, or reconcile it with Instantly."
+
+
+def trouble_of(campaign: dict[str, Any]) -> str | None:
+    """What keeps the campaign from sending, of which Instantly makes negative statuses."""
+    status = campaign.get("status") or 0
+    return STATUSES.get(status) if status < 0 else None
+
+
+def warnings_of(campaign: dict[str, Any]) -> list[str]:
+    """What Instantly's campaign lacks in order to send.
+
+    Warns only of lists that are in the answer and empty: Instantly may leave lists out.
+    """
+    warnings = []
+    if campaign.get("email_list") == [] and not campaign.get("email_tag_list"):
+        warnings.append(NO_SENDERS)
+    match campaign.get("sequences"):
+        case [] | [{"steps": []}, *_]:  # only the first sequence is used
+            warnings.append(NO_SEQUENCE)
+    return warnings
+
 
 # 0 is Sunday [production use; the official document does not say].
 DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", "sat": "6"}

@@ -17,15 +17,15 @@ from flask import Response, current_app
 from flask.typing import ResponseReturnValue
 from psycopg import OperationalError
 
+from instantly.billing.idempotency import claimed_key
 from instantly.clients.http import UpstreamError
 from instantly.clients.runs import RunsServiceError
 from instantly.metrics import BILLED, LEFT_OVER
-from instantly.once.idempotency import claimed_key
-from instantly.storage.database import Runner
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import NotConnected, Row
+from instantly.storage.statements import Runner
+from instantly.web.context import database, services
 from instantly.web.errors import RETRY_AFTER_SECONDS, ApiError
-from instantly.web.services import database, services
 
 LEASE_SECONDS = 20
 DATABASE_PAUSES_SECONDS = (0.2, 1.0, 3.0)

@@ -15,13 +15,12 @@ from typing import Any
 from flask import Response, current_app, g, request
 from flask.typing import ResponseReturnValue
 
-from instantly.jsontext import canonical_json
-from instantly.storage.database import Runner
+from instantly.json_text import canonical_json
 from instantly.storage.leases import Lease
-from instantly.web.campaigns import uuid_or_not_found
+from instantly.storage.statements import Runner
+from instantly.web.context import database, services, uuid_or_not_found
 from instantly.web.errors import ApiError, InvalidRequest
 from instantly.web.inputs import json_body
-from instantly.web.services import database, services
 
 LEASE_SECONDS = 120
 FINAL_STATUSES = frozenset([200, 201, 202, 403, 404, 422])

@@ -112,7 +112,7 @@ class Workspace(ServiceClient):
         params: Mapping[str, Any] | None = None,
         **fields: Callable[[object], bool],
     ) -> Iterator[list[dict[str, Any]]]:
-        """Likewise, a page at a time.
+        """The items of a paged list, a page at a time.
 
         The cursor goes where the limit is, in body or query. The last page may still carry one, the
         next page is then empty [Instantly's starter kit]; one that repeats would never end.
