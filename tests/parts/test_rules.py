@@ -166,9 +166,11 @@ def changed_by_functions(path: Path) -> set[str]:
 
     What `lru_cache` keeps is no such thing.
     """
-    own = {name.rpartition(".")[2] for name in imports(path) if name.startswith("instantly.")}
+    own: set[str] = set()
     for node in nodes(path)[0].body:
-        if isinstance(node, ast.Assign | ast.AnnAssign):
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("instantly"):
+            own.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
             targets = node.targets if isinstance(node, ast.Assign) else [node.target]
             own.update(target.id for target in targets if isinstance(target, ast.Name))
     changed: set[str] = set()
@@ -228,3 +230,9 @@ def test_a_view_catches_no_error_of_its_own(path):
 def test_every_route_of_a_campaign_speaks_of_a_campaign_id(app):
     arguments = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
     assert not arguments & {"id", "cid", "campaign", "uuid"}
+
+
+def test_the_page_of_promises_names_tests_that_are_there():
+    page = (PACKAGE.parent / "docs" / "promises.md").read_text()
+    for path, test in re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", page):
+        assert f"def {test}" in (PACKAGE.parent / path).read_text(), f"{path}::{test}"
