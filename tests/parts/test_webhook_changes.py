@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from instantly.translation.webhooks import carries, closest, corrections, is_ours
+from instantly.translation.webhooks import carries, changes_needed, closest, is_ours
 
 URL = "https://instantly-service.example/webhooks/instantly"
 NEW, OLD = "the-new-secret-1234", "the-old-secret-1234"
@@ -46,23 +46,23 @@ SECRET: dict[str, Any] = {"headers": {"X-Webhook-Secret": NEW}}
 def test_what_a_webhook_lacks_is_set_and_nothing_else(
     shown: dict[str, Any], lacks: dict[str, Any]
 ) -> None:
-    assert corrections({**RIGHT, **shown}, URL, [NEW, OLD]) == lacks
+    assert changes_needed({**RIGHT, **shown}, URL, [NEW, OLD]) == lacks
 
 
 def test_headers_that_are_not_shown_are_set_each_time() -> None:
     hidden = {name: value for name, value in RIGHT.items() if name != "headers"}
-    assert corrections(hidden, URL, [NEW]) == SECRET
+    assert changes_needed(hidden, URL, [NEW]) == SECRET
 
 
 def test_without_a_secret_headers_stay_as_they_are() -> None:
     for headers in (None, {"X-Webhook-Secret": OLD}, {"Authorization": "Basic x"}):
-        assert corrections({**RIGHT, "headers": headers}, URL, []) == {}
+        assert changes_needed({**RIGHT, "headers": headers}, URL, []) == {}
 
 
 def test_a_new_webhook_names_what_it_needs() -> None:
     created = {"target_hook_url": URL, "event_type": "all_events"}
-    assert corrections({}, URL, [NEW, OLD]) == {**created, **SECRET}
-    assert corrections({}, URL, []) == created
+    assert changes_needed({}, URL, [NEW, OLD]) == {**created, **SECRET}
+    assert changes_needed({}, URL, []) == created
 
 
 @pytest.mark.parametrize(
