@@ -101,6 +101,28 @@ def test_of_several_the_first_of_those_that_lack_least_is_the_one() -> None:
     assert closest(twins) is twins[0]
 
 
-@pytest.mark.parametrize("target", [None, 5, "", f"{URL}x", f"{URL}/x", URL[:-1], f"x{URL}"])
+OURS = [
+    *(URL, f"{URL}/", f"{URL}?secret=1", f"{URL}/?a=b", f" {URL}\n", f"HTTPS://{URL[8:]}"),
+    *(
+        URL.replace("instantly-service.example", host)
+        for host in (
+            "Instantly-Service.EXAMPLE",
+            "instantly-service.example:443",
+            "instantly-service.example.",
+        )
+    ),
+]
+ELSEWHERE = [
+    *(None, 5, "", f"{URL}x", f"{URL}/x", f"{URL}//", URL[:-1], f"x{URL}", URL.upper()),
+    *(URL.replace("https", "http"), URL.replace(".example", ".example:8443"), "https://[", "//x"),
+]
+
+
+@pytest.mark.parametrize("target", OURS)
+def test_a_webhook_is_ours_however_its_url_is_spelt(target: str) -> None:
+    assert is_ours(target, URL)
+
+
+@pytest.mark.parametrize("target", ELSEWHERE)
 def test_a_webhook_that_points_elsewhere_is_not_ours(target: object) -> None:
     assert not is_ours(target, URL)
