@@ -42,7 +42,7 @@ def receive_delivery(delivery: bytes) -> tuple[str, str | None]:
             outcome = NO_EVENT
         else:
             event_type = event.event_type
-            outcome = record(event, payload, delivery.decode())
+            outcome = record(event, payload, delivery.decode("utf-8-sig"))
     DELIVERIES.labels(WEBHOOK, outcome).inc()
     return outcome, event_type
 
@@ -54,7 +54,9 @@ def recover_delivery(delivery: dict[str, Any], url: str | None) -> str:
     """
     outcome, payload = UNKNOWN_CAMPAIGN, delivery.get("payload")
     if url is None or is_ours(delivery.get("webhook_url"), url):
-        event = Event.from_payload(payload) if isinstance(payload, dict) else None
+        known = {"lead_email": delivery.get("lead_email")}
+        known["timestamp"] = delivery.get("timestamp_created")
+        event = Event.from_payload(payload, **known) if isinstance(payload, dict) else None
         outcome = record(event, payload, json.dumps(payload)) if event else UNKNOWN_CAMPAIGN
     DELIVERIES.labels(RECOVERY, outcome).inc()
     return outcome

@@ -8,6 +8,7 @@ from uuid import uuid4
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
+from instantly.addresses import same_address
 from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run, report_left_over
 from instantly.clients.instantly import InstantlyClient, InstantlyError
@@ -92,9 +93,9 @@ def create_in_instantly(
         f"campaign {instantly_campaign_id}: delete it in Instantly",
         partial(workspace.delete_campaign, instantly_campaign_id),
     )
-    senders = {sender.lower() for sender in campaign["account_ids"]}
+    senders = {same_address(sender) for sender in campaign["account_ids"]}
     # Instantly has been seen to lose senders while they are being warmed up.
-    if not senders <= {str(sender).lower() for sender in created["email_list"]}:
+    if not senders <= {same_address(str(sender)) for sender in created["email_list"]}:
         workspace.patch_campaign(instantly_campaign_id, {"email_list": campaign["account_ids"]})
     return instantly_campaign_id
 
@@ -106,7 +107,7 @@ def get_campaign(campaign_id: str) -> Response:
     return campaign_answer("select_campaign", campaign_id)
 
 
-@bp.get("/by-org/<org_id>")
+@bp.get("/by-org/<path:org_id>")
 @documented(query=Page, answers={200: CAMPAIGNS})
 def list_campaigns(org_id: str) -> Response:
     """An organisation's campaigns, newest first."""

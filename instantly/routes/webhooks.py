@@ -25,11 +25,11 @@ from instantly.translation.events import (
     UNKNOWN_CAMPAIGN,
 )
 from instantly.translation.webhooks import (
-    DISABLED,
     Webhook,
     carries,
     changes_needed,
     closest,
+    is_off,
     is_ours,
     status_of,
 )
@@ -50,7 +50,7 @@ bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
 
 def webhook_url() -> str | None:
     base_url = services().settings.webhook_base_url
-    return base_url and f"{base_url}/webhooks/instantly"
+    return base_url and base_url.removesuffix(bp.url_prefix or "") + f"{bp.url_prefix}"
 
 
 def configured_url() -> str:
@@ -76,6 +76,7 @@ def get_config() -> dict[str, str]:
     return {"webhookUrl": configured_url()}
 
 
+@bp.post("/")
 @bp.post("")
 @documented(body=Delivery, answers={200: RECEIVED}, headers=(WEBHOOK_SECRET,))
 def receive() -> dict[str, Any]:
@@ -109,7 +110,7 @@ def recover() -> ResponseReturnValue:
     resumed = []
     if url is not None:
         for webhook in our_webhooks(workspace, url):
-            if webhook.get("status") == DISABLED:
+            if is_off(webhook):
                 workspace.resume_webhook(webhook["id"])
                 resumed.append(webhook["id"])
     return {
@@ -140,11 +141,11 @@ def register() -> ResponseReturnValue:
         if found is None and not services().leases.is_held(lock):
             raise Busy
         webhook = set_up(workspace, found, changes)
-        is_off = webhook.get("status") == DISABLED
-        if is_off:
-            webhook = workspace.resume_webhook(webhook["id"])
+        was_off = is_off(webhook)
+        if was_off:
+            webhook = {**webhook, **workspace.resume_webhook(webhook["id"])}
     shown = {"id": webhook["id"], "status": status_of(webhook)}
-    done = {"created": found is None, "updated": bool(found and changes), "resumed": is_off}
+    done = {"created": found is None, "updated": bool(found and changes), "resumed": was_off}
     return {"success": True, "webhook": shown, **done}
 
 
@@ -152,7 +153,9 @@ def set_up(workspace: InstantlyClient, found: Webhook | None, changes: Webhook) 
     """The webhook with these changes, or a new one of them."""
     if found is None:
         return workspace.create_webhook({"name": SERVICE_NAME, **changes})
-    return {**found, **workspace.patch_webhook(found["id"], changes)} if changes else found
+    if changes:
+        return {**found, **changes, **workspace.patch_webhook(found["id"], changes)}
+    return found
 
 
 @bp.get("/health")

@@ -19,7 +19,18 @@ MAX_LINES = 300
 MAX_ROUTE_LINES = 25
 # Who may import whom: a folder knows itself and what stands before it.
 LAYERS = [
-    *("config", "limits", "metrics", "json_text", "storage", "clients", "translation", "schemas"),
+    *(
+        "limits",
+        "addresses",
+        "readings",
+        "config",
+        "metrics",
+        "json_text",
+        "storage",
+        "clients",
+        "translation",
+        "schemas",
+    ),
     *("web", "deliveries", "billing", "reconciliation", "routes", "application"),
 ]
 # Methods that change a list, a dictionary or a set.

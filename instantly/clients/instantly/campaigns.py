@@ -1,6 +1,6 @@
 """Campaigns and their figures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from instantly.clients.instantly.base import (
     is_text,
 )
 from instantly.limits import MAX_BIGINT
+from instantly.readings import whole_or_none
 
 
 class Campaigns(Workspace):
@@ -36,15 +37,26 @@ class Campaigns(Workspace):
 
     def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> None:
         """PATCH /campaigns/{id}. Arrays are replaced, not merged."""
-        self._call("PATCH", "/campaigns/{id}", campaign_id, body=changes)
+        path, is_it = "/campaigns/{id}", is_absent_or(campaign_id)
+        self._call("PATCH", path, campaign_id, body=changes, may_be_empty=True, id=is_it)
 
     def delete_campaign(self, campaign_id: str) -> None:
         """DELETE /campaigns/{id}; one that is gone already is as good as deleted."""
+        path, is_it = "/campaigns/{id}", is_absent_or(campaign_id)
         try:
-            self._call("DELETE", "/campaigns/{id}", campaign_id)
+            self._call("DELETE", path, campaign_id, may_be_empty=True, id=is_it)
         except InstantlyError as error:
-            if error.status != 404:
+            if error.status != 404 or self._holds_campaign(campaign_id):
                 raise
+
+    def _holds_campaign(self, campaign_id: str) -> bool:
+        try:
+            self.get_campaign(campaign_id)
+        except InstantlyError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
 
     def activate_campaign(self, campaign_id: str) -> dict[str, Any]:
         """POST /campaigns/{id}/activate → the campaign; it may lack any field, even `status`."""
@@ -59,6 +71,8 @@ class Campaigns(Workspace):
             "POST",
             f"/campaigns/{{id}}/{verb}",
             campaign_id,
+            may_be_empty=True,
+            id=is_absent_or(campaign_id),
             status=lambda value: value is None or is_number(value),
         )
 
@@ -100,10 +114,13 @@ def count_in(figures: Mapping[str, Any] | None, *names: str) -> int:
     """The first of these figures that is there; raises InstantlyError for what is no count."""
     if figures is None:
         return 0
-    for name in names:
-        value = figures.get(name)
-        if type(value) is int and 0 <= value <= MAX_BIGINT:
-            return value
-        if value is not None:
-            break
-    raise InstantlyError(f"GET /campaigns/analytics: {names[0]} is no count")
+    value = next((figures[name] for name in names if figures.get(name) is not None), None)
+    count = whole_or_none(value, MAX_BIGINT)
+    if count is None or count < 0:
+        raise InstantlyError(f"GET /campaigns/analytics: {names[0]} is no count")
+    return count
+
+
+def is_absent_or(campaign_id: str) -> Callable[[object], bool]:
+    """Whether an answer's id, if it has one, is that of the campaign that was asked for."""
+    return lambda value: value is None or str(value).lower() == campaign_id.lower()
