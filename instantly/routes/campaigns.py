@@ -7,6 +7,7 @@ from uuid import uuid4
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
+from marshmallow import ValidationError
 
 from instantly.addresses import same_address
 from instantly.billing.idempotency import idempotent
@@ -108,10 +109,13 @@ def get_campaign(campaign_id: str) -> Response:
 
 
 @bp.get("/by-org/<path:org_id>")
+@bp.get("/by-org/<org_id>")
 @documented(query=Page, answers={200: CAMPAIGNS})
 def list_campaigns(org_id: str) -> Response:
     """An organisation's campaigns, newest first."""
     refuse_unstorable({"orgId": org_id})
+    if "\ufffd" in org_id:  # what was no UTF-8
+        raise ValidationError({"orgId": ["Not valid UTF-8."]})
     return json_answer("select_campaigns_page", org_id=org_id, **load_query(Page))
 
 

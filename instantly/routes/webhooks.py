@@ -110,8 +110,7 @@ def recover() -> ResponseReturnValue:
     resumed = []
     if url is not None:
         for webhook in our_webhooks(workspace, url):
-            if is_off(webhook):
-                workspace.resume_webhook(webhook["id"])
+            if is_off(webhook) and not is_off(workspace.resume_webhook(webhook["id"])):
                 resumed.append(webhook["id"])
     return {
         "success": True,
@@ -145,7 +144,11 @@ def register() -> ResponseReturnValue:
         if was_off:
             webhook = {**webhook, **workspace.resume_webhook(webhook["id"])}
     shown = {"id": webhook["id"], "status": status_of(webhook)}
-    done = {"created": found is None, "updated": bool(found and changes), "resumed": was_off}
+    done = {
+        "created": found is None,
+        "updated": bool(found and changes),
+        "resumed": was_off and not is_off(webhook),
+    }
     return {"success": True, "webhook": shown, **done}
 
 
