@@ -1,6 +1,7 @@
 """What all clients have in common: what they send, when they try again, and what they refuse."""
 
 import json
+import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -114,8 +115,11 @@ def test_a_refused_connection_is_tried_again_since_nothing_was_sent(
     operation, stand_in, monkeypatch
 ):
     stand_in.stop()
-    monkeypatch.setattr(instantly.clients.http, "sleep", lambda _: stand_in.start())
-    operation.call(Clients(stand_in.url))
+    with socket.socket() as kept:  # so that nobody else listens there meanwhile
+        kept.bind(("127.0.0.1", stand_in.port))
+        rise = [kept.close, stand_in.start]
+        monkeypatch.setattr(instantly.clients.http, "sleep", lambda _: [act() for act in rise])
+        operation.call(Clients(stand_in.url))
     assert len(stand_in.requests) == 1
 
 
