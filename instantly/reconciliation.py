@@ -7,6 +7,7 @@ from typing import Any
 from psycopg.types.json import Json
 
 from instantly.clients.instantly import InstantlyClient
+from instantly.clients.instantly.base import expect, is_number
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaigns import STATUSES
@@ -25,7 +26,7 @@ def repair_status(workspace: InstantlyClient, campaign_id: str, lock: Lease) -> 
         lock,
         campaign_id=campaign_id,
         status_before=before["status"],
-        status=STATUSES.get(found["status"], before["status"]),
+        status=STATUSES.get(expect(found, status=is_number)["status"], before["status"]),
     )
     return str(row["status"])
 

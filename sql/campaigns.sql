@@ -57,6 +57,15 @@ SELECT page_json(
 ) AS body
 FROM page;
 
+-- name: update_campaign
+-- What PATCH /campaigns/{campaignId} leaves, and its answer as JSON: Instantly holds all but the name.
+UPDATE instantly_campaigns AS campaign
+SET name = %(name)s, updated_at = clock_timestamp()
+WHERE id = %(campaign_id)s
+RETURNING json_build_object(
+  'campaign', campaign_json(campaign), 'warnings', %(warnings)s::text[]
+) AS body;
+
 -- name: update_campaign_status
 -- What PATCH /campaigns/{campaignId}/status leaves, and its answer as JSON: with warnings, and one
 -- more where we hold no leads, unless they are NULL.

@@ -11,9 +11,12 @@ from flask.typing import ResponseReturnValue
 from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run, report_left_over
 from instantly.clients.instantly import InstantlyClient, InstantlyError
+from instantly.clients.instantly.campaigns import lacks_senders
 from instantly.reconciliation import repair_leads, repair_status
 from instantly.schemas.answers import (
     CAMPAIGNS,
+    CHANGED_CAMPAIGN,
+    CONFIGURATION,
     CREATED_CAMPAIGN,
     EVENTS,
     ONE_CAMPAIGN,
@@ -21,12 +24,25 @@ from instantly.schemas.answers import (
     SENDING_STATUS,
     SWITCHED_CAMPAIGN,
 )
-from instantly.schemas.campaigns import CampaignStatus, CreateCampaign, Reconcile
+from instantly.schemas.campaigns import (
+    CampaignStatus,
+    ChangeCampaign,
+    CreateCampaign,
+    Reconcile,
+    settings_of,
+)
 from instantly.schemas.events import EventPage
 from instantly.schemas.fields import Page, refuse_unstorable
 from instantly.storage.leases import Busy
 from instantly.translation.campaign_warnings import campaign_warnings
-from instantly.translation.campaigns import NO_LEADS, campaign_body, trouble_of, warnings_of
+from instantly.translation.campaigns import (
+    NO_LEADS,
+    campaign_body,
+    changed_body,
+    trouble_of,
+    warnings_of,
+)
+from instantly.translation.configuration import configuration_of
 from instantly.translation.sending_status import sending_status
 from instantly.web.context import (
     campaign_answer,
@@ -92,10 +108,9 @@ def create_in_instantly(
         f"campaign {instantly_campaign_id}: delete it in Instantly",
         partial(workspace.delete_campaign, instantly_campaign_id),
     )
-    senders = {sender.lower() for sender in campaign["account_ids"]}
-    # Instantly has been seen to lose senders while they are being warmed up.
-    if not senders <= {str(sender).lower() for sender in created["email_list"]}:
-        workspace.patch_campaign(instantly_campaign_id, {"email_list": campaign["account_ids"]})
+    senders = campaign.get("account_ids", [])
+    if lacks_senders(created, senders):
+        workspace.patch_campaign(instantly_campaign_id, {"email_list": senders})
     return instantly_campaign_id
 
 
@@ -112,6 +127,41 @@ def list_campaigns(org_id: str) -> Response:
     """An organisation's campaigns, newest first."""
     refuse_unstorable({"orgId": org_id})
     return json_answer("select_campaigns_page", org_id=org_id, **load_query(Page))
+
+
+@bp.get("/<campaign_id>/configuration")
+@documented(answers={200: CONFIGURATION})
+@waits_for_upstreams
+def get_configuration(campaign_id: str) -> dict[str, Any]:
+    """What Instantly holds of the campaign, in the words of `POST /campaigns`.
+
+    null stands for what Instantly does not say, and for what has no word here.
+    """
+    campaign = fetch_campaign(campaign_id)
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    found = workspace.get_campaign(campaign["instantly_campaign_id"])
+    return {"configuration": {**configuration_of(found), "settings": settings_of(found)}}
+
+
+@bp.patch("/<campaign_id>")
+@documented(body=ChangeCampaign, answers={200: CHANGED_CAMPAIGN})
+@waits_for_upstreams
+def change_campaign(campaign_id: str) -> Response:
+    """Changes the campaign in Instantly, and warns of what looks wrong in the changes.
+
+    What is given takes the place of the whole: a sequence, a schedule with its defaults, the
+    senders. Only of the settings those stay that are not named. Nobody is billed.
+    """
+    changes = load_body(ChangeCampaign)
+    warnings = campaign_warnings(changes, datetime.now(UTC))
+    campaign = fetch_campaign(campaign_id)
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    with campaign_lock(campaign["id"], "status") as lock:
+        workspace.patch_campaign(campaign["instantly_campaign_id"], changed_body(changes))
+        if not services().leases.is_held(lock):
+            raise Busy
+        name = changes.get("name", campaign["name"])
+        return campaign_answer("update_campaign", campaign_id, name=name, warnings=warnings)
 
 
 @bp.patch("/<campaign_id>/status")

@@ -46,17 +46,28 @@ DAYS = {"sun": "0", "mon": "1", "tue": "2", "wed": "3", "thu": "4", "fri": "5", 
 
 
 def campaign_body(campaign: dict[str, Any]) -> dict[str, Any]:
-    """Takes what the CreateCampaign schema loads."""
-    body: dict[str, Any] = {
-        "name": campaign["name"],
-        "campaign_schedule": campaign_schedule(campaign["schedule"]),
-        **campaign["settings"],
-    }
-    if campaign["account_ids"]:
+    """What is given of a campaign, as Instantly takes it.
+
+    Takes what the CreateCampaign or the ChangeCampaign schema loads.
+    """
+    body: dict[str, Any] = {**campaign.get("settings", {})}
+    if "name" in campaign:
+        body["name"] = campaign["name"]
+    if "account_ids" in campaign:
         body["email_list"] = campaign["account_ids"]
-    if campaign["sequence"]:
+    if "sequence" in campaign:
         # Only the first sequence of the list is used.
         body["sequences"] = [{"steps": sequence_steps(campaign["sequence"])}]
+    if "schedule" in campaign:
+        body["campaign_schedule"] = campaign_schedule(campaign["schedule"])
+    return body
+
+
+def changed_body(changes: dict[str, Any]) -> dict[str, Any]:
+    """The same of a campaign that Instantly holds: a schedule takes the place of the whole one."""
+    body = campaign_body(changes)
+    if schedule := body.get("campaign_schedule"):
+        body["campaign_schedule"] = {"start_date": None, "end_date": None, **schedule}
     return body
 
 

@@ -1,6 +1,6 @@
 """Campaigns and their figures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
@@ -27,16 +27,22 @@ class Campaigns(Workspace):
         return campaign
 
     def get_campaign(self, campaign_id: str) -> dict[str, Any]:
-        """GET /campaigns/{id} → the campaign; `status` is a number."""
-        path = "/campaigns/{id}"
-        campaign = self._call("GET", path, campaign_id, id=is_text, status=is_number)
-        if campaign["id"].lower() != campaign_id.lower():
-            raise InstantlyError("the answer is another campaign")
-        return campaign
+        """GET /campaigns/{id} → the campaign; any field but `id` may be odd."""
+        return self._call("GET", "/campaigns/{id}", campaign_id, id=is_id(campaign_id))
 
     def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> None:
-        """PATCH /campaigns/{id}. Arrays are replaced, not merged."""
-        self._call("PATCH", "/campaigns/{id}", campaign_id, body=changes)
+        """PATCH /campaigns/{id}. Arrays are replaced, not merged.
+
+        An answer with another name, or without one of the senders, is an InstantlyError.
+        """
+        campaign = self._call(
+            "PATCH", "/campaigns/{id}", campaign_id, body=changes, id=is_id(campaign_id)
+        )
+        name, senders = changes.get("name"), changes.get("email_list", [])
+        if name and str(campaign.get("name")).strip() != name.strip():
+            raise InstantlyError("the answer has another name")
+        if isinstance(campaign.get("email_list"), list) and lacks_senders(campaign, senders):
+            raise InstantlyError("the answer lacks a sender")
 
     def delete_campaign(self, campaign_id: str) -> None:
         """DELETE /campaigns/{id}; one that is gone already is as good as deleted."""
@@ -82,6 +88,16 @@ class Campaigns(Workspace):
             raise InstantlyError("the answer is no list")
         campaigns = [expect(figures, campaign_id=is_text) for figures in answer.body]
         return next((each for each in campaigns if each["campaign_id"] == campaign_id), None)
+
+
+def is_id(campaign_id: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and value.lower() == campaign_id.lower()
+
+
+def lacks_senders(campaign: Mapping[str, Any], senders: Iterable[str]) -> bool:
+    """Instantly has been seen to lose senders while they are being warmed up."""
+    held = {str(sender).lower() for sender in campaign["email_list"]}
+    return not {sender.lower() for sender in senders} <= held
 
 
 def snapshot_of(figures: Mapping[str, Any] | None) -> dict[str, int]:
