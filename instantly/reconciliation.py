@@ -1,6 +1,7 @@
 """Repairs our rows by what Instantly holds, as long as the lock on them is held."""
 
 from collections import Counter
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -29,6 +30,21 @@ def repair_status(workspace: InstantlyClient, campaign_id: str, lock: Lease) -> 
         status=STATUSES.get(expect(found, status=is_number)["status"], before["status"]),
     )
     return str(row["status"])
+
+
+def learn_statuses(learned: Iterable[tuple[Row, str | None]]) -> None:
+    """Stores what Instantly told of campaigns by the way; None tells nothing.
+
+    Each stands beside the row as it was before Instantly was asked.
+    """
+    known = [(row, status) for row, status in learned if status not in (None, row["status"])]
+    if known:
+        database().execute(
+            "update_learned_statuses",
+            campaign_ids=[row["id"] for row, _ in known],
+            updated_at=[row["updated_at"] for row, _ in known],
+            statuses=[status for _, status in known],
+        )
 
 
 def repair_leads(

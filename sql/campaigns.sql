@@ -25,7 +25,8 @@ WHERE id = %(campaign_id)s;
 -- name: select_campaign_row
 -- What acts need to know of a campaign.
 SELECT
-  id::text, instantly_campaign_id::text, org_id, clerk_org_id, brand_id, app_id, name, status
+  id::text, instantly_campaign_id::text, org_id, clerk_org_id, brand_id, app_id, name, status,
+  updated_at
 FROM instantly_campaigns
 WHERE id = %(campaign_id)s;
 

@@ -8,8 +8,10 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly.campaigns import snapshot_of
+from instantly.reconciliation import learn_statuses
 from instantly.schemas.analytics import Stats
 from instantly.schemas.answers import CAMPAIGN_ANALYTICS, STATS
+from instantly.translation.campaigns import status_named
 from instantly.web.context import (
     database,
     fetch_campaign,
@@ -28,7 +30,7 @@ bp = Blueprint("analytics", __name__)
 @documented(answers={200: CAMPAIGN_ANALYTICS})
 @waits_for_upstreams
 def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
-    """A campaign's figures from Instantly; each call keeps a snapshot of them."""
+    """A campaign's figures from Instantly; each call keeps a snapshot of them, and its status."""
     campaign = fetch_campaign(campaign_id)
     workspace = organization_workspace(campaign["clerk_org_id"])
     figures = workspace.get_campaign_analytics(campaign["instantly_campaign_id"])
@@ -38,6 +40,7 @@ def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
         **snapshot_of(figures),
         raw_data=figures,
     )
+    learn_statuses([(campaign, status_named((figures or {}).get("campaign_status")))])
     return {"analytics": figures, "snapshot": row and json.loads(row["snapshot"])}
 
 

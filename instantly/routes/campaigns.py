@@ -1,5 +1,7 @@
 """Campaigns: create, read, list, switch on and off, repair; their events."""
 
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -12,7 +14,7 @@ from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run, report_left_over
 from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.clients.instantly.campaigns import lacks_senders
-from instantly.reconciliation import repair_leads, repair_status
+from instantly.reconciliation import learn_statuses, repair_leads, repair_status
 from instantly.schemas.answers import (
     CAMPAIGNS,
     CHANGED_CAMPAIGN,
@@ -34,16 +36,18 @@ from instantly.schemas.campaigns import (
 from instantly.schemas.events import EventPage
 from instantly.schemas.fields import Page, refuse_unstorable
 from instantly.storage.leases import Busy
+from instantly.storage.pool import Row
 from instantly.translation.campaign_warnings import campaign_warnings
 from instantly.translation.campaigns import (
     NO_LEADS,
     campaign_body,
     changed_body,
+    tells_what_it_lacks,
     trouble_of,
     warnings_of,
 )
 from instantly.translation.configuration import configuration_of
-from instantly.translation.sending_status import sending_status
+from instantly.translation.sending_status import campaign_status_of, sending_status
 from instantly.web.context import (
     campaign_answer,
     campaign_lock,
@@ -58,6 +62,8 @@ from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import documented
 
 MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
+# For a look that only warnings need.
+LOOK_SECONDS = 10.0
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 
@@ -181,25 +187,43 @@ def set_campaign_status(campaign_id: str) -> Response:
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
     with campaign_lock(campaign["id"], "status") as lock:
         switched = switch(campaign["instantly_campaign_id"])
+        warnings = what_it_lacks(workspace, campaign, switched) if status == "active" else None
         if not services().leases.is_held(lock):
             raise Busy
         return campaign_answer(
             "update_campaign_status",
             campaign_id,
             status=trouble_of(switched) or status,
-            warnings=warnings_of(switched) if status == "active" else None,
+            warnings=warnings,
             warning_without_leads=NO_LEADS,
         )
+
+
+def what_it_lacks(
+    workspace: InstantlyClient, campaign: Row, activated: dict[str, Any]
+) -> list[str]:
+    """In sentences. What the answer to the activation leaves out is asked for, if that can be."""
+    if not tells_what_it_lacks(activated):
+        until = time.monotonic() + LOOK_SECONDS
+        with suppress(InstantlyError):
+            found = workspace.until(until).get_campaign(campaign["instantly_campaign_id"])
+            activated = {**activated, **found}
+    return warnings_of(activated)
 
 
 @bp.get("/<campaign_id>/sending-status")
 @documented(answers={200: SENDING_STATUS})
 @waits_for_upstreams
 def get_sending_status(campaign_id: str) -> dict[str, Any]:
-    """Why the campaign does or does not send at the moment, and what to do about it."""
+    """Why the campaign does or does not send at the moment, and what to do about it.
+
+    Where that tells the campaign's status, our row takes it.
+    """
     campaign = fetch_campaign(campaign_id)
     workspace = organization_workspace(campaign["clerk_org_id"])
-    return sending_status(workspace.get_sending_status(campaign["instantly_campaign_id"]))
+    told = sending_status(workspace.get_sending_status(campaign["instantly_campaign_id"]))
+    learn_statuses([(campaign, campaign_status_of(told["reason"]))])
+    return told
 
 
 @bp.post("/<campaign_id>/reconcile")

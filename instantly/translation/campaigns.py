@@ -21,16 +21,26 @@ NO_SEQUENCE = "The campaign has no e-mail to send: write its sequence in Instant
 NO_LEADS = "The campaign has no leads that we know of: add leads, or reconcile it with Instantly."
 
 
+def status_named(number: Any) -> str | None:
+    """The status behind Instantly's number."""
+    return STATUSES.get(number) if type(number) in (int, float) else None
+
+
 def trouble_of(campaign: dict[str, Any]) -> str | None:
     """What keeps the campaign from sending, of which Instantly makes negative statuses."""
     status = campaign.get("status") or 0
     return STATUSES.get(status) if status < 0 else None
 
 
+def tells_what_it_lacks(campaign: dict[str, Any]) -> bool:
+    """Whether Instantly's answer holds both lists: its document lets it leave them out."""
+    return all(isinstance(campaign.get(name), list) for name in ("email_list", "sequences"))
+
+
 def warnings_of(campaign: dict[str, Any]) -> list[str]:
     """What Instantly's campaign lacks in order to send.
 
-    Warns only of lists that are in the answer and empty: Instantly may leave lists out.
+    Warns only of lists that are in the answer and empty.
     """
     warnings = []
     if campaign.get("email_list") == [] and not campaign.get("email_tag_list"):
