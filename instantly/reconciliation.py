@@ -13,9 +13,18 @@ from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaigns import STATUSES
 from instantly.translation.leads import listed_leads
-from instantly.web.context import database, fetch_campaign
+from instantly.web.context import campaign_lock, database, fetch_campaign
 
 MAX_NAMED = 1000
+
+
+def reconcile(workspace: InstantlyClient, campaign: Row) -> dict[str, Any]:
+    """Repairs our rows of a campaign and of its leads; returns what was found."""
+    with campaign_lock(campaign["id"], "status") as lock:
+        status = repair_status(workspace, campaign["id"], lock)
+    with campaign_lock(campaign["id"], "leads") as lock:
+        leads = repair_leads(workspace, campaign, lock)
+    return {"success": True, "campaignStatus": status, "leads": leads}
 
 
 def repair_status(workspace: InstantlyClient, campaign_id: str, lock: Lease) -> str:

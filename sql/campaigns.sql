@@ -30,6 +30,19 @@ SELECT
 FROM instantly_campaigns
 WHERE id = %(campaign_id)s;
 
+-- name: select_organizations
+-- Whose campaigns there are, by the name that decides on the key.
+SELECT DISTINCT clerk_org_id
+FROM instantly_campaigns
+ORDER BY clerk_org_id;
+
+-- name: select_organization_rows
+-- What acts need to know of all campaigns of an organisation, the oldest first.
+SELECT id::text, instantly_campaign_id::text, clerk_org_id, status, updated_at
+FROM instantly_campaigns
+WHERE clerk_org_id = %(clerk_org_id)s
+ORDER BY position;
+
 -- name: select_campaigns_page
 -- The answer of GET /campaigns/by-org/{orgId} as JSON: one page, newest first.
 WITH page AS (

@@ -14,7 +14,7 @@ from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run, report_left_over
 from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.clients.instantly.campaigns import lacks_senders
-from instantly.reconciliation import learn_statuses, repair_leads, repair_status
+from instantly.reconciliation import learn_statuses, reconcile
 from instantly.schemas.answers import (
     CAMPAIGNS,
     CHANGED_CAMPAIGN,
@@ -240,12 +240,7 @@ def reconcile_campaign(campaign_id: str) -> dict[str, Any]:
     """
     load_body(Reconcile)
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerk_org_id"])
-    with campaign_lock(campaign["id"], "status") as lock:
-        status = repair_status(workspace, campaign["id"], lock)
-    with campaign_lock(campaign["id"], "leads") as lock:
-        leads = repair_leads(workspace, campaign, lock)
-    return {"success": True, "campaignStatus": status, "leads": leads}
+    return reconcile(organization_workspace(campaign["clerk_org_id"]), campaign)
 
 
 @bp.get("/<campaign_id>/events")

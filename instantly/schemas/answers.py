@@ -222,6 +222,13 @@ INSTANTLY_ANALYTICS = object_of("InstantlyAnalytics")
 CAMPAIGN_ANALYTICS = object_of(
     "CampaignAnalytics", analytics=nullable(INSTANTLY_ANALYTICS), snapshot=SNAPSHOT
 )
+COMPARED_COUNT = object_of("ComparedCount", **each(COUNT, "here", "instantly"))
+BEHIND = object_of(
+    "BehindCampaign",
+    campaignId=UUID,
+    **each(COMPARED_COUNT, "sent", "replied", "bounced", "unsubscribed", "opened"),
+)
+REFRESHED = object_of("Refreshed", success=SUCCESS, campaigns=COUNT, behind=array(BEHIND))
 EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
 EMAIL_STATS = object_of(
     "EmailStats",

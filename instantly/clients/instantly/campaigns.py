@@ -82,12 +82,22 @@ class Campaigns(Workspace):
 
         The filter is named `id`: unknown names are ignored and would report every campaign.
         """
-        path, params = "/campaigns/analytics", {"id": campaign_id}
-        answer = self._request("GET", path, params=params, repeatable=True)
+        is_it = is_id(campaign_id)
+        campaigns = self._list_analytics({"id": campaign_id})
+        return next((each for each in campaigns if is_it(each["campaign_id"])), None)
+
+    def list_campaign_analytics(self) -> list[dict[str, Any]]:
+        """GET /campaigns/analytics → the figures of every campaign that has sent something.
+
+        All of the workspace, whoever made them: the list has no pages.
+        """
+        return self._list_analytics({})
+
+    def _list_analytics(self, params: Mapping[str, str]) -> list[dict[str, Any]]:
+        answer = self._request("GET", "/campaigns/analytics", params=params, repeatable=True)
         if not isinstance(answer.body, list):
             raise InstantlyError("the answer is no list")
-        campaigns = [expect(figures, campaign_id=is_text) for figures in answer.body]
-        return next((each for each in campaigns if each["campaign_id"] == campaign_id), None)
+        return [expect(figures, campaign_id=is_text) for figures in answer.body]
 
 
 def is_id(campaign_id: str) -> Callable[[object], bool]:
