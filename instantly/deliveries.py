@@ -18,11 +18,12 @@ from instantly.translation.events import (
     Event,
     fingerprint,
 )
-from instantly.translation.webhooks import DISABLED, Webhook, is_ours
+from instantly.translation.webhooks import Webhook, is_off, is_ours
 from instantly.web.auth import is_verified_delivery
 from instantly.web.context import database, services
 from instantly.web.inputs import delivery_payload
 
+WEBHOOK_PATH = "/webhooks/instantly"
 # How a delivery comes to us, and what can become of it.
 WEBHOOK, RECOVERY = SOURCES = ("webhook", "recovery")
 OUTCOMES = (RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, NO_EVENT, UNVERIFIED)
@@ -45,7 +46,7 @@ def receive_delivery(delivery: bytes) -> tuple[str, str | None]:
             outcome = NO_EVENT
         else:
             event_type = event.event_type
-            outcome = record(event, payload, delivery.decode())
+            outcome = record(event, payload, delivery.decode("utf-8-sig"))
     DELIVERIES.labels(WEBHOOK, outcome).inc()
     return outcome, event_type
 
@@ -64,7 +65,9 @@ def recover_delivery(delivery: dict[str, Any], url: str | None) -> str:
     """
     outcome, payload = UNKNOWN_CAMPAIGN, delivery.get("payload")
     if url is None or is_ours(delivery.get("webhook_url"), url):
-        event = Event.from_payload(payload) if isinstance(payload, dict) else None
+        known = {"lead_email": delivery.get("lead_email")}
+        known["timestamp"] = delivery.get("timestamp_created")
+        event = Event.from_payload(payload, **known) if isinstance(payload, dict) else None
         outcome = record(event, payload, json.dumps(payload)) if event else UNKNOWN_CAMPAIGN
     DELIVERIES.labels(RECOVERY, outcome).inc()
     return outcome
@@ -72,7 +75,7 @@ def recover_delivery(delivery: dict[str, Any], url: str | None) -> str:
 
 def webhook_url() -> str | None:
     base_url = services().settings.webhook_base_url
-    return base_url and f"{base_url}/webhooks/instantly"
+    return base_url and base_url.removesuffix(WEBHOOK_PATH) + WEBHOOK_PATH
 
 
 def our_webhooks(workspace: InstantlyClient, url: str) -> list[Webhook]:
@@ -88,7 +91,7 @@ def resume_webhooks(workspace: InstantlyClient) -> list[str]:
     """Switches those on again that point at us and were switched off; returns their ids."""
     url, resumed = webhook_url(), []
     for webhook in our_webhooks(workspace, url) if url else []:
-        if webhook.get("status") == DISABLED:
+        if is_off(webhook):
             workspace.resume_webhook(webhook["id"])
             resumed.append(webhook["id"])
     return resumed

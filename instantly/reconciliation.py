@@ -11,7 +11,7 @@ from instantly.clients.instantly import InstantlyClient
 from instantly.clients.instantly.base import expect, is_number
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
-from instantly.translation.campaigns import STATUSES
+from instantly.translation.campaigns import status_named
 from instantly.translation.leads import listed_leads
 from instantly.web.context import campaign_lock, database, fetch_campaign
 
@@ -36,7 +36,7 @@ def repair_status(workspace: InstantlyClient, campaign_id: str, lock: Lease) -> 
         lock,
         campaign_id=campaign_id,
         status_before=before["status"],
-        status=STATUSES.get(expect(found, status=is_number)["status"], before["status"]),
+        status=status_named(expect(found, status=is_number)["status"]) or before["status"],
     )
     return str(row["status"])
 

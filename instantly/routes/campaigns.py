@@ -127,7 +127,7 @@ def get_campaign(campaign_id: str) -> Response:
     return campaign_answer("select_campaign", campaign_id)
 
 
-@bp.get("/by-org/<org_id>")
+@bp.get("/by-org/<path:org_id>")
 @documented(query=Page, answers={200: CAMPAIGNS})
 def list_campaigns(org_id: str) -> Response:
     """An organisation's campaigns, newest first."""

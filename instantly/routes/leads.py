@@ -6,9 +6,11 @@ from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 from psycopg.types.json import Json
 
+from instantly.addresses import same_address
 from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run
 from instantly.billing.upload import Upload
+from instantly.clients.instantly import InstantlyError
 from instantly.schemas.answers import ADDED_LEADS, DELETED_LEADS, ERROR, LEAD_STATUSES, LEADS
 from instantly.schemas.fields import Page
 from instantly.schemas.leads import AddLeads, AskedAddresses, DeleteLeads
@@ -92,15 +94,15 @@ def store_leads(
 
 
 def by_address(items: list[Item], emails: list[str]) -> dict[str, Item]:
-    """The items by address in lower case; of an address that stands twice, the first one counts."""
+    """The items by address; of an address that stands twice, the first one counts."""
     found: dict[str, Item] = {}
     for item, email in zip(items, emails, strict=True):
-        found.setdefault(email.lower(), item)
+        found.setdefault(same_address(email), item)
     return found
 
 
 def held_leads(campaign_id: str, emails: list[str]) -> dict[str, str]:
-    """Address (lower case) → lead id, of those that our table holds."""
+    """Address → lead id, of those that our table holds."""
     rows = database().fetch_all("select_held_leads", campaign_id=campaign_id, emails=emails)
     return {row["email"]: row["instantly_lead_id"] for row in rows}
 
@@ -127,10 +129,12 @@ def delete_leads(campaign_id: str) -> dict[str, Any]:
         lead_ids = held_leads(campaign["id"], list(emails))
         missing = [email for address, email in emails.items() if address not in lead_ids]
         for lead in workspace.find_leads(instantly_campaign_id, missing):
-            lead_ids[lead["email"].lower()] = lead["id"]
-        deleted = list(lead_ids.values())
-        workspace.delete_leads(instantly_campaign_id, deleted)
+            lead_ids[same_address(lead["email"])] = lead["id"]
+        left = workspace.delete_leads(instantly_campaign_id, list(lead_ids.values()))
+        deleted = [lead_id for lead_id in lead_ids.values() if lead_id not in left]
         database().execute("delete_leads", campaign_id=campaign["id"], lead_ids=deleted)
+    if left:
+        raise InstantlyError("some leads were not deleted")
     return {
         "success": True,
         "deleted": len(deleted),
@@ -147,5 +151,5 @@ def get_lead_statuses() -> Response:
     those count over all campaigns of the organisation, and after a lead was deleted too.
     """
     asked: dict[str, Any] = {"brand_id": None, "campaign_id": None, **load_body(AskedAddresses)}
-    addresses = [email.lower() for email in asked["emails"]]
+    addresses = [same_address(email) for email in asked["emails"]]
     return json_answer("select_lead_statuses", **asked, addresses=addresses)

@@ -9,6 +9,7 @@ from flask.typing import ResponseReturnValue
 from instantly.clients.instantly import InstantlyClient
 from instantly.config import SERVICE_NAME
 from instantly.deliveries import (
+    WEBHOOK_PATH,
     our_webhooks,
     receive_delivery,
     recover_deliveries,
@@ -30,11 +31,11 @@ from instantly.translation.events import (
     UNKNOWN_CAMPAIGN,
 )
 from instantly.translation.webhooks import (
-    DISABLED,
     Webhook,
     carries,
     changes_needed,
     closest,
+    is_off,
     status_of,
 )
 from instantly.web.context import (
@@ -49,7 +50,7 @@ from instantly.web.inputs import delivery_bytes, load_body, load_query
 from instantly.web.openapi import WEBHOOK_SECRET, documented
 
 DAYS_OF_FAILURES = 7
-bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
+bp = Blueprint("webhooks", __name__, url_prefix=WEBHOOK_PATH)
 
 
 def configured_url() -> str:
@@ -66,6 +67,7 @@ def get_config() -> dict[str, str]:
     return {"webhookUrl": configured_url()}
 
 
+@bp.post("/")
 @bp.post("")
 @documented(body=Delivery, answers={200: RECEIVED}, headers=(WEBHOOK_SECRET,))
 def receive() -> dict[str, Any]:
@@ -121,11 +123,11 @@ def register() -> ResponseReturnValue:
         if found is None and not services().leases.is_held(lock):
             raise Busy
         webhook = set_up(workspace, found, changes)
-        is_off = webhook.get("status") == DISABLED
-        if is_off:
-            webhook = workspace.resume_webhook(webhook["id"])
+        was_off = is_off(webhook)
+        if was_off:
+            webhook = {**webhook, **workspace.resume_webhook(webhook["id"])}
     shown = {"id": webhook["id"], "status": status_of(webhook)}
-    done = {"created": found is None, "updated": bool(found and changes), "resumed": is_off}
+    done = {"created": found is None, "updated": bool(found and changes), "resumed": was_off}
     return {"success": True, "webhook": shown, **done}
 
 
@@ -133,7 +135,9 @@ def set_up(workspace: InstantlyClient, found: Webhook | None, changes: Webhook) 
     """The webhook with these changes, or a new one of them."""
     if found is None:
         return workspace.create_webhook({"name": SERVICE_NAME, **changes})
-    return {**found, **workspace.patch_webhook(found["id"], changes)} if changes else found
+    if changes:
+        return {**found, **changes, **workspace.patch_webhook(found["id"], changes)}
+    return found
 
 
 @bp.get("/health")

@@ -159,7 +159,9 @@ LEAD = object_of(
 )
 LEADS = object_of("Leads", leads=array(LEAD), **PAGE)
 REJECTED_LEAD = object_of(
-    "RejectedLead", email=TEXT, reason=one_of("invalid", "blocklisted", "skipped", "unknown")
+    "RejectedLead",
+    email=TEXT,
+    reason=one_of("invalid", "blocklisted", "skipped", "plan_full", "unknown"),
 )
 ADDED_LEADS = object_of(
     "AddedLeads",

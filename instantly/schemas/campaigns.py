@@ -6,12 +6,14 @@ from typing import Any, ClassVar
 
 from marshmallow import RAISE, ValidationError, fields, post_load, validate, validates_schema
 
+from instantly.readings import whole_or_none
 from instantly.schemas.fields import (
     MAX_ID_CHARACTERS,
     Boolean,
     CamelCaseSchema,
     EmailAddresses,
     ForgivingSchema,
+    Integer,
     Text,
     camel_case,
     instance_of,
@@ -148,8 +150,11 @@ def settings_of(campaign: dict[str, Any]) -> dict[str, Any]:
     """Those of a campaign of Instantly's, by our names: what could be sent to us like that."""
     settings = {}
     for name, field in instance_of(CampaignSettings).fields.items():
+        value = campaign.get(name)
         with suppress(ValidationError):
-            settings[str(field.data_key)] = field.deserialize(campaign.get(name))
+            settings[str(field.data_key)] = field.deserialize(
+                whole_or_none(value) if isinstance(field, Integer) else value
+            )
     return settings
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from marshmallow import fields, validate
 
 from instantly.limits import MAX_EMAIL_CHARACTERS
-from instantly.schemas.fields import Page, Text
+from instantly.schemas.fields import Page, Text, queried_address
 from instantly.translation.events import recorded_name
 
 
@@ -17,10 +17,10 @@ class EventType(Text):
 
 
 class LeadEmail(Text):
-    """An address as events hold it: trimmed and in lower case."""
+    """An address as events hold it."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        return super()._deserialize(value, *args, **kwargs).strip().lower()
+        return queried_address(super()._deserialize(value, *args, **kwargs))
 
 
 class Switch(fields.Boolean):

@@ -14,6 +14,7 @@ from marshmallow import (
     validates_schema,
 )
 
+from instantly.addresses import clean_address, same_address
 from instantly.json_text import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
 
@@ -126,7 +127,7 @@ class QueryInteger(fields.Integer):
 
 
 class EmailAddress(fields.Email):
-    """An address, trimmed."""
+    """An address, as it is stored, sent and shown."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(validate=validate.Length(max=MAX_EMAIL_CHARACTERS), **kwargs)
@@ -134,9 +135,21 @@ class EmailAddress(fields.Email):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         address: str = super()._deserialize(value, *args, **kwargs)
         refuse_unstorable(address)
-        if UNCLEAR_CASE.search(address):
+        if UNCLEAR_CASE.search(address) or address.rstrip().endswith("."):
             raise self.make_error("invalid")
-        return address.strip()
+        return clean_address(address)
+
+
+class AskedAddress(Text):
+    """An address to be looked up, as it was asked for: one that cannot be read is unknown."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        return super()._deserialize(value, *args, **kwargs).strip()
+
+
+def queried_address(text: str) -> str:
+    """The address that stands in a query: no address holds a blank, so it was sent as a plus."""
+    return same_address(text.strip().replace(" ", "+"))
 
 
 class EmailAddresses(fields.List[Any]):
@@ -149,7 +162,7 @@ class EmailAddresses(fields.List[Any]):
         addresses: list[Any] = super()._deserialize(*args, **kwargs)
         first: dict[str, str] = {}
         for address in addresses:
-            first.setdefault(address.lower(), address)
+            first.setdefault(same_address(address), address)
         return list(first.values())
 
 

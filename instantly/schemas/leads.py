@@ -10,6 +10,7 @@ from marshmallow import ValidationError, fields, validate
 from instantly.json_text import storable_text
 from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.schemas.fields import (
+    AskedAddress,
     CamelCaseSchema,
     EmailAddress,
     ForgivingSchema,
@@ -143,7 +144,7 @@ class AddLeads(ForgivingSchema):
 
 class DeleteLeads(CamelCaseSchema):
     emails = fields.List(
-        EmailAddress(), required=True, validate=validate.Length(min=1, max=MAX_LEADS)
+        AskedAddress(), required=True, validate=validate.Length(min=1, max=MAX_LEADS)
     )
 
 
@@ -152,7 +153,7 @@ class AskedAddresses(CamelCaseSchema):
 
     clerk_org_id = organization_id()
     emails = fields.List(
-        EmailAddress(), required=True, validate=validate.Length(min=1, max=MAX_ASKED_ADDRESSES)
+        AskedAddress(), required=True, validate=validate.Length(min=1, max=MAX_ASKED_ADDRESSES)
     )
     brand_id = Text()
     campaign_id = fields.UUID()

@@ -2,10 +2,11 @@
 
 from typing import Any
 
+from instantly.readings import number_or_none
 from instantly.translation.email_html import email_html
 
 # The numbers of the official document; all but the negative ones can be asked for.
-STATUSES = {
+STATUSES: dict[float | None, str] = {
     0: "draft",
     1: "active",
     2: "paused",
@@ -22,14 +23,14 @@ NO_LEADS = "The campaign has no leads that we know of: add leads, or reconcile i
 
 
 def status_named(number: Any) -> str | None:
-    """The status behind Instantly's number."""
-    return STATUSES.get(number) if type(number) in (int, float) else None
+    """The status behind Instantly's number, if it is one of its own."""
+    return STATUSES.get(number_or_none(number))
 
 
 def trouble_of(campaign: dict[str, Any]) -> str | None:
     """What keeps the campaign from sending, of which Instantly makes negative statuses."""
-    status = campaign.get("status") or 0
-    return STATUSES.get(status) if status < 0 else None
+    status = number_or_none(campaign.get("status")) or 0
+    return STATUSES.get(status, "accounts_unhealthy") if status < 0 else None
 
 
 def tells_what_it_lacks(campaign: dict[str, Any]) -> bool:

@@ -5,8 +5,8 @@ None stands for what an answer does not say, and for what has no word here.
 
 from typing import Any
 
+from instantly.readings import moment_or_none, number_or_none
 from instantly.translation.campaigns import DAYS
-from instantly.translation.events import moment_or_none
 
 # How many of Instantly's units of a wait are a day.
 UNITS_A_DAY = {"days": 1, "hours": 24, "minutes": 24 * 60}
@@ -53,10 +53,11 @@ def step_of(step: Any, wait: int | None) -> dict[str, Any]:
 def whole_days_after(step: Any) -> int | None:
     if not isinstance(step, dict):
         return None
-    delay, units = step.get("delay"), UNITS_A_DAY.get(str(step.get("delay_unit") or "days"))
-    if units is None or isinstance(delay, bool) or not isinstance(delay, int | float):
+    delay = number_or_none(step.get("delay"))
+    units = UNITS_A_DAY.get(str(step.get("delay_unit") or "days"))
+    if delay is None or units is None or delay < 0 or delay % units:
         return None
-    return int(delay // units) if delay >= 0 and delay % units == 0 else None
+    return int(delay // units)
 
 
 def schedule_of(schedule: Any) -> dict[str, Any] | None:

@@ -136,7 +136,7 @@ def busy(error: Busy) -> Response:
 
 
 def database_unavailable(error: OperationalError) -> Response:
-    logger.warning("database: %s", type(error).__name__)
+    logger.warning("database: %s: %s", type(error).__name__, error.sqlstate or error)
     return ApiError(503, "Database unavailable", retry_after_seconds=RETRY_AFTER_SECONDS).response()
 
 

@@ -9,7 +9,7 @@ from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from instantly.json_text import parse_json
 from instantly.schemas.fields import instance_of
-from instantly.web.errors import InvalidJson
+from instantly.web.errors import ApiError, InvalidJson
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DELIVERY_BYTES = 4 * 1024 * 1024
@@ -38,6 +38,8 @@ def body_bytes(limit: int) -> bytes:
         raise InvalidJson from error
     if len(data) > limit:
         raise RequestEntityTooLarge
+    if data and request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise ApiError(415, "Content-Encoding is not supported")
     return data
 
 

@@ -33,7 +33,7 @@ ERRORS = {
     404: "There is no such thing",
     409: "A request with this Idempotency-Key is in progress",
     413: "The body is too large",
-    415: "The body is no JSON",
+    415: "The body is no JSON, or encoded",
     422: "Another service refused: `details` says why",
     500: "Something unexpected happened",
     502: "Another service is unavailable",
@@ -122,7 +122,8 @@ def openapi_path(rule: Rule) -> str:
     def braces(match: re.Match[str]) -> str:
         return "{" + camel_case(match.group(1)) + "}"
 
-    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", braces, rule.rule)
+    # A route that takes its path with a slash at the end, too, is one route.
+    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", braces, rule.rule.rstrip("/") or "/")
 
 
 def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, Any]:
@@ -170,7 +171,7 @@ def responses(rule: Rule, view: Callable[..., Any]) -> dict[str, Any]:
     errors = {500, 503}
     if "waits_for_upstreams" in vars(view):
         # It reads the body before anything else, even one that it does not want.
-        errors |= {400, 413, 422, 502}
+        errors |= {400, 413, 415, 422, 502}
     if "idempotent" in vars(view):
         errors.add(409)
     if facts.body or facts.query or rule.arguments:
@@ -179,10 +180,9 @@ def responses(rule: Rule, view: Callable[..., Any]) -> dict[str, Any]:
     if rule.arguments:
         errors.add(404)
     if facts.body:
-        errors.add(413)
+        errors |= {413, 415}
     if rule.endpoint not in PUBLIC_ENDPOINTS:
-        # What is public takes any content type.
-        errors |= {401, 415} if facts.body else {401}
+        errors.add(401)
     shapes = {**dict.fromkeys(errors, ERROR), **facts.answers}
     return {
         str(status): {

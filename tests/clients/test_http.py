@@ -323,5 +323,5 @@ NO_JSON = [b"", b"<html>busy</html>", b'{"id": ', b"\xff\xfe\xfd\xfc", b"[" * 10
 @pytest.mark.parametrize("body", NO_JSON, ids=lambda body: repr(body[:10]))
 def test_an_answer_that_is_no_json_is_an_error(body, upstream):
     upstream.answers(body)
-    assert refused(PAUSE, upstream).status is None
+    assert refused(BY_NAME["get_account"], upstream).status is None
     assert upstream.only

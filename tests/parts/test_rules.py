@@ -19,8 +19,9 @@ MAX_LINES = 300
 MAX_ROUTE_LINES = 25
 # Who may import whom: a folder knows itself and what stands before it.
 LAYERS = [
-    *("config", "limits", "metrics", "json_text", "storage", "clients", "translation", "schemas"),
-    *("web", "deliveries", "billing", "reconciliation", "figures", "routes", "application"),
+    *("limits", "addresses", "readings", "config", "metrics", "json_text", "storage", "clients"),
+    *("translation", "schemas", "web", "deliveries", "billing", "reconciliation", "figures"),
+    *("routes", "application"),
 ]
 COMMANDS = ("migrate", "cleanup")
 # A command that does what requests ask for.

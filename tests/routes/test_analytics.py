@@ -153,7 +153,7 @@ def test_another_campaigns_figures_are_not_ours(analytics):
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"leads_count": -1}, {"leads_count": 2**63}, {"contacted_count": "90"}),
+        *({"leads_count": -1}, {"leads_count": 2**63}, {"contacted_count": "ninety"}),
         *({"contacted_count": None}, {"open_count_unique": -5}, {"bounced_count": True}),
         # What is no JSON number is not passed on.
         *({"total_opportunity_value": float(number)} for number in ("nan", "-inf")),
@@ -429,6 +429,7 @@ def counted_by_hand(payloads: Iterable[dict[str, Any]]) -> dict[str, Any]:
         if lead and (lead == payload.get("email_account", "").lower() or is_excluded(lead)):
             continue
         event_type, step = payload["event_type"], payload.get("step")
+        step = int(step) if isinstance(step, str) and step.isdecimal() else step
         for_the_step = [steps[step]] if type(step) is int and step > 0 else []
         for events, leads in [(counts, opened), *for_the_step]:
             events[COUNTED_AS.get(event_type)] += 1

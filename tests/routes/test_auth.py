@@ -16,6 +16,7 @@ PUBLIC = {
     ("GET", "/health"),
     ("GET", "/webhooks/instantly/config"),
     ("POST", "/webhooks/instantly"),
+    ("POST", "/webhooks/instantly/"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
     ("GET", "/docs/start.js"),

@@ -137,10 +137,10 @@ READ = [
         )
         for wait, days in [
             ({"delay": 2, "delay_unit": "days"}, 2),
-            ({"delay": 3.0}, 3),
+            *(({"delay": three}, 3) for three in (3.0, "3")),
             ({"delay": 48, "delay_unit": "hours"}, 2),
             ({"delay": 1440, "delay_unit": "minutes"}, 1),
-            *(({"delay": odd}, None) for odd in (1.5, -1, "1", None, True, [])),
+            *(({"delay": odd}, None) for odd in (1.5, -1, "soon", None, True, [])),
             ({"delay": 5, "delay_unit": "hours"}, None),
             *(({"delay": 1, "delay_unit": odd}, None) for odd in ("weeks", ["days"])),
             ({"delay": 1, "delay_unit": None}, 1),
@@ -171,6 +171,7 @@ READ = [
     ),
     # Settings
     ({"daily_limit": 0, "email_gap": 0}, {"settings": {**PROTECTIONS, "emailGap": 0}}),
+    ({"daily_limit": "9", "email_gap": 1.5}, {"settings": {**PROTECTIONS, "dailyLimit": 9}}),
     ({"stop_on_reply": None, "link_tracking": 1}, {"settings": {"insertUnsubscribeHeader": True}}),
     (
         {"pl_value": 100, "owned_by": "x", "text_only": True},
@@ -200,7 +201,12 @@ WRONG = [
     ({"status": 500, "times": None}, 502, "Instantly unavailable"),
     *(
         ({"status": 200, "body": body}, 502, "Instantly unavailable")
-        for body in ([], "x", {}, {"id": UNKNOWN_ID, "name": "Winter"})
+        for body in ([], "x", {"id": UNKNOWN_ID, "name": "Winter"})
+    ),
+    (
+        {"status": 200, "body": {"statusCode": 404, "error": "Not Found"}},
+        422,
+        "Instantly rejected the request",
     ),
 ]
 
@@ -219,6 +225,26 @@ def test_what_goes_wrong_at_instantly_is_told(
 
 
 # Changing
+
+
+@pytest.mark.parametrize(
+    ("body", "is_done"),
+    [
+        (None, True),
+        ({}, True),
+        ({"name": "Winter "}, True),
+        ({"name": "Autumn"}, False),
+        ({"name": None}, False),
+        ({"email_list": []}, False),
+    ],
+    ids=str,
+)
+def test_a_name_is_ours_when_it_is_instantlys(
+    world: World, campaign: Campaign, body: Any, is_done: bool
+) -> None:
+    world.upstreams.instantly_http.fail(*PATCH_CAMPAIGN, status=200, body=body)
+    assert change(world, name="Winter").status_code == (200 if is_done else 502)
+    assert world.shown()["name"] == ("Winter" if is_done else "Autumn")
 
 
 def test_all_that_can_be_changed_is_changed_with_one_call(world: World, campaign: Campaign) -> None:

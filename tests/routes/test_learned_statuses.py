@@ -40,6 +40,7 @@ def told(status: str) -> list[tuple[Tell, Any]]:
     """The ways to tell a status."""
     number = next(number for number, name in STATUSES.items() if name == status)
     ways: list[tuple[Tell, Any]] = [(by_figures, number)]
+    ways.append((by_figures, str(number)))
     return ways if status == "active" else [*ways, (by_word, f"campaign_{status}")]
 
 
@@ -66,7 +67,7 @@ def test_our_campaign_takes_the_status(
 @pytest.mark.parametrize(
     ("tell", "what"),
     [
-        *((by_figures, odd) for odd in (None, "1", True, 5, 1.5, [1], {})),
+        *((by_figures, odd) for odd in (None, "on", True, 5, -3, 1.5, [1], {})),
         *((by_word, word) for word in EXPLANATIONS if not word.startswith("campaign_")),
         *((by_word, odd) for odd in (None, "", "paused", "campaign_", "campaign_moon")),
     ],
