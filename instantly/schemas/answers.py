@@ -97,6 +97,7 @@ ONE_CAMPAIGN = object_of("OneCampaign", campaign=CAMPAIGN)
 SWITCHED_CAMPAIGN = object_of(
     "SwitchedCampaign", "warnings", campaign=CAMPAIGN, warnings=array(TEXT)
 )
+CHANGED_CAMPAIGN = object_of("ChangedCampaign", campaign=CAMPAIGN, warnings=array(TEXT))
 CAMPAIGNS = object_of("Campaigns", campaigns=array(CAMPAIGN), **PAGE)
 NEW_CAMPAIGN = object_of(
     "NewCampaign", **each(UUID, "id", "instantlyCampaignId"), name=TEXT, status=one_of("draft")
@@ -104,6 +105,28 @@ NEW_CAMPAIGN = object_of(
 CREATED_CAMPAIGN = object_of(
     "CreatedCampaign", success=SUCCESS, campaign=NEW_CAMPAIGN, warnings=array(TEXT)
 )
+TEXTS = each(nullable(TEXT), "subject", "bodyHtml")
+CONFIGURED_STEP = object_of(
+    "ConfiguredStep",
+    *(*TEXTS, "variants"),
+    **TEXTS,
+    variants=array(object_of("ConfiguredVariant", **TEXTS)),
+    daysSinceLastStep=nullable(COUNT),
+)
+CONFIGURED_SCHEDULE = object_of(
+    "ConfiguredSchedule",
+    **each(nullable(TEXT), "timezone", "from", "to", "startDate", "endDate"),
+    days=nullable(array(TEXT)),
+)
+CAMPAIGN_CONFIGURATION = object_of(
+    "CampaignConfiguration",
+    name=nullable(TEXT),
+    accountIds=nullable(array(TEXT)),
+    sequence=nullable(array(CONFIGURED_STEP)),
+    schedule=nullable(CONFIGURED_SCHEDULE),
+    settings={"$ref": "#/components/schemas/CampaignSettings"},
+)
+CONFIGURATION = object_of("Configuration", configuration=CAMPAIGN_CONFIGURATION)
 SENDING_DETAILS = object_of("SendingDetails")
 SENDING_STATUS = object_of(
     "SendingStatus",
@@ -201,6 +224,13 @@ INSTANTLY_ANALYTICS = object_of("InstantlyAnalytics")
 CAMPAIGN_ANALYTICS = object_of(
     "CampaignAnalytics", analytics=nullable(INSTANTLY_ANALYTICS), snapshot=SNAPSHOT
 )
+COMPARED_COUNT = object_of("ComparedCount", **each(COUNT, "here", "instantly"))
+BEHIND = object_of(
+    "BehindCampaign",
+    campaignId=UUID,
+    **each(COMPARED_COUNT, "sent", "replied", "bounced", "unsubscribed", "opened"),
+)
+REFRESHED = object_of("Refreshed", success=SUCCESS, campaigns=COUNT, behind=array(BEHIND))
 EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
 EMAIL_STATS = object_of(
     "EmailStats",

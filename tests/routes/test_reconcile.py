@@ -200,7 +200,7 @@ PROOFS: list[tuple[Json, str]] = [
     ({"timestamp_last_contact": TIME}, "contacted"),
     ({"last_step_timestamp_executed": TIME}, "contacted"),
     ({"timestamp_last_contact": None, "timestamp_last_reply": ""}, "active"),
-    ({"timestamp_last_contact": "never", "email_reply_count": "3"}, "active"),
+    ({"timestamp_last_contact": "never", "email_reply_count": "three"}, "active"),
     ({"email_reply_count": None, "email_open_count": [1], "timestamp_last_open": 5.5}, "opened"),
     ({"email_open_count": 1}, "opened"),
     ({"timestamp_last_open": TIME, "timestamp_last_contact": TIME}, "opened"),
@@ -433,7 +433,7 @@ def test_a_campaign_that_is_gone_in_instantly_is_said_to_be(world: World) -> Non
     assert (rows(world), world.shown()) == before
 
 
-@pytest.mark.parametrize("odd", [{"status": "1"}, {"id": UNKNOWN_ID}, {"status": None}], ids=str)
+@pytest.mark.parametrize("odd", [{"status": "on"}, {"id": UNKNOWN_ID}, {"status": None}], ids=str)
 def test_an_odd_campaign_is_nonsense(world: World, odd: Json) -> None:
     body = {"id": world.campaign["instantlyCampaignId"], "status": 1, **odd}
     world.upstreams.instantly_http.fail(*GET_CAMPAIGN, status=200, body=body)

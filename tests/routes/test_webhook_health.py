@@ -112,7 +112,16 @@ def test_failed_deliveries_are_those_of_the_last_seven_days(
 
 @pytest.mark.parametrize(
     ("failed", "status"),
-    [(0, 200), (7.0, 200), (10**30, 200), (-1, 502), (1.5, 502), ("7", 502), (True, 502)],
+    [
+        (0, 200),
+        (7.0, 200),
+        (10**30, 200),
+        (-1, 502),
+        (1.5, 502),
+        ("7", 200),
+        ("few", 502),
+        (True, 502),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("wrap", [dict, list])

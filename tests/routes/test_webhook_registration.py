@@ -158,7 +158,7 @@ def test_the_status_is_that_after_the_calls(registration: Registration) -> None:
     http = registration.upstreams.instantly_http
     http.fail("POST", f"{WEBHOOK}/resume", status=200, body=dict(webhook))
     answer = registration.registered()
-    assert (answer["webhook"]["status"], answer["resumed"]) == ("disabled", True)
+    assert (answer["webhook"]["status"], answer["resumed"]) == ("disabled", False)
 
 
 def test_of_several_the_first_for_the_whole_workspace_is_made_right_and_the_others_left(
