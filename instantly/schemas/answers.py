@@ -160,14 +160,23 @@ LEAD = object_of(
 LEADS = object_of("Leads", leads=array(LEAD), **PAGE)
 REJECTED_LEAD = object_of(
     "RejectedLead",
-    email=TEXT,
-    reason=one_of("invalid", "blocklisted", "skipped", "plan_full", "unknown"),
+    "index",
+    "details",
+    email=nullable(TEXT),
+    reason=one_of(
+        *("unsubscribed", "bounced", "replied", "contacted", "held", "malformed"),
+        *("invalid", "blocklisted", "skipped", "plan_full", "unknown"),
+    ),
+    index=COUNT,
+    details=ERROR_DETAILS,
 )
 ADDED_LEADS = object_of(
     "AddedLeads",
     success=SUCCESS,
     **each(COUNT, "added", "total", "duplicates"),
     rejected=array(REJECTED_LEAD),
+    remainingInPlan=nullable(INTEGER),
+    warnings=array(TEXT),
 )
 DELETED_LEADS = object_of("DeletedLeads", success=SUCCESS, deleted=COUNT, notFound=array(TEXT))
 

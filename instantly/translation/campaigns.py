@@ -20,6 +20,16 @@ STATUSES: dict[float | None, str] = {
 NO_SENDERS = "The campaign has no sender accounts: nothing is sent until it gets some in Instantly."
 NO_SEQUENCE = "The campaign has no e-mail to send: write its sequence in Instantly."
 NO_LEADS = "The campaign has no leads that we know of: add leads, or reconcile it with Instantly."
+NOTHING_IS_SENT = {
+    "draft": "The campaign is a draft: nothing is sent until it is activated.",
+    "paused": "The campaign is paused: nothing is sent until it is activated.",
+    "completed": "The campaign is completed: nothing is sent until it is activated.",
+}
+
+
+def warnings_of_status(status: str) -> list[str]:
+    """Whether leads that are added now will wait."""
+    return [NOTHING_IS_SENT[status]] if status in NOTHING_IS_SENT else []
 
 
 def status_named(number: Any) -> str | None:

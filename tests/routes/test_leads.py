@@ -7,6 +7,7 @@ import random
 import re
 from collections import Counter
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from world import World, addresses, leads_of
@@ -31,6 +32,8 @@ def answer_to(total: int, *, added: int, duplicates: int = 0, rejected: Any = ()
         "total": total,
         "duplicates": duplicates,
         "rejected": list(rejected),
+        "remainingInPlan": ANY,
+        "warnings": ["The campaign is a draft: nothing is sent until it is activated."],
     }
 
 
