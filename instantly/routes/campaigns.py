@@ -12,6 +12,7 @@ from instantly.addresses import same_address
 from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run, report_left_over
 from instantly.clients.instantly import InstantlyClient, InstantlyError
+from instantly.limits import MAX_PAYLOAD_BYTES
 from instantly.reconciliation import repair_leads, repair_status
 from instantly.schemas.answers import (
     CAMPAIGNS,
@@ -41,8 +42,6 @@ from instantly.web.context import (
 from instantly.web.errors import ApiError
 from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import documented
-
-MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 
