@@ -76,9 +76,10 @@ finished AS (
   WHERE campaign.id = event.campaign_id
     AND %(campaign_status)s::text IS NOT NULL
 )
+-- In this order nothing is written before announce_events runs, which then costs less.
 SELECT
-  EXISTS (SELECT FROM campaign) AS known,
-  EXISTS (SELECT FROM event) AS recorded;
+  EXISTS (SELECT FROM event) AS recorded,
+  EXISTS (SELECT FROM campaign) AS known;
 
 -- name: select_last_delivery
 -- When the last event of an organisation's campaigns arrived.
@@ -131,3 +132,34 @@ SELECT page_json(
 FROM instantly_campaigns AS campaign
 CROSS JOIN page
 WHERE campaign.id = %(campaign_id)s;
+
+-- name: select_certain_event_id
+-- Up to which id a feed can be read. A statement of its own: only a later one sees all events up to there.
+SELECT id
+FROM certain_event_id() AS id;
+
+-- name: select_feed_page
+-- The answer of GET /events as JSON: a page of an organisation's events, oldest arrival first, and the
+-- cursor of the next one. With payloads it may be shorter than asked for: they can be of 4 MiB each.
+WITH chosen AS MATERIALIZED (
+  SELECT feed_ids(
+    %(clerk_org_id)s, %(event_types)s::text[], %(after)s::bigint, %(until)s::bigint, %(limit)s::bigint
+  ) AS ids
+),
+page AS MATERIALIZED (
+  SELECT
+    CASE
+      WHEN %(payload)s::boolean THEN ids[:events_that_fit(ids, %(max_bytes)s)]
+      ELSE ids
+    END AS ids
+  FROM chosen
+)
+SELECT json_build_object(
+  'events', (
+    SELECT coalesce(json_agg(event_json(event, %(payload)s) ORDER BY id), '[]')
+    FROM instantly_events AS event
+    WHERE id = ANY (ids)
+  ),
+  'nextCursor', coalesce(ids[cardinality(ids)], %(after)s)::text
+) AS body
+FROM page;

@@ -169,6 +169,97 @@ BEGIN
 END
 $$;
 
+-- Up to which id it is certain which events there are. Events after it wait for the oldest transaction
+-- that is recording some. The order of the two readings matters: who draws an id after the first one draws
+-- a greater one; who drew one before holds a lock in the second, or has ended, which the next statement
+-- sees and this one does not.
+CREATE OR REPLACE FUNCTION certain_event_id() RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  last_drawn bigint := last_value FROM instantly_events_id_seq;
+BEGIN
+  RETURN least(last_drawn, (
+    SELECT min(~(classid::bigint << 32 | objid::bigint))
+    FROM pg_locks
+    WHERE locktype = 'advisory'
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND objsubid = 1
+      -- The sign of a key: negative ones are those of announce_events.
+      AND classid::bigint >> 31 = 1
+  ));
+END
+$$;
+
+-- The ids of a campaign's events after an id, up to another one: the oldest ones, or the oldest ones of
+-- each of these types. For feed_ids: PostgreSQL puts it into its query, where the settings hold.
+CREATE OR REPLACE FUNCTION event_ids_after(
+  of_campaign uuid, of_types text[], after bigint, until bigint, size bigint
+) RETURNS SETOF bigint
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  (
+    SELECT id
+    FROM instantly_events
+    WHERE of_types IS NULL
+      AND (campaign_id, id) > (of_campaign, after)
+      AND (campaign_id, id) <= (of_campaign, until)
+    ORDER BY campaign_id, id
+    LIMIT size
+  )
+  UNION ALL
+  SELECT event.id
+  FROM unnest(of_types) AS type
+  CROSS JOIN hashtextextended(type, 0) AS hash
+  CROSS JOIN LATERAL (
+    SELECT id
+    FROM instantly_events
+    WHERE (campaign_id, hashtextextended(event_type, 0), id) > (of_campaign, hash, after)
+      AND (campaign_id, hashtextextended(event_type, 0), id) <= (of_campaign, hash, until)
+      AND event_type = type
+    ORDER BY campaign_id, hashtextextended(event_type, 0), id
+    LIMIT size
+  ) AS event
+$$;
+
+-- The ids of an organisation's events after an id, up to another one, the oldest first: of these types,
+-- or all. First it reads a few of each campaign, which tell how far the page reaches at most, then all up
+-- to there. So the cost grows with the campaigns and the size of the page, not with anybody's events, and
+-- needs no index of its own. The settings are those of event_ids, for the same reasons.
+CREATE OR REPLACE FUNCTION feed_ids(
+  of_organization text, of_types text[], after bigint, until bigint, size bigint
+) RETURNS bigint[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_sort = off SET enable_incremental_sort = off
+AS $$
+DECLARE
+  lists bigint := count(*) * coalesce(cardinality(of_types), 1)
+    FROM instantly_campaigns
+    WHERE clerk_org_id = of_organization;
+  few bigint := 1 + 4 * size / greatest(lists, 1);
+BEGIN
+  RETURN ARRAY(
+    WITH first AS MATERIALIZED (
+      SELECT campaign.id AS campaign_id, event_id
+      FROM instantly_campaigns AS campaign
+      CROSS JOIN event_ids_after(campaign.id, of_types, after, until, few) AS event_id
+      WHERE clerk_org_id = of_organization
+      ORDER BY event_id
+      LIMIT size
+    ),
+    reach AS MATERIALIZED (
+      SELECT CASE WHEN count(*) = size THEN max(event_id) ELSE until END AS last_id
+      FROM first
+    )
+    SELECT event_id
+    FROM reach
+    CROSS JOIN (SELECT DISTINCT campaign_id FROM first) AS campaign
+    CROSS JOIN event_ids_after(campaign_id, of_types, after, last_id, size) AS event_id
+    ORDER BY event_id
+    LIMIT size
+  );
+END
+$$;
+
 -- How many of these events, from the first on, have payloads of so many bytes in all; one at least.
 CREATE OR REPLACE FUNCTION events_that_fit(ids bigint[], max_bytes bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -192,6 +283,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
     WHEN with_payload THEN json_build_object(
       'id', event.id::text,
+      'campaignId', event.campaign_id,
       'eventType', event.event_type,
       'leadEmail', event.lead_email,
       'accountEmail', event.account_email,
@@ -203,6 +295,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     )
     ELSE json_build_object(
       'id', event.id::text,
+      'campaignId', event.campaign_id,
       'eventType', event.event_type,
       'leadEmail', event.lead_email,
       'accountEmail', event.account_email,

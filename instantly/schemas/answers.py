@@ -196,7 +196,9 @@ LEAD_STATUSES = object_of("LeadStatuses", leads=array(ADDRESS_STATUS))
 EVENT = object_of(
     "Event",
     "payload",
-    **each(TEXT, "id", "eventType"),
+    id=TEXT,
+    campaignId=UUID,
+    eventType=TEXT,
     **each(nullable(TEXT), "leadEmail", "accountEmail"),
     **each(nullable(STEP), "step", "variant"),
     **each(TIME, "occurredAt", "receivedAt"),
@@ -297,3 +299,5 @@ WEBHOOK_HEALTH = object_of(
     lastDeliveryAt=nullable(TIME),
     failedDeliveries=COUNT,
 )
+
+FEED = object_of("Feed", events=array(EVENT), nextCursor=TEXT)
