@@ -54,21 +54,6 @@ activity AS (
     unsubscribed = activity.unsubscribed + excluded.unsubscribed,
     last_event_at = greatest(activity.last_event_at, excluded.last_event_at)
 ),
-lead AS (
-  UPDATE instantly_leads AS lead
-  SET
-    status = %(lead_status)s,
-    labelled_at = CASE WHEN %(is_label)s THEN event.occurred_at ELSE lead.labelled_at END,
-    updated_at = clock_timestamp()
-  FROM event
-  WHERE lead.campaign_id = event.campaign_id
-    AND lower(lead.email) = %(lead_email)s
-    AND (
-      status_strength(lead.status) < status_strength(%(lead_status)s)
-      OR (%(is_label)s AND status_strength(lead.status) = status_strength(%(lead_status)s)
-          AND lead.labelled_at <= event.occurred_at)
-    )
-),
 finished AS (
   UPDATE instantly_campaigns AS campaign
   SET status = %(campaign_status)s, updated_at = clock_timestamp()
@@ -79,7 +64,13 @@ finished AS (
 -- In this order nothing is written before announce_events runs, which then costs less.
 SELECT
   EXISTS (SELECT FROM event) AS recorded,
-  EXISTS (SELECT FROM campaign) AS known;
+  EXISTS (SELECT FROM campaign) AS known,
+  (
+    SELECT raise_lead(campaign_id, %(lead_email)s, %(lead_status)s, occurred_at)
+    FROM event
+    WHERE %(lead_status)s::text IS NOT NULL
+      AND %(lead_email)s::text IS NOT NULL
+  );
 
 -- name: select_last_delivery
 -- When the last event of an organisation's campaigns arrived.

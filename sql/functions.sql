@@ -20,6 +20,85 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   }'::jsonb ->> status)::integer
 $$;
 
+-- Whether a lead takes another status: a stronger one, and of two labels the later one.
+CREATE OR REPLACE FUNCTION gives_way(
+  status text, labelled_at timestamptz, to_status text, happened_at timestamptz
+) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT status_strength(status) < status_strength(to_status)
+    OR (status_strength(status) = 6 AND status_strength(to_status) = 6
+        AND coalesce(labelled_at, '-infinity') <= happened_at)
+$$;
+
+-- What an event does to its lead. Being volatile, it sees leads that were stored while the statement that
+-- calls it waited for the campaign's row: whoever stores leads locks that row against deliveries.
+CREATE OR REPLACE FUNCTION raise_lead(
+  of_campaign uuid, address text, to_status text, happened_at timestamptz
+) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  UPDATE instantly_leads AS lead
+  SET
+    status = to_status,
+    labelled_at = CASE
+      WHEN status_strength(to_status) = 6 THEN happened_at ELSE lead.labelled_at
+    END,
+    updated_at = clock_timestamp()
+  WHERE campaign_id = of_campaign
+    AND lower(email) = address
+    AND gives_way(lead.status, lead.labelled_at, to_status, happened_at);
+END
+$$;
+
+-- What came to be known of leads before they were stored: from their events (`statuses`: what an event
+-- says of its lead), from what the events add up to, and from what Instantly proved. Being volatile, it
+-- sees what was recorded until the campaign's row was locked, and the leads that its caller has just stored.
+CREATE OR REPLACE FUNCTION raise_new_leads(
+  of_campaign uuid, lead_ids uuid[], statuses jsonb
+) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  UPDATE instantly_leads AS lead
+  SET
+    status = known.status,
+    labelled_at = CASE
+      WHEN status_strength(known.status) = 6 THEN known.happened_at ELSE lead.labelled_at
+    END
+  FROM (
+    SELECT DISTINCT ON (lead.id) lead.id, fact.status, fact.happened_at
+    FROM instantly_leads AS lead
+    CROSS JOIN LATERAL (
+      SELECT activity.*
+      FROM instantly_lead_activity AS activity
+      WHERE activity.campaign_id = of_campaign
+        AND activity.lead_email = lower(lead.email)
+      OFFSET 0
+    ) AS activity
+    CROSS JOIN LATERAL (
+      SELECT unnest(activity.proved) AS status, NULL::timestamptz AS happened_at, 0::bigint AS id
+      UNION ALL SELECT 'contacted', NULL, 0 WHERE activity.sent > 0
+      UNION ALL SELECT 'opened', NULL, 0 WHERE activity.opened > 0
+      UNION ALL SELECT 'clicked', NULL, 0 WHERE activity.clicked > 0
+      UNION ALL SELECT 'replied', NULL, 0 WHERE activity.replied > 0
+      UNION ALL SELECT 'bounced', NULL, 0 WHERE activity.bounced > 0
+      UNION ALL SELECT 'unsubscribed', NULL, 0 WHERE activity.unsubscribed > 0
+      UNION ALL
+      SELECT statuses ->> event_type, occurred_at, event.id
+      FROM instantly_events AS event
+      WHERE event.campaign_id = of_campaign
+        AND hashtextextended(event.lead_email, 0) = hashtextextended(activity.lead_email, 0)
+        AND event.lead_email = activity.lead_email
+        AND statuses ? event_type
+    ) AS fact
+    WHERE lead.id = ANY (lead_ids)
+    ORDER BY
+      lead.id, status_strength(fact.status) DESC, fact.happened_at DESC NULLS LAST, fact.id DESC
+  ) AS known
+  WHERE lead.id = known.id
+    AND gives_way(lead.status, lead.labelled_at, known.status, known.happened_at);
+END
+$$;
+
 -- Whether the lease is still the holder's. It stays so until this transaction has ended: whoever would
 -- take it over waits.
 CREATE OR REPLACE FUNCTION holds_lease(of_name text, by_holder uuid) RETURNS boolean

@@ -80,15 +80,16 @@ WHERE here
 -- name: insert_leads
 -- Leads of one run, all at once; answers how many the campaign did not hold yet.
 -- Nothing is stored nor answered without the lock, or when the run has ended; see BilledRun.store.
--- The campaign's row is locked so that positions become visible in their order: a reader who pages
--- by them misses no lead that commits late.
+-- The campaign's row is locked so that positions become visible in their order (a reader who pages by
+-- them misses no lead that commits late), and against deliveries: a lead takes the state that its events
+-- prove, whoever came first.
 WITH campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
     AND is_open(%(run_id)s)
     AND holds_lease(%(name)s, %(holder)s)
-  FOR NO KEY UPDATE
+  FOR UPDATE
 ),
 added AS (
   INSERT INTO instantly_leads (
@@ -111,7 +112,9 @@ added AS (
   ON CONFLICT (campaign_id, lower(email)) DO NOTHING
   RETURNING id
 )
-SELECT count(added.id) AS added
+SELECT
+  count(added.id) AS added,
+  raise_new_leads(campaign.id, array_agg(added.id), %(statuses)s::jsonb)
 FROM campaign
 LEFT JOIN added ON true
 GROUP BY campaign.id;

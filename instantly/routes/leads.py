@@ -17,6 +17,7 @@ from instantly.schemas.leads import AddLeads, AskedAddresses, DeleteLeads, Malfo
 from instantly.storage.leases import Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaigns import warnings_of_status
+from instantly.translation.events import LEAD_STATUS
 from instantly.web.context import (
     campaign_answer,
     campaign_lock,
@@ -116,6 +117,7 @@ def store_leads(
         }, 201
 
     values = {"campaign_id": campaign["id"], **lock.values, "leads": Json(upload.held)}
+    values["statuses"] = Json(LEAD_STATUS)
     return run.store("insert_leads", answer, undo="delete_leads_of_run", **values)
 
 
