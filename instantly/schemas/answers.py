@@ -8,6 +8,7 @@ from typing import Any
 
 from instantly.translation.campaigns import STATUSES
 from instantly.translation.events import LEAD_STATUS
+from instantly.translation.messages import DIRECTIONS
 
 Shape = dict[str, Any]
 
@@ -262,3 +263,12 @@ WEBHOOK_HEALTH = object_of(
 )
 
 FEED = object_of("Feed", events=array(EVENT), nextCursor=TEXT)
+
+MESSAGE = object_of(
+    "Message",
+    direction=one_of(*DIRECTIONS.values()),
+    step=nullable(STEP),
+    **each(nullable(TEXT), "subject", "text", "html", "accountEmail"),
+    at=TIME,
+)
+ONE_LEAD = object_of("OneLead", lead=LEAD, facts=ADDRESS_STATUS, messages=array(MESSAGE))
