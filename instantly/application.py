@@ -24,6 +24,7 @@ from instantly.storage.statements import Database
 from instantly.web.auth import require_api_key
 from instantly.web.context import EXTENSION, Services
 from instantly.web.errors import HANDLERS
+from instantly.web.ignored_fields import tell_ignored_fields
 from instantly.web.request_log import configure_logging, observe_requests
 
 
@@ -52,6 +53,7 @@ def create_app(settings: Settings) -> Flask:
         waiting=BoundedSemaphore(MAX_WAITING),
     )
     observe_requests(app)
+    tell_ignored_fields(app)
     require_api_key(app, settings.api_keys)
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)

@@ -1,9 +1,12 @@
 """What becomes of the deliveries of Instantly's webhooks, received now or fetched later."""
 
 import json
+from collections import Counter
+from datetime import date
 from itertools import product
 from typing import Any
 
+from instantly.clients.instantly import InstantlyClient
 from instantly.json_text import canonical_json
 from instantly.metrics import DELIVERIES
 from instantly.translation.events import (
@@ -15,11 +18,12 @@ from instantly.translation.events import (
     Event,
     fingerprint,
 )
-from instantly.translation.webhooks import is_ours
+from instantly.translation.webhooks import Webhook, is_off, is_ours
 from instantly.web.auth import is_verified_delivery
 from instantly.web.context import database, services
 from instantly.web.inputs import delivery_payload
 
+WEBHOOK_PATH = "/webhooks/instantly"
 # How a delivery comes to us, and what can become of it.
 WEBHOOK, RECOVERY = SOURCES = ("webhook", "recovery")
 OUTCOMES = (RECORDED, DUPLICATE, UNKNOWN_CAMPAIGN, NO_EVENT, UNVERIFIED)
@@ -47,6 +51,13 @@ def receive_delivery(delivery: bytes) -> tuple[str, str | None]:
     return outcome, event_type
 
 
+def recover_deliveries(workspace: InstantlyClient, first_day: date, last_day: date) -> Counter[str]:
+    """Records what Instantly could not deliver on these days; counts the attempts by outcome."""
+    url = webhook_url()
+    deliveries = workspace.list_failed_deliveries(first_day.isoformat(), last_day.isoformat())
+    return Counter(recover_delivery(delivery, url) for delivery in deliveries)
+
+
 def recover_delivery(delivery: dict[str, Any], url: str | None) -> str:
     """Records the payload of a failed delivery, if it was meant for us; returns its outcome.
 
@@ -60,6 +71,29 @@ def recover_delivery(delivery: dict[str, Any], url: str | None) -> str:
         outcome = record(event, payload, json.dumps(payload)) if event else UNKNOWN_CAMPAIGN
     DELIVERIES.labels(RECOVERY, outcome).inc()
     return outcome
+
+
+def webhook_url() -> str | None:
+    base_url = services().settings.webhook_base_url
+    return base_url and base_url.removesuffix(WEBHOOK_PATH) + WEBHOOK_PATH
+
+
+def our_webhooks(workspace: InstantlyClient, url: str) -> list[Webhook]:
+    """Those that point at us, whatever they subscribe to."""
+    return [
+        webhook
+        for webhook in workspace.list_webhooks()
+        if is_ours(webhook.get("target_hook_url"), url)
+    ]
+
+
+def resume_webhooks(workspace: InstantlyClient) -> list[str]:
+    """Switches those on again that point at us and were switched off; returns their ids."""
+    url, resumed = webhook_url(), []
+    for webhook in our_webhooks(workspace, url) if url else []:
+        if is_off(webhook) and not is_off(workspace.resume_webhook(webhook["id"])):
+            resumed.append(webhook["id"])
+    return resumed
 
 
 def record(event: Event, payload: Any, text: str) -> str:

@@ -5,6 +5,78 @@ FROM instantly_leads
 WHERE campaign_id = %(campaign_id)s
   AND lower(email) = ANY (%(emails)s::text[]);
 
+-- name: select_leads_not_to_send
+-- Of the addresses (lower case) that an upload names, those that the campaign holds, without a reason,
+-- and those that are to be refused, with the strongest of the reasons that are asked for.
+-- The facts are those of select_lead_statuses, over all campaigns of the organisation. In order the
+-- addresses meet the same pages of the indexes, and OFFSET keeps the planner to these indexes.
+WITH address AS (
+  SELECT address
+  FROM unnest(%(addresses)s::text[]) AS address
+  ORDER BY address
+),
+campaign AS (
+  SELECT id
+  FROM instantly_campaigns
+  WHERE clerk_org_id = %(clerk_org_id)s
+),
+held AS (
+  SELECT
+    address,
+    bool_or(campaign_id = %(campaign_id)s) AS here,
+    bool_or(campaign_id <> %(campaign_id)s) AS elsewhere,
+    bool_or(status <> ALL ('{active,skipped,unsubscribed}')) AS contacted,
+    bool_or(status = 'replied') AS replied,
+    bool_or(status = 'bounced') AS bounced,
+    bool_or(status = 'unsubscribed') AS unsubscribed
+  FROM address
+  CROSS JOIN LATERAL (
+    SELECT campaign_id, status
+    FROM instantly_leads
+    WHERE lower(email) = address
+    OFFSET 0
+  ) AS lead
+  JOIN campaign ON campaign.id = campaign_id
+  GROUP BY address
+),
+active AS (
+  SELECT
+    address,
+    bool_or(sent > 0 OR 'contacted' = ANY (proved)) AS contacted,
+    bool_or(replied > 0 OR 'replied' = ANY (proved)) AS replied,
+    bool_or(bounced > 0 OR 'bounced' = ANY (proved)) AS bounced,
+    bool_or(unsubscribed > 0 OR 'unsubscribed' = ANY (proved)) AS unsubscribed
+  FROM address
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM instantly_lead_activity
+    WHERE lead_email = address
+    OFFSET 0
+  ) AS activity
+  JOIN campaign ON campaign.id = campaign_id
+  GROUP BY address
+),
+known AS (
+  SELECT
+    address,
+    here,
+    CASE
+      WHEN here THEN NULL
+      WHEN 'unsubscribed' = ANY (%(refuse)s) AND (held.unsubscribed OR active.unsubscribed)
+      THEN 'unsubscribed'
+      WHEN 'bounced' = ANY (%(refuse)s) AND (held.bounced OR active.bounced) THEN 'bounced'
+      WHEN 'replied' = ANY (%(refuse)s) AND (held.replied OR active.replied) THEN 'replied'
+      WHEN 'contacted' = ANY (%(refuse)s) AND (held.contacted OR active.contacted) THEN 'contacted'
+      WHEN 'held' = ANY (%(refuse)s) AND elsewhere THEN 'held'
+    END AS reason
+  FROM held
+  FULL JOIN active USING (address)
+)
+SELECT address, reason
+FROM known
+WHERE here
+  OR reason IS NOT NULL;
+
 -- name: insert_leads
 -- Leads of one run, all at once; answers how many the campaign did not hold yet.
 -- Nothing is stored nor answered without the lock, or when the run has ended; see BilledRun.store.

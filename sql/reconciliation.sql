@@ -25,6 +25,27 @@ repaired AS (
 SELECT status
 FROM campaign;
 
+-- name: update_learned_statuses
+-- The statuses of campaigns as Instantly tells them by the way. It needs no lock: a campaign that
+-- anybody has changed since it was read stays as it is, and so does our `completed`, as above.
+-- Locked in one order: two statements never wait for each other.
+WITH learned AS (
+  SELECT campaign.id, learned.status
+  FROM unnest(
+    %(campaign_ids)s::uuid[], %(updated_at)s::timestamptz[], %(statuses)s::text[]
+  ) AS learned (id, updated_at, status)
+  INNER JOIN instantly_campaigns AS campaign
+    ON campaign.id = learned.id
+    AND campaign.updated_at = learned.updated_at
+  WHERE NOT (campaign.status = 'completed' AND learned.status = 'paused')
+  ORDER BY campaign.id
+  FOR NO KEY UPDATE OF campaign
+)
+UPDATE instantly_campaigns AS campaign
+SET status = learned.status, updated_at = clock_timestamp()
+FROM learned
+WHERE campaign.id = learned.id;
+
 -- name: upsert_found_leads
 -- A page of the leads that Instantly holds: ours are marked, raised to what is proved and get
 -- Instantly's ids; the others are adopted. Nothing without the lock.

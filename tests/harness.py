@@ -240,16 +240,20 @@ class Service:
 
     def clean_up(self) -> str:
         """What `python -m instantly.cleanup` prints."""
-        done = subprocess.run(
-            [sys.executable, "-m", "instantly.cleanup"],
+        done = self.command("cleanup")
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def command(self, name: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Runs `python -m instantly.<name>` with the server's own environment."""
+        return subprocess.run(
+            [sys.executable, "-m", f"instantly.{name}"],
             cwd=ROOT,
-            env=self.environment,
+            env={**self.environment, **environment},
             capture_output=True,
             text=True,
             timeout=HANGING_SECONDS,
         )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
 
 
 @contextmanager

@@ -32,14 +32,22 @@ Sent = tuple[list[Lead], list[dict[str, str]]]
 class Upload:
     """`held`: the leads that Instantly holds now, each with its `instantly_lead_id`.
 
-    `rejected`: address and reason of those that it refused.
+    `rejected`: address and reason of those that it refused. `flags` are add_leads'.
     """
 
     def __init__(
-        self, workspace: InstantlyClient, campaign: dict[str, Any], run: BilledRun, lock: Lease
+        self,
+        workspace: InstantlyClient,
+        campaign: dict[str, Any],
+        run: BilledRun,
+        lock: Lease,
+        flags: Sequence[str],
     ) -> None:
         self.held: list[Lead] = []
-        self.rejected: list[dict[str, str]] = []
+        self.rejected: list[dict[str, Any]] = []
+        self._flags = flags
+        self._left_in_plan: list[int] = []
+        """of each call, where Instantly says so"""
         self._workspace = workspace
         self._instantly_campaign_id: str = campaign["instantly_campaign_id"]
         self._run = run
@@ -51,6 +59,11 @@ class Upload:
         self._doubtful: list[str] = []
         """addresses of calls whose answers were lost"""
         self._failure: Exception | None = None
+
+    @property
+    def remaining_in_plan(self) -> int | None:
+        """How many leads the workspace may still hold, by the last of the calls to be answered."""
+        return min(self._left_in_plan, default=None)
 
     def send(self, leads: Sequence[Lead]) -> None:
         """Several chunks at once. What they create is taken out of Instantly again on failure."""
@@ -77,7 +90,7 @@ class Upload:
         """Those that Instantly holds now, and those that it refused."""
         emails = [lead["email"] for lead in chunk]
         try:
-            answer = self._workspace.add_leads(self._instantly_campaign_id, chunk)
+            answer = self._workspace.add_leads(self._instantly_campaign_id, chunk, self._flags)
         except Exception as error:
             if isinstance(error, InstantlyError) and error.status == 413 and len(chunk) > 1:
                 # How many bytes a call may have is documented nowhere.
@@ -89,6 +102,8 @@ class Upload:
                 self._doubtful.extend(emails)
             raise
         self._created.extend(answer.created.values())
+        if answer.remaining_in_plan is not None:
+            self._left_in_plan.append(answer.remaining_in_plan)
         if answer.in_doubt:
             # A try whose answer was lost may have created what this one calls duplicates.
             self._doubtful.extend(emails)

@@ -117,7 +117,7 @@ class ServiceClient:
         """The JSON of a 2xx answer; everything else raises this client's `error`.
 
         The resource's id takes the place of {id} in the path. An answer of which nothing is needed
-        `may_be_empty`: {} then.
+        `may_be_empty`: None then.
         """
         request = requests.PreparedRequest()
         all_headers = {**self._headers, **(headers or {})}
@@ -155,7 +155,7 @@ class ServiceClient:
         status: int | None = response.status_code
         if 200 <= response.status_code < 300:
             if may_be_empty and not response.content.strip():
-                return Answer({}, in_doubt)
+                return Answer(None, in_doubt)
             try:
                 body = parse_json(response.content, any_number=True)
             except (ValueError, RecursionError) as error:

@@ -22,9 +22,10 @@ from instantly.schemas.answers import (
     ONE_LEAD,
 )
 from instantly.schemas.fields import Page, refuse_unstorable
-from instantly.schemas.leads import AddLeads, AskedAddresses, DeleteLeads
+from instantly.schemas.leads import AddLeads, AskedAddresses, DeleteLeads, MalformedLead
 from instantly.storage.leases import Lease
 from instantly.storage.pool import Row
+from instantly.translation.campaigns import warnings_of_status
 from instantly.translation.messages import DIRECTIONS, messages_of
 from instantly.web.context import (
     campaign_answer,
@@ -35,7 +36,7 @@ from instantly.web.context import (
     organization_workspace,
     waits_for_upstreams,
 )
-from instantly.web.errors import ApiError, NotFound
+from instantly.web.errors import ApiError, NotFound, flatten
 from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import documented
 
@@ -45,6 +46,7 @@ bp = Blueprint("leads", __name__)
 
 OF_CAMPAIGN = "/campaigns/<campaign_id>/leads"
 MAX_MESSAGES = 1000
+FLAGS = ("skip_if_in_workspace", "skip_if_in_campaign")
 
 
 @bp.post(OF_CAMPAIGN)
@@ -58,7 +60,6 @@ def add_leads(campaign_id: str) -> ResponseReturnValue:
     if body["org_id"] not in (campaign["org_id"], campaign["clerk_org_id"]):
         raise ApiError(403, "Campaign belongs to another organization")
     workspace = organization_workspace(campaign["clerk_org_id"])
-    leads = by_address(body["leads"], [lead["email"] for lead in body["leads"]])
     with (
         campaign_lock(campaign["id"], "leads") as lock,
         billed_run(
@@ -72,16 +73,45 @@ def add_leads(campaign_id: str) -> ResponseReturnValue:
             parent_run_id=body["parent_run_id"],
         ) as run,
     ):
-        held = held_leads(campaign["id"], list(leads))
-        upload = Upload(workspace, campaign, run, lock)
-        upload.send([lead for address, lead in leads.items() if address not in held])
-        return store_leads(campaign["id"], lock, run, upload, len(body["leads"]))
+        upload = Upload(workspace, campaign, run, lock, [flag for flag in FLAGS if body[flag]])
+        upload.send(leads_to_send(campaign, body, upload.rejected))
+        return store_leads(campaign, lock, run, upload, len(body["leads"]))
+
+
+def leads_to_send(
+    campaign: Row, body: dict[str, Any], rejected: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
+    """Those that the campaign neither holds nor is to be kept from: these go to `rejected`."""
+    malformed = [lead for lead in body["leads"] if isinstance(lead, MalformedLead)]
+    rejected += map(rejection_of, malformed)
+    well_formed = [lead for lead in body["leads"] if not isinstance(lead, MalformedLead)]
+    leads = by_address(well_formed, [lead["email"] for lead in well_formed])
+    rows = database().fetch_all(
+        "select_leads_not_to_send",
+        campaign_id=campaign["id"],
+        clerk_org_id=campaign["clerk_org_id"],
+        addresses=list(leads),
+        refuse=body["refuse"],
+    )
+    reasons = {row["address"]: row["reason"] for row in rows}
+    rejected += [
+        {"email": lead["email"], "reason": reasons[address]}
+        for address, lead in leads.items()
+        if reasons.get(address)
+    ]
+    return [lead for address, lead in leads.items() if address not in reasons]
+
+
+def rejection_of(lead: MalformedLead) -> dict[str, Any]:
+    rejection = {"email": lead.email, "reason": "malformed", "index": lead.index}
+    return {**rejection, "details": flatten(lead.messages, whole="lead")}
 
 
 def store_leads(
-    campaign_id: str, lock: Lease, run: BilledRun, upload: Upload, total: int
+    campaign: Row, lock: Lease, run: BilledRun, upload: Upload, total: int
 ) -> ResponseReturnValue:
     """Stores what was uploaded, all at once, and bills what is new."""
+    rejected = upload.rejected
 
     def answer(row: Row) -> ResponseReturnValue:
         added: int = row["added"]
@@ -90,18 +120,14 @@ def store_leads(
             "success": True,
             "added": added,
             "total": total,
-            "duplicates": total - added - len(upload.rejected),
-            "rejected": upload.rejected,
+            "duplicates": total - added - len(rejected),
+            "rejected": rejected,
+            "remainingInPlan": upload.remaining_in_plan,
+            "warnings": warnings_of_status(campaign["status"]),
         }, 201
 
-    return run.store(
-        "insert_leads",
-        answer,
-        undo="delete_leads_of_run",
-        campaign_id=campaign_id,
-        **lock.values,
-        leads=Json(upload.held),
-    )
+    values = {"campaign_id": campaign["id"], **lock.values, "leads": Json(upload.held)}
+    return run.store("insert_leads", answer, undo="delete_leads_of_run", **values)
 
 
 def by_address(items: list[Item], emails: list[str]) -> dict[str, Item]:

@@ -1,6 +1,5 @@
 """Instantly's webhooks: where they go, what they deliver, and what was missed."""
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +8,14 @@ from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.config import SERVICE_NAME
-from instantly.deliveries import receive_delivery, recover_delivery
+from instantly.deliveries import (
+    WEBHOOK_PATH,
+    our_webhooks,
+    receive_delivery,
+    recover_deliveries,
+    resume_webhooks,
+    webhook_url,
+)
 from instantly.schemas.answers import (
     RECEIVED,
     RECOVERED,
@@ -30,7 +36,6 @@ from instantly.translation.webhooks import (
     changes_needed,
     closest,
     is_off,
-    is_ours,
     status_of,
 )
 from instantly.web.context import (
@@ -45,12 +50,7 @@ from instantly.web.inputs import delivery_bytes, load_body, load_query
 from instantly.web.openapi import WEBHOOK_SECRET, documented
 
 DAYS_OF_FAILURES = 7
-bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
-
-
-def webhook_url() -> str | None:
-    base_url = services().settings.webhook_base_url
-    return base_url and base_url.removesuffix(bp.url_prefix or "") + f"{bp.url_prefix}"
+bp = Blueprint("webhooks", __name__, url_prefix=WEBHOOK_PATH)
 
 
 def configured_url() -> str:
@@ -58,15 +58,6 @@ def configured_url() -> str:
     if url is None:
         raise ApiError(500, "WEBHOOK_BASE_URL not configured")
     return url
-
-
-def our_webhooks(workspace: InstantlyClient, url: str) -> list[Webhook]:
-    """Those that point at us, whatever they subscribe to."""
-    return [
-        webhook
-        for webhook in workspace.list_webhooks()
-        if is_ours(webhook.get("target_hook_url"), url)
-    ]
 
 
 @bp.get("/config")
@@ -102,17 +93,8 @@ def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""
     recovery = load_body(Recovery)
     workspace = organization_workspace(recovery["clerk_org_id"])
-    url = webhook_url()
-    deliveries = workspace.list_failed_deliveries(
-        recovery["from_"].isoformat(), recovery["to"].isoformat()
-    )
-    outcomes = Counter(recover_delivery(delivery, url) for delivery in deliveries)
-    resumed = []
-    if url is not None:
-        for webhook in our_webhooks(workspace, url):
-            if is_off(webhook):
-                workspace.resume_webhook(webhook["id"])
-                resumed.append(webhook["id"])
+    outcomes = recover_deliveries(workspace, recovery["from_"], recovery["to"])
+    resumed = resume_webhooks(workspace)
     return {
         "success": True,
         "found": outcomes.total(),
@@ -145,7 +127,11 @@ def register() -> ResponseReturnValue:
         if was_off:
             webhook = {**webhook, **workspace.resume_webhook(webhook["id"])}
     shown = {"id": webhook["id"], "status": status_of(webhook)}
-    done = {"created": found is None, "updated": bool(found and changes), "resumed": was_off}
+    done = {
+        "created": found is None,
+        "updated": bool(found and changes),
+        "resumed": was_off and not is_off(webhook),
+    }
     return {"success": True, "webhook": shown, **done}
 
 

@@ -144,7 +144,10 @@ class AskedAddress(Text):
     """An address to be looked up, as it was asked for: one that cannot be read is unknown."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
-        return super()._deserialize(value, *args, **kwargs).strip()
+        address = super()._deserialize(value, *args, **kwargs).strip()
+        if not address:
+            raise self.make_error("required")
+        return address
 
 
 def queried_address(text: str) -> str:

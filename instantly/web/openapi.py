@@ -15,12 +15,18 @@ from marshmallow import Schema
 from werkzeug.routing import Rule
 
 from instantly.config import SERVICE_NAME, VERSION
-from instantly.schemas.answers import ERROR, SHAPES, TEXT, UUID, Shape
+from instantly.schemas.answers import ERROR
 from instantly.schemas.fields import camel_case
+from instantly.schemas.shapes import SHAPES, TEXT, UUID, Shape
 from instantly.translation.webhooks import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
+from instantly.web.ignored_fields import HEADER
 
 JSON = "application/json"
+DESCRIPTION = (
+    "Cold-email outreach through the Instantly.ai API V2. Names in a body or a query that the"
+    f" service does not know are ignored, and told in the answer's header `{HEADER}`."
+)
 ERRORS = {
     400: "The request is malformed",
     401: "The key is missing or wrong",
@@ -95,7 +101,7 @@ def build_document(app: Flask) -> dict[str, Any]:
         title=SERVICE_NAME,
         version=VERSION,
         openapi_version="3.1.0",
-        info={"description": "Cold-email outreach through the Instantly.ai API V2."},
+        info={"description": DESCRIPTION},
         plugins=[plugin],
         security=[{"apiKey": []}],
         tags=[{"name": name} for name in app.blueprints],

@@ -72,7 +72,8 @@ WRONG_SHAPES = [
         [{}, {"id": 5, "status": "pending"}, {"id": JOB["id"]}],
     ),
     *product(["get_campaign_analytics"], [None, {}, 5, "text"]),
-    *product(["get_campaign"], [{}, {**CAMPAIGN, "status": "on"}, {**CAMPAIGN, "id": LEAD_ID}]),
+    *product(["get_campaign", "patch_campaign"], [{**CAMPAIGN, "id": LEAD_ID}]),
+    *(("get_campaign", {}), ("patch_campaign", {**CAMPAIGN, "name": "Autumn"})),
     *product(["get_sending_status"], ({"diagnostics": odd} for odd in [[], "healthy", True])),
     *product(["get_sending_status"], ({"summary": {"status": odd}} for odd in [[], {}, True])),
 ]
@@ -90,8 +91,8 @@ def test_an_answer_of_the_wrong_shape_is_an_error(name, answer, upstream):
 
 def test_what_stands_in_a_path_is_quoted(upstream):
     odd, campaign = "a/b?c#d e%", "/api/v2/campaigns/a%2Fb%3Fc%23d%20e%25"
-    upstream.answers({"email": "a+b/c@x.example"})
-    upstream.workspace.patch_campaign(odd, {"name": "x"})
+    upstream.answers({"name": "Winter", "email": "a+b/c@x.example"})
+    upstream.workspace.patch_campaign(odd, {"name": "Winter"})
     upstream.workspace.delete_campaign(odd)
     upstream.workspace.activate_campaign(odd)
     upstream.workspace.pause_campaign(odd)

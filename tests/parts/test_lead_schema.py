@@ -28,7 +28,7 @@ def odd_lead(choose: random.Random) -> Any:
     for name in choose.sample(NAMES, choose.randrange(5)):
         lead[name] = choose.choice(TEXTS[: 4 if choose.random() < 0.7 else None])
     if choose.random() < 0.5:
-        names = choose.sample(["city", "", "n", "a\x00b", "\udfff"], choose.randrange(3))
+        names = choose.sample(["city", "", "n", "step", "a\x00b", "\udfff"], choose.randrange(3))
         lead["customVariables"] = {name: choose.choice(VARIABLES) for name in names}
     return lead
 

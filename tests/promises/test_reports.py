@@ -132,7 +132,8 @@ SPELLINGS = {
 )
 def test_two_spellings_are_one_person(world, one, other):
     for first, second in ((one, other), (other, one)):
-        body = world.upload([{"email": first}, {"email": second}, {"email": second}]).get_json()
+        leads = [{"email": first}, {"email": second}, {"email": second}]
+        body = world.upload(leads, refuse=[]).get_json()
         assert (body["added"], body["duplicates"]) == (1, 2)
         assert world.add([second])["added"] == 0
         assert len(world.in_instantly()) == world.billed() == 1

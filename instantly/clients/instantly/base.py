@@ -43,7 +43,7 @@ def is_number(value: object) -> bool:
 
 
 def is_count(value: object) -> bool:
-    number = whole_or_none(value)
+    number = whole_or_none(value, 10**40)
     return number is not None and number >= 0
 
 
@@ -97,6 +97,8 @@ class Workspace(ServiceClient):
             body=body,
             params=params,
         )
+        if may_be_empty and answer.body is None:
+            return {}
         return expect(answer.body, **fields)
 
     def _is_refusal(self, body: Json) -> bool:

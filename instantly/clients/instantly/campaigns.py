@@ -1,9 +1,10 @@
 """Campaigns and their figures."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from instantly.addresses import same_address
 from instantly.clients.instantly.base import (
     InstantlyError,
     Workspace,
@@ -28,17 +29,21 @@ class Campaigns(Workspace):
         return campaign
 
     def get_campaign(self, campaign_id: str) -> dict[str, Any]:
-        """GET /campaigns/{id} → the campaign; `status` is a number."""
-        path = "/campaigns/{id}"
-        campaign = self._call("GET", path, campaign_id, id=is_text, status=is_number)
-        if campaign["id"].lower() != campaign_id.lower():
-            raise InstantlyError("the answer is another campaign")
-        return campaign
+        """GET /campaigns/{id} → the campaign; any field but `id` may be odd."""
+        return self._call("GET", "/campaigns/{id}", campaign_id, id=is_id(campaign_id))
 
     def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> None:
-        """PATCH /campaigns/{id}. Arrays are replaced, not merged."""
+        """PATCH /campaigns/{id}. Arrays are replaced, not merged.
+
+        An answer with another name, or without one of the senders, is an InstantlyError.
+        """
         path, is_it = "/campaigns/{id}", is_absent_or(campaign_id)
-        self._call("PATCH", path, campaign_id, body=changes, may_be_empty=True, id=is_it)
+        campaign = self._call("PATCH", path, campaign_id, body=changes, may_be_empty=True, id=is_it)
+        name, senders = changes.get("name"), changes.get("email_list", [])
+        if campaign and name and str(campaign.get("name")).strip() != name.strip():
+            raise InstantlyError("the answer has another name")
+        if isinstance(campaign.get("email_list"), list) and lacks_senders(campaign, senders):
+            raise InstantlyError("the answer lacks a sender")
 
     def delete_campaign(self, campaign_id: str) -> None:
         """DELETE /campaigns/{id}; one that is gone already is as good as deleted."""
@@ -90,12 +95,32 @@ class Campaigns(Workspace):
 
         The filter is named `id`: unknown names are ignored and would report every campaign.
         """
-        path, params = "/campaigns/analytics", {"id": campaign_id}
-        answer = self._request("GET", path, params=params, repeatable=True)
+        is_it = is_id(campaign_id)
+        campaigns = self._list_analytics({"id": campaign_id})
+        return next((each for each in campaigns if is_it(each["campaign_id"])), None)
+
+    def list_campaign_analytics(self) -> list[dict[str, Any]]:
+        """GET /campaigns/analytics → the figures of every campaign that has sent something.
+
+        All of the workspace, whoever made them: the list has no pages.
+        """
+        return self._list_analytics({})
+
+    def _list_analytics(self, params: Mapping[str, str]) -> list[dict[str, Any]]:
+        answer = self._request("GET", "/campaigns/analytics", params=params, repeatable=True)
         if not isinstance(answer.body, list):
             raise InstantlyError("the answer is no list")
-        campaigns = [expect(figures, campaign_id=is_text) for figures in answer.body]
-        return next((each for each in campaigns if each["campaign_id"] == campaign_id), None)
+        return [expect(figures, campaign_id=is_text) for figures in answer.body]
+
+
+def is_id(campaign_id: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and value.lower() == campaign_id.lower()
+
+
+def lacks_senders(campaign: Mapping[str, Any], senders: Iterable[str]) -> bool:
+    """Instantly has been seen to lose senders while they are being warmed up."""
+    held = {same_address(str(sender)) for sender in campaign["email_list"]}
+    return not {same_address(sender) for sender in senders} <= held
 
 
 def snapshot_of(figures: Mapping[str, Any] | None) -> dict[str, int]:

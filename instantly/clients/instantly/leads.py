@@ -48,9 +48,14 @@ class AddedLeads:
 
 
 class Leads(Workspace):
-    def add_leads(self, campaign_id: str, leads: Sequence[Mapping[str, Any]]) -> AddedLeads:
-        """POST /leads/add, 1 to 1,000 leads. Safe to repeat: what it holds is not added again."""
-        body = {"campaign_id": campaign_id, "leads": leads}
+    def add_leads(
+        self, campaign_id: str, leads: Sequence[Mapping[str, Any]], flags: Sequence[str] = ()
+    ) -> AddedLeads:
+        """POST /leads/add, 1 to 1,000 leads. Safe to repeat: what it holds is not added again.
+
+        `flags`: by name, those of Instantly's that are to be true.
+        """
+        body = {"campaign_id": campaign_id, "leads": leads, **dict.fromkeys(flags, True)}
         answer = self._request("POST", "/leads/add", body=body, repeatable=True)
         counts = expect(answer.body, created_leads=lambda value: isinstance(value, list))
         created = {}

@@ -10,7 +10,6 @@ from instantly.clients.instantly.base import (
     is_count,
     is_path_segment,
 )
-from instantly.readings import number_or_none
 
 
 class Webhooks(Workspace):
@@ -42,18 +41,20 @@ class Webhooks(Workspace):
         return self._change_webhook("PATCH", "/webhooks/{id}", webhook_id, changes)
 
     def resume_webhook(self, webhook_id: str) -> dict[str, Any]:
-        """POST /webhooks/{id}/resume → what it says of the webhook, which is on then."""
-        webhook = self._change_webhook("POST", "/webhooks/{id}/resume", webhook_id)
-        if (number_or_none(webhook.get("status")) or 0) < 0:
-            raise InstantlyError("the webhook is still switched off")
-        return {"status": 1, **webhook}
+        """POST /webhooks/{id}/resume → what it says of the webhook, which is on without a word."""
+        return {"status": 1, **self._change_webhook("POST", "/webhooks/{id}/resume", webhook_id)}
 
     def _change_webhook(
         self, method: str, path: str, webhook_id: str, changes: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        webhook = self._call(method, path, webhook_id, body=changes, may_be_empty=True)
-        if webhook.get("id", webhook_id) != webhook_id:
-            raise InstantlyError("the answer is another webhook")
+        webhook = self._call(
+            method,
+            path,
+            webhook_id,
+            body=changes,
+            may_be_empty=True,
+            id=lambda value: value == webhook_id,
+        )
         for name in ("target_hook_url", "event_type"):
             if changes and name in changes and webhook.get(name, changes[name]) != changes[name]:
                 raise InstantlyError(f"the webhook has another {name} than it was given")
