@@ -71,27 +71,6 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   )
 $$;
 
-CREATE OR REPLACE FUNCTION lead_json(
-  lead instantly_leads, instantly_campaign_id uuid
-) RETURNS json
-LANGUAGE sql STABLE PARALLEL SAFE AS $$
-  SELECT json_build_object(
-    'id', lead.id,
-    'instantlyCampaignId', instantly_campaign_id,
-    'instantlyLeadId', lead.instantly_lead_id,
-    'email', lead.email,
-    'firstName', lead.first_name,
-    'lastName', lead.last_name,
-    'companyName', lead.company_name,
-    'customVariables', lead.custom_variables,
-    'status', lead.status,
-    'orgId', lead.org_id,
-    'runId', lead.run_id,
-    'createdAt', api_time(lead.created_at),
-    'updatedAt', api_time(lead.updated_at)
-  )
-$$;
-
 CREATE OR REPLACE FUNCTION account_json(account instantly_accounts) RETURNS json
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT json_build_object(

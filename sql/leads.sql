@@ -146,10 +146,27 @@ WITH page AS (
 SELECT page_json(
   'leads',
   (
-    SELECT json_agg(lead_json(lead, campaign.instantly_campaign_id) ORDER BY position)
-    FROM instantly_leads AS lead
-    WHERE campaign_id = %(campaign_id)s
-      AND position BETWEEN positions[1] AND positions[least(%(limit)s, cardinality(positions))]
+    SELECT json_agg(lead)
+    FROM (
+      SELECT
+        id,
+        campaign.instantly_campaign_id AS "instantlyCampaignId",
+        instantly_lead_id AS "instantlyLeadId",
+        email,
+        first_name AS "firstName",
+        last_name AS "lastName",
+        company_name AS "companyName",
+        custom_variables AS "customVariables",
+        status,
+        org_id AS "orgId",
+        run_id AS "runId",
+        api_time(created_at) AS "createdAt",
+        api_time(updated_at) AS "updatedAt"
+      FROM instantly_leads
+      WHERE campaign_id = %(campaign_id)s
+        AND position BETWEEN positions[1] AND positions[least(%(limit)s, cardinality(positions))]
+      ORDER BY position
+    ) AS lead
   ),
   positions,
   %(limit)s,
@@ -160,12 +177,28 @@ CROSS JOIN page
 WHERE campaign.id = %(campaign_id)s;
 
 -- name: select_lead
--- A campaign's lead by its address, as JSON.
-SELECT lead_json(lead, campaign.instantly_campaign_id) AS lead
-FROM instantly_leads AS lead
-JOIN instantly_campaigns AS campaign ON campaign.id = campaign_id
-WHERE campaign_id = %(campaign_id)s
-  AND lower(email) = %(address)s;
+-- A campaign's lead by its address, as JSON, like those of select_leads_page.
+SELECT to_json(lead) AS lead
+FROM (
+  SELECT
+    lead.id,
+    instantly_campaign_id AS "instantlyCampaignId",
+    instantly_lead_id AS "instantlyLeadId",
+    email,
+    first_name AS "firstName",
+    last_name AS "lastName",
+    company_name AS "companyName",
+    custom_variables AS "customVariables",
+    lead.status,
+    lead.org_id AS "orgId",
+    lead.run_id AS "runId",
+    api_time(lead.created_at) AS "createdAt",
+    api_time(lead.updated_at) AS "updatedAt"
+  FROM instantly_leads AS lead
+  JOIN instantly_campaigns AS campaign ON campaign.id = campaign_id
+  WHERE campaign_id = %(campaign_id)s
+    AND lower(email) = %(address)s
+) AS lead;
 
 -- name: select_lead_statuses
 -- The answer of POST /leads/status as JSON: one entry for each address asked for, in that order.
