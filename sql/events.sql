@@ -154,3 +154,22 @@ SELECT json_build_object(
   'nextCursor', coalesce(ids[cardinality(ids)], %(after)s)::text
 ) AS body
 FROM page;
+
+-- name: select_lead_messages
+-- The events of a lead of these types, the latest ones, in the order in which they happened; with their
+-- payloads, as far as those are not too many bytes in all.
+WITH latest AS MATERIALIZED (
+  SELECT ARRAY(
+    SELECT event_id
+    FROM unnest(%(event_types)s::text[]) AS type
+    CROSS JOIN unnest(
+      event_ids(%(campaign_id)s, type, %(lead_email)s, NULL, NULL, %(limit)s)
+    ) AS event_id
+    ORDER BY event_id DESC
+    LIMIT %(limit)s
+  ) AS ids
+)
+SELECT id, event_type, step, account_email, api_time(occurred_at) AS at, payload
+FROM latest
+JOIN instantly_events ON id = ANY (ids[:events_that_fit(ids, %(max_bytes)s)])
+ORDER BY occurred_at, id;

@@ -179,6 +179,30 @@ FROM instantly_campaigns AS campaign
 CROSS JOIN page
 WHERE campaign.id = %(campaign_id)s;
 
+-- name: select_lead
+-- A campaign's lead by its address, as JSON, like those of select_leads_page.
+SELECT to_json(lead) AS lead
+FROM (
+  SELECT
+    lead.id,
+    instantly_campaign_id AS "instantlyCampaignId",
+    instantly_lead_id AS "instantlyLeadId",
+    email,
+    first_name AS "firstName",
+    last_name AS "lastName",
+    company_name AS "companyName",
+    custom_variables AS "customVariables",
+    lead.status,
+    lead.org_id AS "orgId",
+    lead.run_id AS "runId",
+    api_time(lead.created_at) AS "createdAt",
+    api_time(lead.updated_at) AS "updatedAt"
+  FROM instantly_leads AS lead
+  JOIN instantly_campaigns AS campaign ON campaign.id = campaign_id
+  WHERE campaign_id = %(campaign_id)s
+    AND lower(email) = %(address)s
+) AS lead;
+
 -- name: select_lead_statuses
 -- The answer of POST /leads/status as JSON: one entry for each address asked for, in that order.
 -- OFFSET keeps the planner to the indexes of the addresses: it looks up a thousand at most.

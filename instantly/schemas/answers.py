@@ -23,6 +23,7 @@ from instantly.schemas.shapes import (
 )
 from instantly.translation.campaigns import STATUSES
 from instantly.translation.events import LEAD_STATUS
+from instantly.translation.messages import DIRECTIONS
 
 ERROR_DETAILS = object_of("ErrorDetails")
 ERROR = object_of(
@@ -263,3 +264,12 @@ WEBHOOK_HEALTH = object_of(
 )
 
 FEED = object_of("Feed", events=array(EVENT), nextCursor=TEXT)
+
+MESSAGE = object_of(
+    "Message",
+    direction=one_of(*DIRECTIONS.values()),
+    step=nullable(STEP),
+    **each(nullable(TEXT), "subject", "text", "html", "accountEmail"),
+    at=TIME,
+)
+ONE_LEAD = object_of("OneLead", lead=LEAD, facts=ADDRESS_STATUS, messages=array(MESSAGE))
