@@ -3,4 +3,4 @@
 Nothing is imported here: `instantly.server` must come before everything else of this package.
 """
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"

@@ -14,6 +14,7 @@ from instantly.routes import (
     analytics,
     campaigns,
     documentation,
+    events,
     leads,
     service,
     webhooks,
@@ -23,6 +24,7 @@ from instantly.storage.statements import Database
 from instantly.web.auth import require_api_key
 from instantly.web.context import EXTENSION, Services
 from instantly.web.errors import HANDLERS
+from instantly.web.ignored_fields import tell_ignored_fields
 from instantly.web.request_log import configure_logging, observe_requests
 
 
@@ -51,10 +53,13 @@ def create_app(settings: Settings) -> Flask:
         waiting=BoundedSemaphore(MAX_WAITING),
     )
     observe_requests(app)
+    tell_ignored_fields(app)
     require_api_key(app, settings.api_keys)
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
     # In the order of the document.
-    for resource in (campaigns, leads, webhooks, accounts, analytics, service, documentation):
+    for resource in (
+        *(campaigns, leads, webhooks, events, accounts, analytics, service, documentation),
+    ):
         app.register_blueprint(resource.bp)
     return app

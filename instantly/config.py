@@ -10,13 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from psycopg import ProgrammingError
-from psycopg.conninfo import conninfo_to_dict
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.pq import PGconn
 
 from instantly import __version__
+from instantly.addresses import same_address
 
 SERVICE_NAME = "instantly-service"
 VERSION = __version__
 USER_AGENT = f"{SERVICE_NAME}/{VERSION}"
+NO_URL = "must be a postgresql:// URL"
 
 
 class ConfigurationError(Exception):
@@ -53,12 +56,38 @@ def http_url(text: str) -> str:
 
 
 def postgres_url(text: str) -> str:
-    """A connection string as libpq takes it."""
-    with suppress(ProgrammingError):  # its message would repeat the password
-        ports = str(conninfo_to_dict(text).get("port", "5432")).split(",")
-        if all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
-            return text
-    raise ValueError("must be a postgresql:// URL")
+    """A connection string as libpq takes it; no message repeats any of it but parameters' names."""
+    try:
+        parameters = conninfo_to_dict(text)
+    except ProgrammingError as error:
+        unknown = re.search(r'(?:query parameter: |connection option )"(\w+)"', str(error))
+        message = f"has a parameter that libpq does not know: {unknown[1]}" if unknown else NO_URL
+        raise ValueError(message) from None
+    if "@" in str(parameters.get("host", "")):
+        raise ValueError("has an @ in its host: write that of a user or password as %40")
+    ports = str(parameters.get("port", "5432")).split(",")
+    if not all(port.isdecimal() and 0 < int(port) < 65536 for port in ports):
+        raise ValueError(NO_URL)
+    if wrong := wrong_parameter(parameters):
+        raise ValueError(f"has a {wrong} that libpq does not take")
+    return text
+
+
+def wrong_parameter(parameters: Mapping[str, Any]) -> str | None:
+    """The name of one whose value would keep every connection from being made."""
+    for name, value in parameters.items():
+        if name.startswith(("connect_timeout", "keepalives", "tcp_")):
+            if not re.fullmatch(r"-?[0-9]{1,9}", str(value)):
+                return name
+    root = parameters.get("sslrootcert", "system")
+    if root != "system" and not Path(str(root)).exists():
+        return "sslrootcert"
+    # libpq looks at all values before it connects, which fails at once on a socket of no server.
+    nowhere = {"host": "/nonexistent", "hostaddr": None, "port": None}
+    attempt = PGconn.connect_start(make_conninfo(**{**parameters, **nowhere}).encode())
+    refused = re.match(r'invalid "?(\w+)"? value', attempt.error_message.decode(errors="replace"))
+    attempt.finish()
+    return refused[1] if refused else None
 
 
 def integer_between(low: int, high: int) -> Callable[[str], int]:
@@ -93,7 +122,7 @@ def certificates(text: str) -> str:
 
 
 def domains_and_addresses(text: str) -> tuple[str, ...]:
-    names = tuple(name for part in text.split(",") if (name := part.strip().lower()))
+    names = tuple(name for part in text.split(",") if (name := same_address(part)))
     if not all(re.fullmatch(r"([^\s@]+@)?[^\W_]([\w.-]*[^\W_])?", name) for name in names):
         raise ValueError("must be domains or whole addresses with commas between them")
     return names

@@ -16,7 +16,7 @@ def parse_json(data: bytes, *, any_number: bool = False) -> Any:
     Raises ValueError, or RecursionError where it is nested too deep.
     """
     return json.loads(
-        data.decode("utf-8"),
+        data.decode("utf-8-sig"),  # a byte order mark may be ignored, says RFC 8259
         parse_constant=finite_float,
         parse_float=float_or_text if any_number else finite_float,
         parse_int=int_or_text if any_number else int,

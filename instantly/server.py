@@ -139,6 +139,9 @@ TCP6Socket.bind = bind_to_both_families
 bind = f"{any_address()}:{settings.port}"
 workers = 1
 worker_class = "instantly.server.Worker"
+# What proxies say of a request is of no use here, and contradicting words would refuse it.
+secure_scheme_headers: dict[str, str] = {}
+forwarder_headers = ""
 worker_connections = files // 3
 graceful_timeout = 30
 control_socket_disable = True

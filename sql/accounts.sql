@@ -46,11 +46,10 @@ SELECT
   (SELECT count(*) FROM removed) AS removed;
 
 -- name: select_account_emails
--- The addresses that Instantly listed last, or one of them.
+-- The addresses that Instantly listed last.
 SELECT email
 FROM instantly_accounts
 WHERE status <> 'removed'
-  AND (%(email)s::text IS NULL OR lower(email) = lower(%(email)s))
 ORDER BY lower(email);
 
 -- name: update_account_warmup

@@ -1,12 +1,16 @@
--- name: insert_snapshot
--- A campaign's figures at this moment, as the API shows them.
+-- name: insert_snapshots
+-- Campaigns' figures at this moment, as the API shows them. A campaign that was deleted meanwhile has none.
 INSERT INTO instantly_analytics_snapshots AS snapshot (
   campaign_id, total_leads, contacted, opened, replied, bounced, unsubscribed, raw_data
 )
-VALUES (
-  %(campaign_id)s, %(total_leads)s, %(contacted)s, %(opened)s, %(replied)s, %(bounced)s,
-  %(unsubscribed)s, %(raw_data)s
-)
+SELECT figures.*
+FROM unnest(
+  %(campaign_ids)s::uuid[], %(total_leads)s::bigint[], %(contacted)s::bigint[],
+  %(opened)s::bigint[], %(replied)s::bigint[], %(bounced)s::bigint[], %(unsubscribed)s::bigint[],
+  %(raw_data)s::json[]
+) AS figures (campaign_id)
+INNER JOIN instantly_campaigns AS campaign ON campaign.id = figures.campaign_id
+FOR KEY SHARE OF campaign
 RETURNING json_build_object(
   'id', id,
   'campaignId', campaign_id,
@@ -271,3 +275,18 @@ SELECT CASE
   )
 END AS body
 FROM parts;
+
+-- name: select_event_counts
+-- What our events say of campaigns: e-mails, and the leads of whom it is true.
+SELECT
+  campaign_id::text AS id,
+  sum(sent)::bigint AS sent,
+  sum(opened)::bigint AS opens,
+  sum(replied)::bigint AS replies,
+  count(DISTINCT lead_hash) FILTER (WHERE opened > 0) AS openers,
+  count(DISTINCT lead_hash) FILTER (WHERE replied > 0) AS repliers,
+  count(DISTINCT lead_hash) FILTER (WHERE bounced > 0) AS bounced,
+  count(DISTINCT lead_hash) FILTER (WHERE unsubscribed > 0) AS unsubscribed
+FROM instantly_lead_activity
+WHERE campaign_id = ANY (%(campaign_ids)s::uuid[])
+GROUP BY campaign_id;

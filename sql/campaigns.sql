@@ -25,9 +25,23 @@ WHERE id = %(campaign_id)s;
 -- name: select_campaign_row
 -- What acts need to know of a campaign.
 SELECT
-  id::text, instantly_campaign_id::text, org_id, clerk_org_id, brand_id, app_id, name, status
+  id::text, instantly_campaign_id::text, org_id, clerk_org_id, brand_id, app_id, name, status,
+  updated_at
 FROM instantly_campaigns
 WHERE id = %(campaign_id)s;
+
+-- name: select_organizations
+-- Whose campaigns there are, by the name that decides on the key.
+SELECT DISTINCT clerk_org_id
+FROM instantly_campaigns
+ORDER BY clerk_org_id;
+
+-- name: select_organization_rows
+-- What acts need to know of all campaigns of an organisation, the oldest first.
+SELECT id::text, instantly_campaign_id::text, clerk_org_id, status, updated_at
+FROM instantly_campaigns
+WHERE clerk_org_id = %(clerk_org_id)s
+ORDER BY position;
 
 -- name: select_campaigns_page
 -- The answer of GET /campaigns/by-org/{orgId} as JSON: one page, newest first.
@@ -56,6 +70,15 @@ SELECT page_json(
   (SELECT count(*) FROM instantly_campaigns WHERE org_id = %(org_id)s)
 ) AS body
 FROM page;
+
+-- name: update_campaign
+-- What PATCH /campaigns/{campaignId} leaves, and its answer as JSON: Instantly holds all but the name.
+UPDATE instantly_campaigns AS campaign
+SET name = %(name)s, updated_at = clock_timestamp()
+WHERE id = %(campaign_id)s
+RETURNING json_build_object(
+  'campaign', campaign_json(campaign), 'warnings', %(warnings)s::text[]
+) AS body;
 
 -- name: update_campaign_status
 -- What PATCH /campaigns/{campaignId}/status leaves, and its answer as JSON: with warnings, and one

@@ -5,18 +5,91 @@ FROM instantly_leads
 WHERE campaign_id = %(campaign_id)s
   AND lower(email) = ANY (%(emails)s::text[]);
 
+-- name: select_leads_not_to_send
+-- Of the addresses (lower case) that an upload names, those that the campaign holds, without a reason,
+-- and those that are to be refused, with the strongest of the reasons that are asked for.
+-- The facts are those of select_lead_statuses, over all campaigns of the organisation. In order the
+-- addresses meet the same pages of the indexes, and OFFSET keeps the planner to these indexes.
+WITH address AS (
+  SELECT address
+  FROM unnest(%(addresses)s::text[]) AS address
+  ORDER BY address
+),
+campaign AS (
+  SELECT id
+  FROM instantly_campaigns
+  WHERE clerk_org_id = %(clerk_org_id)s
+),
+held AS (
+  SELECT
+    address,
+    bool_or(campaign_id = %(campaign_id)s) AS here,
+    bool_or(campaign_id <> %(campaign_id)s) AS elsewhere,
+    bool_or(status <> ALL ('{active,skipped,unsubscribed}')) AS contacted,
+    bool_or(status = 'replied') AS replied,
+    bool_or(status = 'bounced') AS bounced,
+    bool_or(status = 'unsubscribed') AS unsubscribed
+  FROM address
+  CROSS JOIN LATERAL (
+    SELECT campaign_id, status
+    FROM instantly_leads
+    WHERE lower(email) = address
+    OFFSET 0
+  ) AS lead
+  JOIN campaign ON campaign.id = campaign_id
+  GROUP BY address
+),
+active AS (
+  SELECT
+    address,
+    bool_or(sent > 0 OR 'contacted' = ANY (proved)) AS contacted,
+    bool_or(replied > 0 OR 'replied' = ANY (proved)) AS replied,
+    bool_or(bounced > 0 OR 'bounced' = ANY (proved)) AS bounced,
+    bool_or(unsubscribed > 0 OR 'unsubscribed' = ANY (proved)) AS unsubscribed
+  FROM address
+  CROSS JOIN LATERAL (
+    SELECT *
+    FROM instantly_lead_activity
+    WHERE lead_email = address
+    OFFSET 0
+  ) AS activity
+  JOIN campaign ON campaign.id = campaign_id
+  GROUP BY address
+),
+known AS (
+  SELECT
+    address,
+    here,
+    CASE
+      WHEN here THEN NULL
+      WHEN 'unsubscribed' = ANY (%(refuse)s) AND (held.unsubscribed OR active.unsubscribed)
+      THEN 'unsubscribed'
+      WHEN 'bounced' = ANY (%(refuse)s) AND (held.bounced OR active.bounced) THEN 'bounced'
+      WHEN 'replied' = ANY (%(refuse)s) AND (held.replied OR active.replied) THEN 'replied'
+      WHEN 'contacted' = ANY (%(refuse)s) AND (held.contacted OR active.contacted) THEN 'contacted'
+      WHEN 'held' = ANY (%(refuse)s) AND elsewhere THEN 'held'
+    END AS reason
+  FROM held
+  FULL JOIN active USING (address)
+)
+SELECT address, reason
+FROM known
+WHERE here
+  OR reason IS NOT NULL;
+
 -- name: insert_leads
 -- Leads of one run, all at once; answers how many the campaign did not hold yet.
 -- Nothing is stored nor answered without the lock, or when the run has ended; see BilledRun.store.
--- The campaign's row is locked so that positions become visible in their order: a reader who pages
--- by them misses no lead that commits late.
+-- The campaign's row is locked so that positions become visible in their order (a reader who pages by
+-- them misses no lead that commits late), and against deliveries: a lead takes the state that its events
+-- prove, whoever came first.
 WITH campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
     AND is_open(%(run_id)s)
     AND holds_lease(%(name)s, %(holder)s)
-  FOR NO KEY UPDATE
+  FOR UPDATE
 ),
 added AS (
   INSERT INTO instantly_leads (
@@ -39,7 +112,9 @@ added AS (
   ON CONFLICT (campaign_id, lower(email)) DO NOTHING
   RETURNING id
 )
-SELECT count(added.id) AS added
+SELECT
+  count(added.id) AS added,
+  raise_new_leads(campaign.id, array_agg(added.id), %(statuses)s::jsonb)
 FROM campaign
 LEFT JOIN added ON true
 GROUP BY campaign.id;
@@ -103,6 +178,30 @@ SELECT page_json(
 FROM instantly_campaigns AS campaign
 CROSS JOIN page
 WHERE campaign.id = %(campaign_id)s;
+
+-- name: select_lead
+-- A campaign's lead by its address, as JSON, like those of select_leads_page.
+SELECT to_json(lead) AS lead
+FROM (
+  SELECT
+    lead.id,
+    instantly_campaign_id AS "instantlyCampaignId",
+    instantly_lead_id AS "instantlyLeadId",
+    email,
+    first_name AS "firstName",
+    last_name AS "lastName",
+    company_name AS "companyName",
+    custom_variables AS "customVariables",
+    lead.status,
+    lead.org_id AS "orgId",
+    lead.run_id AS "runId",
+    api_time(lead.created_at) AS "createdAt",
+    api_time(lead.updated_at) AS "updatedAt"
+  FROM instantly_leads AS lead
+  JOIN instantly_campaigns AS campaign ON campaign.id = campaign_id
+  WHERE campaign_id = %(campaign_id)s
+    AND lower(email) = %(address)s
+) AS lead;
 
 -- name: select_lead_statuses
 -- The answer of POST /leads/status as JSON: one entry for each address asked for, in that order.

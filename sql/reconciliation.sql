@@ -25,19 +25,38 @@ repaired AS (
 SELECT status
 FROM campaign;
 
+-- name: update_learned_statuses
+-- The statuses of campaigns as Instantly tells them by the way. It needs no lock: a campaign that
+-- anybody has changed since it was read stays as it is, and so does our `completed`, as above.
+-- Locked in one order: two statements never wait for each other.
+WITH learned AS (
+  SELECT campaign.id, learned.status
+  FROM unnest(
+    %(campaign_ids)s::uuid[], %(updated_at)s::timestamptz[], %(statuses)s::text[]
+  ) AS learned (id, updated_at, status)
+  INNER JOIN instantly_campaigns AS campaign
+    ON campaign.id = learned.id
+    AND campaign.updated_at = learned.updated_at
+  WHERE NOT (campaign.status = 'completed' AND learned.status = 'paused')
+  ORDER BY campaign.id
+  FOR NO KEY UPDATE OF campaign
+)
+UPDATE instantly_campaigns AS campaign
+SET status = learned.status, updated_at = clock_timestamp()
+FROM learned
+WHERE campaign.id = learned.id;
+
 -- name: upsert_found_leads
 -- A page of the leads that Instantly holds: ours are marked, raised to what is proved and get
 -- Instantly's ids; the others are adopted. Nothing without the lock.
 -- A lead that stands twice in Instantly's list counts once. The campaign's row is locked as in
--- insert_leads. Deliveries go on meanwhile, and the status is judged on the row as it is once it is
--- locked. No deadlock: insert_event locks one lead last; this statement, once it holds leads, asks for
--- nothing that insert_event holds.
+-- insert_leads: deliveries of the campaign wait for the statement, or it for them.
 WITH campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
     AND holds_lease(%(name)s, %(holder)s)
-  FOR NO KEY UPDATE
+  FOR UPDATE
 ),
 found AS (
   SELECT DISTINCT ON (lower(lead.email)) campaign.id AS campaign_id, campaign.org_id, lead.*
@@ -45,10 +64,11 @@ found AS (
   CROSS JOIN ROWS FROM (
     json_to_recordset(%(leads)s::json) AS (
       instantly_lead_id text, email text, first_name text, last_name text, company_name text,
-      custom_variables json, status text
+      custom_variables json, status text, labelled_at timestamptz
     )
   ) WITH ORDINALITY AS lead (
-    instantly_lead_id, email, first_name, last_name, company_name, custom_variables, status, number
+    instantly_lead_id, email, first_name, last_name, company_name, custom_variables, status,
+    labelled_at, number
   )
   ORDER BY lower(lead.email), lead.number
 ),
@@ -59,7 +79,9 @@ held AS MATERIALIZED (
     lead.reconciled_at IS DISTINCT FROM %(reconciled_at)s AS is_new,
     found.instantly_lead_id,
     found.status,
-    status_strength(lead.status) < status_strength(found.status) AS is_weaker
+    found.labelled_at,
+    lead.status <> found.status
+      AND gives_way(lead.status, lead.labelled_at, found.status, found.labelled_at) AS is_weaker
   FROM found
   INNER JOIN instantly_leads AS lead
     ON lead.campaign_id = found.campaign_id
@@ -73,6 +95,7 @@ repaired AS (
       WHEN is_new THEN held.instantly_lead_id ELSE lead.instantly_lead_id
     END,
     status = CASE WHEN is_weaker THEN held.status ELSE lead.status END,
+    labelled_at = CASE WHEN is_weaker THEN held.labelled_at ELSE lead.labelled_at END,
     reconciled_at = %(reconciled_at)s,
     updated_at = CASE
       WHEN is_weaker OR (is_new AND lead.instantly_lead_id <> held.instantly_lead_id)
@@ -85,11 +108,11 @@ repaired AS (
 adopted AS (
   INSERT INTO instantly_leads (
     campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
-    status, org_id, reconciled_at
+    status, labelled_at, org_id, reconciled_at
   )
   SELECT
     campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
-    status, org_id, %(reconciled_at)s
+    status, labelled_at, org_id, %(reconciled_at)s
   FROM found
   WHERE lower(email) NOT IN (SELECT address FROM held)
   ORDER BY number
@@ -99,12 +122,13 @@ adopted AS (
 SELECT
   (SELECT count(*) FROM held WHERE is_new) AS "both",
   (SELECT count(*) FROM adopted) AS adopted,
-  (SELECT count(*) FROM held WHERE is_weaker) AS raised
+  (SELECT count(*) FROM held WHERE is_weaker) AS raised,
+  raise_new_leads(campaign.id, ARRAY(SELECT id FROM adopted), %(statuses)s::jsonb)
 FROM campaign;
 
 -- name: upsert_proved_facts
--- What Instantly's fields prove of the leads of a page. It is kept apart from the leads, since it outlives
--- their status and themselves; in a statement of its own, which holds no lead.
+-- What Instantly's fields prove of the leads of a page, and their labels. It is kept apart from the leads,
+-- since it outlives their status and themselves; in a statement of its own, which holds no lead.
 WITH campaign AS (
   SELECT id
   FROM instantly_campaigns
@@ -112,20 +136,39 @@ WITH campaign AS (
   FOR KEY SHARE  -- as insert_event does
 ),
 found AS (
-  SELECT lower(email) AS lead_email, array_agg(DISTINCT fact ORDER BY fact) AS proved
-  FROM json_to_recordset(%(leads)s::json) AS lead (email text, proved json)
-  CROSS JOIN json_array_elements_text(proved) AS fact
+  SELECT
+    lower(email) AS lead_email,
+    array_agg(DISTINCT fact ORDER BY fact) FILTER (WHERE fact IS NOT NULL) AS proved,
+    (array_agg(label ORDER BY labelled_at DESC NULLS LAST))[1] AS label,
+    max(labelled_at) AS labelled_at
+  FROM json_to_recordset(%(leads)s::json) AS lead (
+    email text, proved json, label text, labelled_at timestamptz
+  )
+  LEFT JOIN json_array_elements_text(proved) AS fact ON true
   GROUP BY lower(email)
 )
-INSERT INTO instantly_lead_activity AS activity (campaign_id, lead_email, step, proved)
-SELECT id, lead_email, 0, found.proved
+INSERT INTO instantly_lead_activity AS activity (
+  campaign_id, lead_email, step, proved, label, labelled_at
+)
+SELECT id, lead_email, 0, found.proved, found.label, found.labelled_at
 FROM campaign
 CROSS JOIN found
+WHERE found.proved IS NOT NULL
+  OR found.label IS NOT NULL
 ORDER BY lead_email
 ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
-SET proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
-WHERE NOT activity.proved @> excluded.proved
-  OR activity.proved IS NULL;
+SET
+  proved = CASE
+    WHEN excluded.proved IS NULL THEN activity.proved
+    ELSE ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
+  END,
+  label = CASE
+    WHEN activity.labelled_at > excluded.labelled_at OR excluded.label IS NULL THEN activity.label
+    ELSE excluded.label
+  END,
+  labelled_at = greatest(activity.labelled_at, excluded.labelled_at)
+WHERE NOT coalesce(activity.proved, '{}') @> coalesce(excluded.proved, '{}')
+  OR (activity.label, activity.labelled_at) IS DISTINCT FROM (excluded.label, excluded.labelled_at);
 
 -- name: select_leads_not_found
 -- The leads that a reconcile has not found in Instantly: the first ones and how many there are.

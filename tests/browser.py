@@ -1,6 +1,6 @@
 """A real browser, driven by the DevTools protocol over a pipe: Chromium itself is all it needs.
 
-Not a test. `from browser import …` works as `from conftest import …` does.
+Not a test.
 """
 
 import fcntl

@@ -1,6 +1,6 @@
 """The fixtures that tests share: a real PostgreSQL, the service on it, stand-ins on real sockets.
 
-What tests import by name is in `world` and `harness`.
+What tests import by name is in `world`, `harness` and `helpers`.
 
 Most tests run the app in this process, where what waits is a thread. In production it is a greenlet
 of gevent's: `served` is the real worker, and what `@pytest.mark.greenlets` proves is proved by it a

@@ -89,6 +89,7 @@ def events_by_hand(payloads: Iterable[Payload]) -> dict[str, Any]:
     steps: Any = defaultdict(lambda: (Counter(), set()))
     for payload in filter(counts_at_all, payloads):
         lead, event_type, step = lead_of(payload), payload["event_type"], payload.get("step")
+        step = int(step) if isinstance(step, str) and step.isdecimal() else step
         for_the_step = [steps[step]] if type(step) is int and step > 0 else []
         for events, leads in [(counts, opened), *for_the_step]:
             events[COUNTED_AS.get(event_type)] += 1

@@ -1,7 +1,7 @@
 """The service and the places where it leaves something: our tables, Instantly and runs-service.
 
-Not a test. Names that tests share are imported from here and from `harness`; `conftest` has the
-fixtures only.
+Not a test. What tests share by name is imported from here, `harness` and `helpers`; `conftest` has
+the fixtures only.
 """
 
 import json

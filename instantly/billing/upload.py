@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from instantly.addresses import same_address, stored_address
 from instantly.billing.run import BilledRun, report_left_over
 from instantly.clients.instantly import (
     MAX_LEADS_A_CALL,
@@ -14,8 +15,8 @@ from instantly.clients.instantly import (
     InstantlyError,
     chunks,
 )
+from instantly.readings import moment_or_none
 from instantly.storage.leases import Busy, Lease
-from instantly.translation.events import moment_or_none
 from instantly.web.context import services
 
 CHUNKS_AT_ONCE = 4
@@ -31,14 +32,22 @@ Sent = tuple[list[Lead], list[dict[str, str]]]
 class Upload:
     """`held`: the leads that Instantly holds now, each with its `instantly_lead_id`.
 
-    `rejected`: address and reason of those that it refused.
+    `rejected`: address and reason of those that it refused. `flags` are add_leads'.
     """
 
     def __init__(
-        self, workspace: InstantlyClient, campaign: dict[str, Any], run: BilledRun, lock: Lease
+        self,
+        workspace: InstantlyClient,
+        campaign: dict[str, Any],
+        run: BilledRun,
+        lock: Lease,
+        flags: Sequence[str],
     ) -> None:
         self.held: list[Lead] = []
-        self.rejected: list[dict[str, str]] = []
+        self.rejected: list[dict[str, Any]] = []
+        self._flags = flags
+        self._left_in_plan: list[int] = []
+        """of each call, where Instantly says so"""
         self._workspace = workspace
         self._instantly_campaign_id: str = campaign["instantly_campaign_id"]
         self._run = run
@@ -50,6 +59,11 @@ class Upload:
         self._doubtful: list[str] = []
         """addresses of calls whose answers were lost"""
         self._failure: Exception | None = None
+
+    @property
+    def remaining_in_plan(self) -> int | None:
+        """How many leads the workspace may still hold, by the last of the calls to be answered."""
+        return min(self._left_in_plan, default=None)
 
     def send(self, leads: Sequence[Lead]) -> None:
         """Several chunks at once. What they create is taken out of Instantly again on failure."""
@@ -76,27 +90,41 @@ class Upload:
         """Those that Instantly holds now, and those that it refused."""
         emails = [lead["email"] for lead in chunk]
         try:
-            answer = self._workspace.add_leads(self._instantly_campaign_id, chunk)
+            answer = self._workspace.add_leads(self._instantly_campaign_id, chunk, self._flags)
         except Exception as error:
+            if isinstance(error, InstantlyError) and error.status == 413 and len(chunk) > 1:
+                # How many bytes a call may have is documented nowhere.
+                halves = [self._send(half) for half in chunks(chunk, (len(chunk) + 1) // 2)]
+                return [lead for held, _ in halves for lead in held], [
+                    lead for _, rejected in halves for lead in rejected
+                ]
             if not isinstance(error, InstantlyError) or error.may_have_acted:
                 self._doubtful.extend(emails)
             raise
         self._created.extend(answer.created.values())
+        if answer.remaining_in_plan is not None:
+            self._left_in_plan.append(answer.remaining_in_plan)
         if answer.in_doubt:
             # A try whose answer was lost may have created what this one calls duplicates.
             self._doubtful.extend(emails)
-        lead_ids = {emails[index].lower(): lead_id for index, lead_id in answer.created.items()}
-        missing = [email for email in emails if email.lower() not in lead_ids]
+        lead_ids = {
+            same_address(emails[index]): lead_id for index, lead_id in answer.created.items()
+        }
+        missing = [email for email in emails if same_address(email) not in lead_ids]
         # Instantly names only what it created: it may hold the others already (a lost answer, a
         # crash), and then they are adopted.
         for lead in self._workspace.find_leads(self._instantly_campaign_id, missing):
-            lead_ids[lead["email"].lower()] = lead["id"]
-        refused = [email for email in emails if email.lower() not in lead_ids]
+            lead_ids[same_address(lead["email"])] = lead["id"]
+        refused = [email for email in emails if same_address(email) not in lead_ids]
         reason = refusal_reason(answer, len(refused))
         held = [
-            {**lead, "instantly_lead_id": lead_ids[lead["email"].lower()]}
+            {
+                **lead,
+                "email": stored_address(lead["email"]),
+                "instantly_lead_id": lead_ids[same_address(lead["email"])],
+            }
             for lead in chunk
-            if lead["email"].lower() in lead_ids
+            if same_address(lead["email"]) in lead_ids
         ]
         return held, [{"email": email, "reason": reason} for email in refused]
 
@@ -123,7 +151,9 @@ class Upload:
 
     def _delete(self, lead_ids: list[str]) -> None:
         for chunk in chunks(lead_ids, MAX_LEADS_A_CALL):
-            self._workspace_while_locked().delete_leads(self._instantly_campaign_id, chunk)
+            workspace = self._workspace_while_locked()
+            if workspace.delete_leads(self._instantly_campaign_id, chunk):
+                raise InstantlyError("some leads were not deleted")
 
     def _workspace_while_locked(self) -> InstantlyClient:
         """For one call, which ends before the lock can be somebody else's; Busy once it can."""
@@ -138,4 +168,6 @@ def refusal_reason(answer: AddedLeads, refused: int) -> str:
     match list(answer.refusals.items()):
         case [(reason, count)] if count == refused:
             return reason
+        case [] if answer.remaining_in_plan == 0:
+            return "plan_full"
     return "unknown"

@@ -23,6 +23,7 @@ from instantly.clients.refusals import json_of, keys_in, masked, message_of, ret
 from instantly.config import USER_AGENT
 from instantly.json_text import parse_json
 from instantly.metrics import CALL_SECONDS, CALLS, RETRIES
+from instantly.readings import whole_or_none
 
 CONNECT_TIMEOUT_SECONDS = 3
 # From a request to the end of its answer, however it drips.
@@ -108,13 +109,15 @@ class ServiceClient:
         resource_id: str = "",
         *,
         repeatable: bool,
+        may_be_empty: bool = False,
         params: Mapping[str, str | int] | None = None,
         body: Json = None,
         headers: Mapping[str, str] | None = None,
     ) -> Answer:
         """The JSON of a 2xx answer; everything else raises this client's `error`.
 
-        The resource's id takes the place of {id} in the path.
+        The resource's id takes the place of {id} in the path. An answer of which nothing is needed
+        `may_be_empty`: None then.
         """
         request = requests.PreparedRequest()
         all_headers = {**self._headers, **(headers or {})}
@@ -123,7 +126,8 @@ class ServiceClient:
         operation = f"{method} {path}"
         with self._observed(operation):
             response, in_doubt = self._send(request, operation, repeatable=repeatable)
-            return self._answer(response, in_doubt, [*self.secrets, *keys_in(all_headers, body)])
+            secrets = [*self.secrets, *keys_in(all_headers, body)]
+            return self._answer(response, in_doubt, secrets, may_be_empty=may_be_empty)
 
     @contextmanager
     def _observed(self, operation: str) -> Iterator[None]:
@@ -141,22 +145,37 @@ class ServiceClient:
             CALL_SECONDS.labels(self.service, operation).observe(time.perf_counter() - started)
 
     def _answer(
-        self, response: requests.Response, in_doubt: bool, secrets: Iterable[str]
+        self,
+        response: requests.Response,
+        in_doubt: bool,
+        secrets: Iterable[str],
+        *,
+        may_be_empty: bool,
     ) -> Answer:
-        if not 200 <= response.status_code < 300:
-            # A service that repeats what it was sent must not make us pass a key on.
-            message = masked(message_of(response), secrets)
-            raise self.error(
-                message[:MAX_MESSAGE_CHARACTERS],
-                response.status_code,
-                retry_after_seconds(response.headers),
-                body=json_of(response),
-                may_have_acted=in_doubt or response.status_code >= 500,
-            )
-        try:
-            return Answer(parse_json(response.content, any_number=True), in_doubt)
-        except (ValueError, RecursionError) as error:
-            raise self.error("the answer is no JSON") from error
+        status: int | None = response.status_code
+        if 200 <= response.status_code < 300:
+            if may_be_empty and not response.content.strip():
+                return Answer(None, in_doubt)
+            try:
+                body = parse_json(response.content, any_number=True)
+            except (ValueError, RecursionError) as error:
+                raise self.error("the answer is no JSON") from error
+            if not self._is_refusal(body):
+                return Answer(body, in_doubt)
+            status = whole_or_none(body.get("statusCode"))
+        # A service that repeats what it was sent must not make us pass a key on.
+        message = masked(message_of(response), secrets)
+        raise self.error(
+            message[:MAX_MESSAGE_CHARACTERS],
+            status,
+            retry_after_seconds(response.headers),
+            body=json_of(response),
+            may_have_acted=in_doubt or status is None or status >= 500,
+        )
+
+    def _is_refusal(self, body: Json) -> bool:
+        """Whether an answer of success holds an error all the same."""
+        return False
 
     def _send(
         self, request: requests.PreparedRequest, operation: str, *, repeatable: bool

@@ -59,10 +59,11 @@ class KeyServiceClient(ServiceClient):
             repeatable=True,
         ).body
         key = answer.get("key") if isinstance(answer, dict) else None
-        # It goes into a header: anything but visible ASCII is no key.
-        if not isinstance(key, str) or not re.fullmatch(r"[!-~]+", key):
+        # It was pasted by somebody, maybe with a line break at its end, and goes into a header:
+        # anything but visible ASCII is no key.
+        if not isinstance(key, str) or not re.fullmatch(r"[!-~]+", key.strip()):
             raise KeyServiceError("the answer holds no key")
-        return key
+        return key.strip()
 
 
 def is_missing_key(error: UpstreamError) -> bool:

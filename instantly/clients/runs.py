@@ -57,4 +57,5 @@ class RunsServiceClient(ServiceClient):
     def end_run(self, run_id: str, status: str, error: str | None = None) -> None:
         """Ends the run as `completed` or `failed`."""
         body = {"status": status} if error is None else {"status": status, "error": error}
-        self._request("PATCH", "/v1/runs/{id}", run_id, body=body, repeatable=True)
+        path = "/v1/runs/{id}"
+        self._request("PATCH", path, run_id, body=body, repeatable=True, may_be_empty=True)

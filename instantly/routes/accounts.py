@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from marshmallow import ValidationError
 from psycopg.types.json import Json
 
+from instantly.addresses import same_address
 from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.schemas.accounts import Warmup, WarmupAnalytics
 from instantly.schemas.answers import ACCOUNTS, SWITCHED_WARMUP, SYNCED_ACCOUNTS, WARMUP_ANALYTICS
@@ -69,20 +70,32 @@ def switch_warmup(email: str) -> ResponseReturnValue:
 
 def known_account(workspace: InstantlyClient, email: str) -> str:
     """The address as Instantly writes it; one that neither we nor Instantly know is 404."""
+    if known := known_accounts().get(same_address(email)):
+        return known
     try:
-        email = EmailAddress().deserialize(email)
+        account = workspace.get_account(EmailAddress().deserialize(email))
     except ValidationError as error:
         raise NotFound("Account not found") from error
-    for row in database().fetch_all("select_account_emails", email=email):
-        return str(row["email"])
-    try:
-        account = workspace.get_account(email)
     except InstantlyError as error:
         if error.status in (400, 404):
             raise NotFound("Account not found") from error
         raise
     store([account], is_complete=False)
     return str(account["email"])
+
+
+def known_accounts() -> dict[str, str]:
+    """Address → the address as Instantly writes it, of the accounts that it listed last."""
+    rows = database().fetch_all("select_account_emails")
+    return {same_address(row["email"]): row["email"] for row in rows}
+
+
+def readable(email: str) -> str:
+    """An address that only Instantly may know; raises ValidationError for what is none."""
+    try:
+        return EmailAddress().deserialize(email)
+    except ValidationError as error:
+        raise ValidationError({"emails": error.messages}) from None
 
 
 def follow(workspace: InstantlyClient, job: dict[str, Any]) -> dict[str, Any]:
@@ -101,10 +114,12 @@ def follow(workspace: InstantlyClient, job: dict[str, Any]) -> dict[str, Any]:
 @waits_for_upstreams
 def get_warmup_analytics() -> ResponseReturnValue:
     """Instantly's warmup figures of all known accounts, or of those that are asked for."""
-    emails = load_query(WarmupAnalytics)["emails"]
-    if emails is None:
-        rows = database().fetch_all("select_account_emails", email=None)
-        emails = [row["email"] for row in rows]
+    asked = load_query(WarmupAnalytics)["emails"]
+    known = known_accounts()
+    if asked is None:
+        emails = list(known.values())
+    else:
+        emails = list(dict.fromkeys(known.get(email) or readable(email) for email in asked))
     if not emails:
         return {"analytics": {"email_date_data": {}, "aggregate_data": {}}}
     return {"analytics": app_workspace().get_warmup_analytics(emails)}

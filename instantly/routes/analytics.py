@@ -7,9 +7,11 @@ from typing import Any
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from instantly.clients.instantly.campaigns import snapshot_of
-from instantly.schemas.analytics import Stats
-from instantly.schemas.answers import CAMPAIGN_ANALYTICS, STATS
+from instantly.figures import keep_snapshots, refresh_figures
+from instantly.reconciliation import learn_statuses
+from instantly.schemas.analytics import Refresh, Stats
+from instantly.schemas.answers import CAMPAIGN_ANALYTICS, REFRESHED, STATS
+from instantly.translation.campaigns import status_named
 from instantly.web.context import (
     database,
     fetch_campaign,
@@ -28,17 +30,30 @@ bp = Blueprint("analytics", __name__)
 @documented(answers={200: CAMPAIGN_ANALYTICS})
 @waits_for_upstreams
 def get_campaign_analytics(campaign_id: str) -> ResponseReturnValue:
-    """A campaign's figures from Instantly; each call keeps a snapshot of them."""
+    """A campaign's figures from Instantly; each call keeps a snapshot of them, and its status."""
     campaign = fetch_campaign(campaign_id)
     workspace = organization_workspace(campaign["clerk_org_id"])
     figures = workspace.get_campaign_analytics(campaign["instantly_campaign_id"])
-    row = database().fetch_one(
-        "insert_snapshot",
-        campaign_id=campaign["id"],
-        **snapshot_of(figures),
-        raw_data=figures,
-    )
-    return {"analytics": figures, "snapshot": row and json.loads(row["snapshot"])}
+    (row,) = keep_snapshots([(campaign, figures)])
+    learn_statuses([(campaign, status_named((figures or {}).get("campaign_status")))])
+    return {"analytics": figures, "snapshot": json.loads(row["snapshot"])}
+
+
+@bp.post("/analytics/refresh")
+@documented(body=Refresh, answers={200: REFRESHED})
+@waits_for_upstreams
+def refresh_analytics() -> ResponseReturnValue:
+    """Keeps a snapshot of each campaign of an organisation that has sent something, and its status.
+
+    Instantly is asked once for all. `behind` are the campaigns of which it counts more than our
+    events do: e-mails sent, leads that replied, bounced, unsubscribed or opened. A reconcile
+    repairs the leads of such a campaign; `POST /webhooks/instantly/recover` may bring its events.
+    """
+    clerk_org_id: str = load_body(Refresh)["clerk_org_id"]
+    campaigns = database().fetch_all("select_organization_rows", clerk_org_id=clerk_org_id)
+    if not campaigns:
+        return {"success": True, "campaigns": 0, "behind": []}
+    return refresh_figures(organization_workspace(clerk_org_id), campaigns)
 
 
 @bp.post("/stats")

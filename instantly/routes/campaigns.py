@@ -1,5 +1,7 @@
 """Campaigns: create, read, list, switch on and off, repair; their events."""
 
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -7,13 +9,18 @@ from uuid import uuid4
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
+from marshmallow import ValidationError
 
 from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run, report_left_over
 from instantly.clients.instantly import InstantlyClient, InstantlyError
-from instantly.reconciliation import repair_leads, repair_status
+from instantly.clients.instantly.campaigns import lacks_senders
+from instantly.limits import MAX_PAYLOAD_BYTES
+from instantly.reconciliation import learn_statuses, reconcile
 from instantly.schemas.answers import (
     CAMPAIGNS,
+    CHANGED_CAMPAIGN,
+    CONFIGURATION,
     CREATED_CAMPAIGN,
     EVENTS,
     ONE_CAMPAIGN,
@@ -21,13 +28,28 @@ from instantly.schemas.answers import (
     SENDING_STATUS,
     SWITCHED_CAMPAIGN,
 )
-from instantly.schemas.campaigns import CampaignStatus, CreateCampaign, Reconcile
+from instantly.schemas.campaigns import (
+    CampaignStatus,
+    ChangeCampaign,
+    CreateCampaign,
+    Reconcile,
+    settings_of,
+)
 from instantly.schemas.events import EventPage
 from instantly.schemas.fields import Page, refuse_unstorable
 from instantly.storage.leases import Busy
+from instantly.storage.pool import Row
 from instantly.translation.campaign_warnings import campaign_warnings
-from instantly.translation.campaigns import NO_LEADS, campaign_body, trouble_of, warnings_of
-from instantly.translation.sending_status import sending_status
+from instantly.translation.campaigns import (
+    NO_LEADS,
+    campaign_body,
+    changed_body,
+    tells_what_it_lacks,
+    trouble_of,
+    warnings_of,
+)
+from instantly.translation.configuration import configuration_of
+from instantly.translation.sending_status import campaign_status_of, sending_status
 from instantly.web.context import (
     campaign_answer,
     campaign_lock,
@@ -41,7 +63,8 @@ from instantly.web.errors import ApiError
 from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import documented
 
-MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
+# For a look that only warnings need.
+LOOK_SECONDS = 10.0
 
 bp = Blueprint("campaigns", __name__, url_prefix="/campaigns")
 
@@ -92,10 +115,9 @@ def create_in_instantly(
         f"campaign {instantly_campaign_id}: delete it in Instantly",
         partial(workspace.delete_campaign, instantly_campaign_id),
     )
-    senders = {sender.lower() for sender in campaign["account_ids"]}
-    # Instantly has been seen to lose senders while they are being warmed up.
-    if not senders <= {str(sender).lower() for sender in created["email_list"]}:
-        workspace.patch_campaign(instantly_campaign_id, {"email_list": campaign["account_ids"]})
+    senders = campaign.get("account_ids", [])
+    if lacks_senders(created, senders):
+        workspace.patch_campaign(instantly_campaign_id, {"email_list": senders})
     return instantly_campaign_id
 
 
@@ -106,12 +128,50 @@ def get_campaign(campaign_id: str) -> Response:
     return campaign_answer("select_campaign", campaign_id)
 
 
+@bp.get("/by-org/<path:org_id>")
 @bp.get("/by-org/<org_id>")
 @documented(query=Page, answers={200: CAMPAIGNS})
 def list_campaigns(org_id: str) -> Response:
     """An organisation's campaigns, newest first."""
     refuse_unstorable({"orgId": org_id})
+    if "\ufffd" in org_id:  # what was no UTF-8
+        raise ValidationError({"orgId": ["Not valid UTF-8."]})
     return json_answer("select_campaigns_page", org_id=org_id, **load_query(Page))
+
+
+@bp.get("/<campaign_id>/configuration")
+@documented(answers={200: CONFIGURATION})
+@waits_for_upstreams
+def get_configuration(campaign_id: str) -> dict[str, Any]:
+    """What Instantly holds of the campaign, in the words of `POST /campaigns`.
+
+    null stands for what Instantly does not say, and for what has no word here.
+    """
+    campaign = fetch_campaign(campaign_id)
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    found = workspace.get_campaign(campaign["instantly_campaign_id"])
+    return {"configuration": {**configuration_of(found), "settings": settings_of(found)}}
+
+
+@bp.patch("/<campaign_id>")
+@documented(body=ChangeCampaign, answers={200: CHANGED_CAMPAIGN})
+@waits_for_upstreams
+def change_campaign(campaign_id: str) -> Response:
+    """Changes the campaign in Instantly, and warns of what looks wrong in the changes.
+
+    What is given takes the place of the whole: a sequence, a schedule with its defaults, the
+    senders. Only of the settings those stay that are not named. Nobody is billed.
+    """
+    changes = load_body(ChangeCampaign)
+    warnings = campaign_warnings(changes, datetime.now(UTC))
+    campaign = fetch_campaign(campaign_id)
+    workspace = organization_workspace(campaign["clerk_org_id"])
+    with campaign_lock(campaign["id"], "status") as lock:
+        workspace.patch_campaign(campaign["instantly_campaign_id"], changed_body(changes))
+        if not services().leases.is_held(lock):
+            raise Busy
+        name = changes.get("name", campaign["name"])
+        return campaign_answer("update_campaign", campaign_id, name=name, warnings=warnings)
 
 
 @bp.patch("/<campaign_id>/status")
@@ -131,25 +191,43 @@ def set_campaign_status(campaign_id: str) -> Response:
     switch = workspace.activate_campaign if status == "active" else workspace.pause_campaign
     with campaign_lock(campaign["id"], "status") as lock:
         switched = switch(campaign["instantly_campaign_id"])
+        warnings = what_it_lacks(workspace, campaign, switched) if status == "active" else None
         if not services().leases.is_held(lock):
             raise Busy
         return campaign_answer(
             "update_campaign_status",
             campaign_id,
             status=trouble_of(switched) or status,
-            warnings=warnings_of(switched) if status == "active" else None,
+            warnings=warnings,
             warning_without_leads=NO_LEADS,
         )
+
+
+def what_it_lacks(
+    workspace: InstantlyClient, campaign: Row, activated: dict[str, Any]
+) -> list[str]:
+    """In sentences. What the answer to the activation leaves out is asked for, if that can be."""
+    if not tells_what_it_lacks(activated):
+        until = time.monotonic() + LOOK_SECONDS
+        with suppress(InstantlyError):
+            found = workspace.until(until).get_campaign(campaign["instantly_campaign_id"])
+            activated = {**activated, **found}
+    return warnings_of(activated)
 
 
 @bp.get("/<campaign_id>/sending-status")
 @documented(answers={200: SENDING_STATUS})
 @waits_for_upstreams
 def get_sending_status(campaign_id: str) -> dict[str, Any]:
-    """Why the campaign does or does not send at the moment, and what to do about it."""
+    """Why the campaign does or does not send at the moment, and what to do about it.
+
+    Where that tells the campaign's status, our row takes it.
+    """
     campaign = fetch_campaign(campaign_id)
     workspace = organization_workspace(campaign["clerk_org_id"])
-    return sending_status(workspace.get_sending_status(campaign["instantly_campaign_id"]))
+    told = sending_status(workspace.get_sending_status(campaign["instantly_campaign_id"]))
+    learn_statuses([(campaign, campaign_status_of(told["reason"]))])
+    return told
 
 
 @bp.post("/<campaign_id>/reconcile")
@@ -166,12 +244,7 @@ def reconcile_campaign(campaign_id: str) -> dict[str, Any]:
     """
     load_body(Reconcile)
     campaign = fetch_campaign(campaign_id)
-    workspace = organization_workspace(campaign["clerk_org_id"])
-    with campaign_lock(campaign["id"], "status") as lock:
-        status = repair_status(workspace, campaign["id"], lock)
-    with campaign_lock(campaign["id"], "leads") as lock:
-        leads = repair_leads(workspace, campaign, lock)
-    return {"success": True, "campaignStatus": status, "leads": leads}
+    return reconcile(organization_workspace(campaign["clerk_org_id"]), campaign)
 
 
 @bp.get("/<campaign_id>/events")

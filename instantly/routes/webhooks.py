@@ -1,6 +1,5 @@
 """Instantly's webhooks: where they go, what they deliver, and what was missed."""
 
-from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +8,14 @@ from flask.typing import ResponseReturnValue
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.config import SERVICE_NAME
-from instantly.deliveries import receive_delivery, recover_delivery
+from instantly.deliveries import (
+    WEBHOOK_PATH,
+    our_webhooks,
+    receive_delivery,
+    recover_deliveries,
+    resume_webhooks,
+    webhook_url,
+)
 from instantly.schemas.answers import (
     RECEIVED,
     RECOVERED,
@@ -25,12 +31,11 @@ from instantly.translation.events import (
     UNKNOWN_CAMPAIGN,
 )
 from instantly.translation.webhooks import (
-    DISABLED,
     Webhook,
     carries,
     changes_needed,
     closest,
-    is_ours,
+    is_off,
     status_of,
 )
 from instantly.web.context import (
@@ -45,12 +50,7 @@ from instantly.web.inputs import delivery_bytes, load_body, load_query
 from instantly.web.openapi import WEBHOOK_SECRET, documented
 
 DAYS_OF_FAILURES = 7
-bp = Blueprint("webhooks", __name__, url_prefix="/webhooks/instantly")
-
-
-def webhook_url() -> str | None:
-    base_url = services().settings.webhook_base_url
-    return base_url and f"{base_url}/webhooks/instantly"
+bp = Blueprint("webhooks", __name__, url_prefix=WEBHOOK_PATH)
 
 
 def configured_url() -> str:
@@ -60,15 +60,6 @@ def configured_url() -> str:
     return url
 
 
-def our_webhooks(workspace: InstantlyClient, url: str) -> list[Webhook]:
-    """Those that point at us, whatever they subscribe to."""
-    return [
-        webhook
-        for webhook in workspace.list_webhooks()
-        if is_ours(webhook.get("target_hook_url"), url)
-    ]
-
-
 @bp.get("/config")
 @documented(answers={200: WEBHOOK_CONFIG})
 def get_config() -> dict[str, str]:
@@ -76,6 +67,7 @@ def get_config() -> dict[str, str]:
     return {"webhookUrl": configured_url()}
 
 
+@bp.post("/")
 @bp.post("")
 @documented(body=Delivery, answers={200: RECEIVED}, headers=(WEBHOOK_SECRET,))
 def receive() -> dict[str, Any]:
@@ -101,17 +93,8 @@ def recover() -> ResponseReturnValue:
     """Records what Instantly could not deliver, and switches our webhooks on again."""
     recovery = load_body(Recovery)
     workspace = organization_workspace(recovery["clerk_org_id"])
-    url = webhook_url()
-    deliveries = workspace.list_failed_deliveries(
-        recovery["from_"].isoformat(), recovery["to"].isoformat()
-    )
-    outcomes = Counter(recover_delivery(delivery, url) for delivery in deliveries)
-    resumed = []
-    if url is not None:
-        for webhook in our_webhooks(workspace, url):
-            if webhook.get("status") == DISABLED:
-                workspace.resume_webhook(webhook["id"])
-                resumed.append(webhook["id"])
+    outcomes = recover_deliveries(workspace, recovery["from_"], recovery["to"])
+    resumed = resume_webhooks(workspace)
     return {
         "success": True,
         "found": outcomes.total(),
@@ -140,11 +123,15 @@ def register() -> ResponseReturnValue:
         if found is None and not services().leases.is_held(lock):
             raise Busy
         webhook = set_up(workspace, found, changes)
-        is_off = webhook.get("status") == DISABLED
-        if is_off:
-            webhook = workspace.resume_webhook(webhook["id"])
+        was_off = is_off(webhook)
+        if was_off:
+            webhook = {**webhook, **workspace.resume_webhook(webhook["id"])}
     shown = {"id": webhook["id"], "status": status_of(webhook)}
-    done = {"created": found is None, "updated": bool(found and changes), "resumed": is_off}
+    done = {
+        "created": found is None,
+        "updated": bool(found and changes),
+        "resumed": was_off and not is_off(webhook),
+    }
     return {"success": True, "webhook": shown, **done}
 
 
@@ -152,7 +139,9 @@ def set_up(workspace: InstantlyClient, found: Webhook | None, changes: Webhook) 
     """The webhook with these changes, or a new one of them."""
     if found is None:
         return workspace.create_webhook({"name": SERVICE_NAME, **changes})
-    return {**found, **workspace.patch_webhook(found["id"], changes)} if changes else found
+    if changes:
+        return {**found, **changes, **workspace.patch_webhook(found["id"], changes)}
+    return found
 
 
 @bp.get("/health")

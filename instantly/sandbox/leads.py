@@ -25,9 +25,12 @@ class Leads:
         refused: Counter[str] = Counter()
         created: list[Json] = []
         seen: set[str] = set()
+        skips = call.body.get("skip_if_in_workspace") or call.body.get("skip_if_in_campaign")
+        held = set().union(*workspace.addresses.values()) if skips else set()
         for index, fields in enumerate(call.body["leads"]):
             address = (fields.get("email") or "").lower()
             reason = refusal_of_lead(workspace, campaign_id, address, seen)
+            reason = reason or ("skipped_count" if address in held else None)
             seen.add(address)
             if reason:
                 refused[reason] += 1

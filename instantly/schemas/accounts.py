@@ -2,9 +2,14 @@
 
 from typing import Any
 
-from marshmallow import fields
+from marshmallow import ValidationError, fields
 
-from instantly.schemas.fields import Boolean, CamelCaseSchema, EmailAddress
+from instantly.schemas.fields import (
+    Boolean,
+    CamelCaseSchema,
+    queried_address,
+    refuse_unstorable,
+)
 
 
 class Warmup(CamelCaseSchema):
@@ -15,8 +20,11 @@ class EmailList(fields.Field[list[str]]):
     """Addresses with commas between them, as a query holds them."""
 
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[str]:
-        address = EmailAddress()
-        return [address.deserialize(part) for part in value.split(",")]
+        refuse_unstorable(value)
+        addresses = [queried_address(part) for part in value.rstrip(", ").split(",")]
+        if not all(addresses):
+            raise ValidationError("Not a list of addresses.")
+        return addresses
 
 
 class WarmupAnalytics(CamelCaseSchema):

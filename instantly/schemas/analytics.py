@@ -4,9 +4,15 @@ from typing import Any
 
 from marshmallow import ValidationError, fields, validate, validates_schema
 
-from instantly.schemas.fields import CamelCaseSchema, Text
+from instantly.schemas.fields import CamelCaseSchema, Text, organization_id
 
 GROUPINGS = ("campaignId", "brandId", "appId", "clerkOrgId", "step")
+
+
+class Refresh(CamelCaseSchema):
+    """The organisation whose campaigns' figures are to be had."""
+
+    clerk_org_id = organization_id()
 
 
 class Stats(CamelCaseSchema):

@@ -4,63 +4,26 @@ They only describe: views and SQL make the answers, and the tests compare each o
 A view answers with an object, which has a name in the document.
 """
 
-from typing import Any
-
+from instantly.schemas.shapes import (
+    BOOLEAN,
+    COUNT,
+    INTEGER,
+    OBJECT,
+    STEP,
+    SUCCESS,
+    TEXT,
+    TIME,
+    UUID,
+    array,
+    each,
+    named,
+    nullable,
+    object_of,
+    one_of,
+)
 from instantly.translation.campaigns import STATUSES
 from instantly.translation.events import LEAD_STATUS
-
-Shape = dict[str, Any]
-
-TEXT: Shape = {"type": "string"}
-UUID: Shape = {"type": "string", "format": "uuid"}
-TIME: Shape = {
-    "type": "string",
-    "format": "date-time",
-    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
-}
-COUNT: Shape = {"type": "integer", "minimum": 0}
-INTEGER: Shape = {"type": "integer"}
-STEP: Shape = {"type": "integer", "minimum": 1}
-BOOLEAN: Shape = {"type": "boolean"}
-OBJECT: Shape = {"type": "object"}
-SUCCESS: Shape = {"type": "boolean", "const": True}
-
-# The shapes that have a name.
-SHAPES: dict[str, Shape] = {}
-
-
-def one_of(*values: str) -> Shape:
-    return {"type": "string", "enum": list(dict.fromkeys(values))}
-
-
-def nullable(shape: Shape) -> Shape:
-    if shape.keys() & {"enum", "$ref"}:
-        return {"anyOf": [shape, {"type": "null"}]}
-    return {**shape, "type": [shape["type"], "null"]}
-
-
-def array(items: Shape) -> Shape:
-    return {"type": "array", "items": items}
-
-
-def each(shape: Shape, *names: str) -> dict[str, Shape]:
-    """Properties that are alike."""
-    return dict.fromkeys(names, shape)
-
-
-def named(name: str, shape: Shape) -> Shape:
-    """A reference to the shape, which has this name in the document and in generated clients."""
-    if name in SHAPES:
-        raise ValueError(f"two shapes are called {name}")
-    SHAPES[name] = shape
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def object_of(name: str, /, *optional: str, **properties: Shape) -> Shape:
-    """An object of this name. Every property is always there, but for the optional ones."""
-    required = [each for each in properties if each not in optional]
-    return named(name, {"type": "object", "properties": properties, "required": required})
-
+from instantly.translation.messages import DIRECTIONS
 
 ERROR_DETAILS = object_of("ErrorDetails")
 ERROR = object_of(
@@ -97,6 +60,7 @@ ONE_CAMPAIGN = object_of("OneCampaign", campaign=CAMPAIGN)
 SWITCHED_CAMPAIGN = object_of(
     "SwitchedCampaign", "warnings", campaign=CAMPAIGN, warnings=array(TEXT)
 )
+CHANGED_CAMPAIGN = object_of("ChangedCampaign", campaign=CAMPAIGN, warnings=array(TEXT))
 CAMPAIGNS = object_of("Campaigns", campaigns=array(CAMPAIGN), **PAGE)
 NEW_CAMPAIGN = object_of(
     "NewCampaign", **each(UUID, "id", "instantlyCampaignId"), name=TEXT, status=one_of("draft")
@@ -104,6 +68,28 @@ NEW_CAMPAIGN = object_of(
 CREATED_CAMPAIGN = object_of(
     "CreatedCampaign", success=SUCCESS, campaign=NEW_CAMPAIGN, warnings=array(TEXT)
 )
+TEXTS = each(nullable(TEXT), "subject", "bodyHtml")
+CONFIGURED_STEP = object_of(
+    "ConfiguredStep",
+    *(*TEXTS, "variants"),
+    **TEXTS,
+    variants=array(object_of("ConfiguredVariant", **TEXTS)),
+    daysSinceLastStep=nullable(COUNT),
+)
+CONFIGURED_SCHEDULE = object_of(
+    "ConfiguredSchedule",
+    **each(nullable(TEXT), "timezone", "from", "to", "startDate", "endDate"),
+    days=nullable(array(TEXT)),
+)
+CAMPAIGN_CONFIGURATION = object_of(
+    "CampaignConfiguration",
+    name=nullable(TEXT),
+    accountIds=nullable(array(TEXT)),
+    sequence=nullable(array(CONFIGURED_STEP)),
+    schedule=nullable(CONFIGURED_SCHEDULE),
+    settings={"$ref": "#/components/schemas/CampaignSettings"},
+)
+CONFIGURATION = object_of("Configuration", configuration=CAMPAIGN_CONFIGURATION)
 SENDING_DETAILS = object_of("SendingDetails")
 SENDING_STATUS = object_of(
     "SendingStatus",
@@ -136,13 +122,24 @@ LEAD = object_of(
 )
 LEADS = object_of("Leads", leads=array(LEAD), **PAGE)
 REJECTED_LEAD = object_of(
-    "RejectedLead", email=TEXT, reason=one_of("invalid", "blocklisted", "skipped", "unknown")
+    "RejectedLead",
+    "index",
+    "details",
+    email=nullable(TEXT),
+    reason=one_of(
+        *("unsubscribed", "bounced", "replied", "contacted", "held", "malformed"),
+        *("invalid", "blocklisted", "skipped", "plan_full", "unknown"),
+    ),
+    index=COUNT,
+    details=ERROR_DETAILS,
 )
 ADDED_LEADS = object_of(
     "AddedLeads",
     success=SUCCESS,
     **each(COUNT, "added", "total", "duplicates"),
     rejected=array(REJECTED_LEAD),
+    remainingInPlan=nullable(INTEGER),
+    warnings=array(TEXT),
 )
 DELETED_LEADS = object_of("DeletedLeads", success=SUCCESS, deleted=COUNT, notFound=array(TEXT))
 
@@ -162,7 +159,9 @@ LEAD_STATUSES = object_of("LeadStatuses", leads=array(ADDRESS_STATUS))
 EVENT = object_of(
     "Event",
     "payload",
-    **each(TEXT, "id", "eventType"),
+    id=TEXT,
+    campaignId=UUID,
+    eventType=TEXT,
     **each(nullable(TEXT), "leadEmail", "accountEmail"),
     **each(nullable(STEP), "step", "variant"),
     **each(TIME, "occurredAt", "receivedAt"),
@@ -199,6 +198,13 @@ INSTANTLY_ANALYTICS = object_of("InstantlyAnalytics")
 CAMPAIGN_ANALYTICS = object_of(
     "CampaignAnalytics", analytics=nullable(INSTANTLY_ANALYTICS), snapshot=SNAPSHOT
 )
+COMPARED_COUNT = object_of("ComparedCount", **each(COUNT, "here", "instantly"))
+BEHIND = object_of(
+    "BehindCampaign",
+    campaignId=UUID,
+    **each(COMPARED_COUNT, "sent", "replied", "bounced", "unsubscribed", "opened"),
+)
+REFRESHED = object_of("Refreshed", success=SUCCESS, campaigns=COUNT, behind=array(BEHIND))
 EMAILS = each(COUNT, "emailsSent", "emailsOpened", "emailsReplied", "emailsBounced")
 EMAIL_STATS = object_of(
     "EmailStats",
@@ -271,3 +277,14 @@ WEBHOOK_HEALTH = object_of(
     lastDeliveryAt=nullable(TIME),
     failedDeliveries=COUNT,
 )
+
+FEED = object_of("Feed", events=array(EVENT), nextCursor=TEXT)
+
+MESSAGE = object_of(
+    "Message",
+    direction=one_of(*DIRECTIONS.values()),
+    step=nullable(STEP),
+    **each(nullable(TEXT), "subject", "text", "html", "accountEmail"),
+    at=TIME,
+)
+ONE_LEAD = object_of("OneLead", lead=LEAD, facts=ADDRESS_STATUS, messages=array(MESSAGE))

@@ -1,16 +1,19 @@
 """Bodies about campaigns."""
 
+from contextlib import suppress
 from datetime import UTC, date, datetime
 from typing import Any, ClassVar
 
 from marshmallow import RAISE, ValidationError, fields, post_load, validate, validates_schema
 
+from instantly.readings import whole_or_none
 from instantly.schemas.fields import (
     MAX_ID_CHARACTERS,
     Boolean,
     CamelCaseSchema,
     EmailAddresses,
     ForgivingSchema,
+    Integer,
     Text,
     camel_case,
     instance_of,
@@ -112,7 +115,7 @@ class Schedule(ForgivingSchema):
 
 
 class CampaignSettings(ForgivingSchema):
-    """Instantly's campaign options, a closed set. The defaults protect the recipient."""
+    """Instantly's campaign options, a closed set."""
 
     class Meta:
         unknown = RAISE
@@ -121,13 +124,13 @@ class CampaignSettings(ForgivingSchema):
     daily_max_leads = whole_number_field(1)
     email_gap = whole_number_field(0)
     random_wait_max = whole_number_field(0)
-    stop_on_reply = Boolean(load_default=True)
+    stop_on_reply = Boolean()
     stop_on_auto_reply = Boolean()
     stop_for_company = Boolean()
     open_tracking = Boolean()
     link_tracking = Boolean()
     text_only = Boolean()
-    insert_unsubscribe_header = Boolean(load_default=True)
+    insert_unsubscribe_header = Boolean()
     prioritize_new_leads = Boolean()
     match_lead_esp = Boolean()
     allow_risky_contacts = Boolean()
@@ -136,37 +139,41 @@ class CampaignSettings(ForgivingSchema):
     bcc_list = EmailAddresses()
 
 
-class CreateCampaign(ForgivingSchema):
-    org_id = organization_id()
-    clerk_org_id = organization_id()
-    brand_id = required_text(MAX_ID_CHARACTERS)
-    app_id = required_text(MAX_ID_CHARACTERS)
-    name = required_text()
-    parent_run_id = fields.UUID(
-        data_key="runId", load_default=None, allow_none=True, metadata={"example": None}
-    )
-    account_ids = EmailAddresses(load_default=list, metadata={"example": []})
-    metadata = Metadata(
-        load_default=None,
-        allow_none=True,
-        metadata={"title": "Metadata", "example": {"team": "north"}},
-    )
+class NewCampaignSettings(CampaignSettings):
+    """The defaults protect the recipient."""
+
+    stop_on_reply = Boolean(load_default=True)
+    insert_unsubscribe_header = Boolean(load_default=True)
+
+
+def settings_of(campaign: dict[str, Any]) -> dict[str, Any]:
+    """Those of a campaign of Instantly's, by our names: what could be sent to us like that."""
+    settings = {}
+    for name, field in instance_of(CampaignSettings).fields.items():
+        value = campaign.get(name)
+        with suppress(ValidationError):
+            settings[str(field.data_key)] = field.deserialize(
+                whole_or_none(value) if isinstance(field, Integer) else value
+            )
+    return settings
+
+
+class CampaignFields(ForgivingSchema):
+    """What of a campaign is given when it is created, and can be changed later."""
+
+    name = Text(validate=validate.Length(min=1))
+    account_ids = EmailAddresses(metadata={"example": ["lena@try-northbeam.example"]})
     sequence = fields.List(
         fields.Nested(Step),
-        load_default=list,
         validate=validate.Length(min=1, max=MAX_STEPS),
         metadata={"example": [{"subject": "Hello", "bodyHtml": "<p>Hi {{firstName}}</p>"}]},
     )
-    schedule = fields.Nested(Schedule, load_default=lambda: instance_of(Schedule).load({}))
-    settings = fields.Nested(
-        CampaignSettings,
-        load_default=lambda: instance_of(CampaignSettings).load({}),
-        metadata={"example": {"dailyLimit": 50}},
-    )
+    schedule = fields.Nested(Schedule)
+    settings = fields.Nested(CampaignSettings, metadata={"example": {"dailyLimit": 50}})
 
     @validates_schema
     def waits_stand_before_their_steps(self, campaign: dict[str, Any], **_: Any) -> None:
-        for index, step in enumerate(campaign["sequence"]):
+        for index, step in enumerate(campaign.get("sequence", [])):
             days = step.get("days_since_last_step")
             if index == 0 and days:
                 message = "Nothing comes before the first step: must be 0 or absent."
@@ -175,6 +182,38 @@ class CreateCampaign(ForgivingSchema):
             else:
                 continue
             raise ValidationError({"sequence": {index: {"daysSinceLastStep": [message]}}})
+
+
+class CreateCampaign(CampaignFields):
+    org_id = organization_id()
+    clerk_org_id = organization_id()
+    brand_id = required_text(MAX_ID_CHARACTERS)
+    app_id = required_text(MAX_ID_CHARACTERS)
+    name = required_text()
+    parent_run_id = fields.UUID(
+        data_key="runId", load_default=None, allow_none=True, metadata={"example": None}
+    )
+    metadata = Metadata(
+        load_default=None,
+        allow_none=True,
+        metadata={"title": "Metadata", "example": {"team": "north"}},
+    )
+    schedule = fields.Nested(Schedule, load_default=lambda: instance_of(Schedule).load({}))
+    settings = fields.Nested(
+        NewCampaignSettings,
+        load_default=lambda: instance_of(NewCampaignSettings).load({}),
+        metadata={"example": {"dailyLimit": 50}},
+    )
+
+
+class ChangeCampaign(CampaignFields):
+    """What is absent stays as it is."""
+
+    @validates_schema
+    def something_is_given(self, changes: dict[str, Any], **_: Any) -> None:
+        if changes in ({}, {"settings": {}}):
+            names = ", ".join(str(field.data_key) for field in self.fields.values())
+            raise ValidationError(f"At least one of {names} is required.")
 
 
 class Reconcile(CamelCaseSchema):

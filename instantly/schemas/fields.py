@@ -14,6 +14,7 @@ from marshmallow import (
     validates_schema,
 )
 
+from instantly.addresses import clean_address, same_address
 from instantly.json_text import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
 
@@ -126,7 +127,7 @@ class QueryInteger(fields.Integer):
 
 
 class EmailAddress(fields.Email):
-    """An address, trimmed."""
+    """An address, as it is stored, sent and shown."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(validate=validate.Length(max=MAX_EMAIL_CHARACTERS), **kwargs)
@@ -134,9 +135,24 @@ class EmailAddress(fields.Email):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         address: str = super()._deserialize(value, *args, **kwargs)
         refuse_unstorable(address)
-        if UNCLEAR_CASE.search(address):
+        if UNCLEAR_CASE.search(address) or address.rstrip().endswith("."):
             raise self.make_error("invalid")
-        return address.strip()
+        return clean_address(address)
+
+
+class AskedAddress(Text):
+    """An address to be looked up, as it was asked for: one that cannot be read is unknown."""
+
+    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
+        address = super()._deserialize(value, *args, **kwargs).strip()
+        if not address:
+            raise self.make_error("required")
+        return address
+
+
+def queried_address(text: str) -> str:
+    """The address that stands in a query: no address holds a blank, so it was sent as a plus."""
+    return same_address(text.strip().replace(" ", "+"))
 
 
 class EmailAddresses(fields.List[Any]):
@@ -149,7 +165,7 @@ class EmailAddresses(fields.List[Any]):
         addresses: list[Any] = super()._deserialize(*args, **kwargs)
         first: dict[str, str] = {}
         for address in addresses:
-            first.setdefault(address.lower(), address)
+            first.setdefault(same_address(address), address)
         return list(first.values())
 
 
@@ -170,10 +186,14 @@ def whole_number_field(low: int) -> Integer:
     return Integer(validate=validate.Range(min=low, max=MAX_INTEGER))
 
 
+def page_limit() -> QueryInteger:
+    return QueryInteger(load_default=100, validate=validate.Range(min=1, max=1000))
+
+
 class Page(CamelCaseSchema):
     """A page of a list: `cursor` comes from the page before."""
 
-    limit = QueryInteger(load_default=100, validate=validate.Range(min=1, max=1000))
+    limit = page_limit()
     skip = QueryInteger(
         load_default=None, allow_none=False, validate=validate.Range(min=0, max=MAX_BIGINT)
     )

@@ -1,6 +1,7 @@
 """Bodies about leads."""
 
 import time
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
 from typing import Any
@@ -10,6 +11,8 @@ from marshmallow import ValidationError, fields, validate
 from instantly.json_text import storable_text
 from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.schemas.fields import (
+    AskedAddress,
+    Boolean,
     CamelCaseSchema,
     EmailAddress,
     ForgivingSchema,
@@ -23,6 +26,13 @@ MAX_LEADS = 10_000
 MAX_ASKED_ADDRESSES = 1000
 # Checked in one go.
 LEADS_AT_A_TIME = 500
+# Why an upload may leave an address out, the strongest reason first.
+REFUSABLE = ("unsubscribed", "bounced", "replied", "contacted", "held")
+# Instantly merges a lead's own data into its deliveries, where these would hide what is ours.
+RESERVED_NAMES = frozenset(
+    "event_type campaign_id lead_email timestamp email_account step variant workspace"
+    " email_id".split()
+)
 
 
 class CustomVariables(fields.Dict):
@@ -35,6 +45,8 @@ class CustomVariables(fields.Dict):
             for name, variable in variables.items()
             if isinstance(variable, (dict, list))
         }
+        for name in RESERVED_NAMES & variables.keys():
+            errors[name] = ["Is the name of a field of Instantly's deliveries."]
         if errors:
             raise ValidationError(errors)
         refuse_unstorable(variables)
@@ -72,26 +84,42 @@ class NewLead(ForgivingSchema):
     )
 
 
+@dataclass(frozen=True)
+class MalformedLead:
+    """A lead that the schema refuses, and its place in the request."""
+
+    index: int
+    email: str | None
+    messages: Any
+
+
 class Leads(fields.List[Any]):
-    """Leads by the thousand: the schema itself is only asked about those that look unusual."""
+    """Leads by the thousand: the schema itself is only asked about those that look unusual.
+
+    One that it refuses is a MalformedLead in their list, or fails the request.
+    """
 
     def __init__(self) -> None:
         many = validate.Length(min=1, max=MAX_LEADS)
         super().__init__(fields.Nested(NewLead), required=True, validate=many)
 
-    def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    def _deserialize(self, value: Any, attr: Any, data: Any, **kwargs: Any) -> list[Any]:
         if not isinstance(value, list):
             raise self.make_error("invalid")
-        leads, errors = [], {}
+        leads: list[Any] = []
+        malformed = {}
         for index, lead in enumerate(value):
             try:
                 leads.append(usual_lead(lead) or instance_of(NewLead).load(lead))
             except ValidationError as error:
-                errors[index] = error.messages
+                email = lead.get("email") if isinstance(lead, dict) else None
+                text = email if isinstance(email, str) else None
+                malformed[index] = MalformedLead(index, text, error.messages)
+                leads.append(malformed[index])
             if index % LEADS_AT_A_TIME == 0:
                 time.sleep(0)  # other requests go on
-        if errors:
-            raise ValidationError(errors)
+        if malformed and data.get("invalid") != "reject":
+            raise ValidationError({index: lead.messages for index, lead in malformed.items()})
         return leads
 
 
@@ -108,6 +136,8 @@ def usual_lead(lead: Any) -> dict[str, Any] | None:
     if not isinstance(variables, dict) or not all(isinstance(v, str) for v in loaded.values()):
         return None
     if any(isinstance(variable, dict | list) for variable in variables.values()):
+        return None
+    if not RESERVED_NAMES.isdisjoint(variables):
         return None
     texts = "".join(map(str, (*loaded.values(), *variables, *variables.values())))
     if storable_text(texts) != texts:
@@ -139,11 +169,37 @@ class AddLeads(ForgivingSchema):
         data_key="runId", load_default=None, allow_none=True, metadata={"example": None}
     )
     leads = Leads()
+    refuse = fields.List(
+        Text(validate=validate.OneOf(REFUSABLE)),
+        load_default=["unsubscribed", "bounced"],
+        metadata={
+            "description": "An address of which one of these is true in any campaign of the"
+            " organisation is not sent, and stands in `rejected` with the first word of the list"
+            f" {', '.join(REFUSABLE)} that is true and named here. `held`: by another campaign."
+            " What this campaign holds already is a duplicate."
+        },
+    )
+    skip_if_in_workspace = Boolean(
+        load_default=False,
+        metadata={"description": "Instantly skips what it holds anywhere in the workspace."},
+    )
+    skip_if_in_campaign = Boolean(
+        load_default=False,
+        metadata={"description": "Instantly skips what any campaign of the workspace holds."},
+    )
+    invalid = Text(
+        load_default="fail",
+        validate=validate.OneOf(["fail", "reject"]),
+        metadata={
+            "description": "What becomes of malformed leads: they fail the request, or stand in"
+            " `rejected` while the others are uploaded."
+        },
+    )
 
 
 class DeleteLeads(CamelCaseSchema):
     emails = fields.List(
-        EmailAddress(), required=True, validate=validate.Length(min=1, max=MAX_LEADS)
+        AskedAddress(), required=True, validate=validate.Length(min=1, max=MAX_LEADS)
     )
 
 
@@ -152,7 +208,7 @@ class AskedAddresses(CamelCaseSchema):
 
     clerk_org_id = organization_id()
     emails = fields.List(
-        EmailAddress(), required=True, validate=validate.Length(min=1, max=MAX_ASKED_ADDRESSES)
+        AskedAddress(), required=True, validate=validate.Length(min=1, max=MAX_ASKED_ADDRESSES)
     )
     brand_id = Text()
     campaign_id = fields.UUID()

@@ -1,5 +1,6 @@
 """The connections to PostgreSQL: a bound on waiting, and a pool that serves or refuses at once."""
 
+import re
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -18,6 +19,7 @@ from psycopg.types.json import JsonDumper
 from instantly.config import SERVICE_NAME
 
 CONNECT_TIMEOUT_SECONDS = 2
+MAX_CONNECT_TIMEOUT_SECONDS = 10
 SLOT_WAIT_SECONDS = 2.0
 STATEMENT_TIMEOUT_SECONDS = 5.0
 # How often a statement is run on a connection before it is prepared there.
@@ -79,6 +81,13 @@ class NotConnected(OperationalError):
     """No connection could be had: nothing was sent to the server."""
 
 
+def without_names(words: str) -> str:
+    """What libpq says of a failure, without host, user and database, which stand in quotes."""
+    lines = words.strip().splitlines() or [""]
+    line = next((line for line in reversed(lines) if " failed: " in line), lines[0])
+    return re.sub(r"(['\"]).*?\1", "…", line.rpartition(" failed: ")[2])
+
+
 class Connections(NamedTuple):
     """How many somebody uses or opens, are open in all, may be open, and are waited for."""
 
@@ -93,6 +102,12 @@ def connection_string(url: str, **ours: Any) -> str:
     return make_conninfo(**{**KEEP_ALIVE, **conninfo_to_dict(url), **ours})
 
 
+def connect_seconds(url: str) -> int:
+    """How long a connection may take to be made: what the URL says, within bounds."""
+    asked = int(conninfo_to_dict(url).get("connect_timeout") or CONNECT_TIMEOUT_SECONDS)
+    return asked if 0 < asked < MAX_CONNECT_TIMEOUT_SECONDS else MAX_CONNECT_TIMEOUT_SECONDS
+
+
 class Pool:
     """At most `size` connections; those that are free wait on a stack, the last used on top.
 
@@ -104,9 +119,10 @@ class Pool:
     def __init__(
         self, url: str, size: int, deadline_seconds: float | None, *, prepared_statements: bool
     ) -> None:
+        self._connect_seconds = connect_seconds(url)
         self._conninfo = connection_string(
             url,
-            connect_timeout=CONNECT_TIMEOUT_SECONDS,
+            connect_timeout=self._connect_seconds,
             application_name=SERVICE_NAME,
             client_encoding="UTF8",  # what JSON goes out in
         )
@@ -175,7 +191,7 @@ class Pool:
             turn = Lock()
             turn.acquire()
             self._waiting.append(turn)
-        if not turn.acquire(timeout=SLOT_WAIT_SECONDS):
+        if not turn.acquire(timeout=max(SLOT_WAIT_SECONDS, self._connect_seconds)):
             with self._lock:
                 if turn in self._waiting:  # and not given the slot in the last moment
                     self._waiting.remove(turn)
@@ -197,7 +213,7 @@ class Pool:
                 prepare_threshold=self._prepare_threshold,
             )
         except OperationalError as error:
-            raise NotConnected(str(error)) from error
+            raise NotConnected(without_names(str(error))) from error
         connection.adapters.register_loader("json", JsonBytes)
         connection.adapters.register_dumper(dict, JsonDumper)
         if self._deadline_seconds is not None:

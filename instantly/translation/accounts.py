@@ -3,10 +3,10 @@
 from typing import Any
 
 from instantly.json_text import storable_text
-from instantly.limits import MAX_INTEGER
+from instantly.readings import number_or_none
 
 # Instantly's numbers in our words, from its official OpenAPI document.
-STATUSES: dict[int | None, str] = {
+STATUSES: dict[float | None, str] = {
     1: "active",
     2: "paused",
     3: "maintenance",
@@ -14,7 +14,7 @@ STATUSES: dict[int | None, str] = {
     -2: "soft_bounce_error",
     -3: "sending_error",
 }
-WARMUP_STATUSES: dict[int | None, str] = {
+WARMUP_STATUSES: dict[float | None, str] = {
     0: "paused",
     1: "active",
     -1: "banned",
@@ -28,7 +28,7 @@ def account_row(account: dict[str, Any]) -> dict[str, Any]:
     warmup_status = WARMUP_STATUSES.get(rounded_or_none(account.get("warmup_status")), "paused")
     return {
         "email": storable_text(account["email"]),
-        "status": STATUSES.get(rounded_or_none(account.get("status")), "active"),
+        "status": status_of(account.get("status")),
         "warmup_enabled": warmup_status == "active",
         "warmup_status": warmup_status,
         "warmup_score": number_or_none(account.get("stat_warmup_score")),
@@ -37,10 +37,12 @@ def account_row(account: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def number_or_none(value: Any) -> float | None:
-    """None also for what is too large to be meant."""
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if is_number and abs(value) <= MAX_INTEGER else None
+def status_of(value: Any) -> str:
+    """The status in our words: active where there is none, never where it is not understood."""
+    if value is None:
+        return "active"
+    number = number_or_none(value)
+    return STATUSES.get(number, "maintenance" if (number or 0) >= 0 else "connection_error")
 
 
 def rounded_or_none(value: Any) -> int | None:

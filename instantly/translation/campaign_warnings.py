@@ -74,14 +74,18 @@ class Body(HTMLParser):
 
 
 def campaign_warnings(campaign: dict[str, Any], now: datetime) -> list[str]:
-    """Takes what the CreateCampaign schema loads."""
-    emails = list(emails_of(campaign["sequence"]))
+    """Takes what the CreateCampaign or the ChangeCampaign schema loads.
+
+    Of what is not there nothing is said.
+    """
+    emails = list(emails_of(campaign.get("sequence", [])))
+    settings = campaign.get("settings", {})
     return [
-        *about_name(campaign["name"]),
-        *about_schedule(campaign["schedule"], now),
+        *about_name(campaign.get("name")),
+        *about_schedule(campaign.get("schedule", {}), now),
         *(sentence for email in emails for sentence in about_email(email)),
-        *about_links(emails, campaign["settings"]),
-        *about_unsubscribing(emails, campaign["settings"]),
+        *about_links(emails, settings),
+        *about_unsubscribing(emails, settings),
     ]
 
 
@@ -94,13 +98,13 @@ def emails_of(sequence: list[dict[str, Any]]) -> Iterator[Email]:
             yield Email(number, place, variant["subject"], body)
 
 
-def about_name(name: str) -> Iterator[str]:
-    if not name.strip():
+def about_name(name: str | None) -> Iterator[str]:
+    if name is not None and not name.strip():
         yield "name: it is blank, so nobody can find the campaign in Instantly. Give it a name."
 
 
 def about_schedule(schedule: dict[str, Any], now: datetime) -> Iterator[str]:
-    if schedule["timezone_warning"]:
+    if schedule.get("timezone_warning"):
         yield schedule["timezone_warning"]
     end = schedule.get("end_date")
     if end and end < now.astimezone(ZoneInfo(schedule["timezone"])).date():
@@ -182,7 +186,7 @@ def about_links(emails: list[Email], settings: dict[str, Any]) -> Iterator[str]:
 
 def about_unsubscribing(emails: list[Email], settings: dict[str, Any]) -> Iterator[str]:
     """By the header, which all e-mails have then, or by a link in the first."""
-    if settings["insert_unsubscribe_header"]:
+    if settings.get("insert_unsubscribe_header", True):
         return
     for email in emails:
         parts = (email.body.text, *email.body.values)

@@ -4,17 +4,15 @@ Names are from Instantly's webhook guide; the last ones of each table have only 
 """
 
 import hashlib
-import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from instantly.addresses import same_address
 from instantly.json_text import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS
-
-# Python also takes digits alone for a time, and would see the year 1711 in milliseconds.
-STARTS_WITH_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+from instantly.readings import past_or_none, whole_or_none
 
 # What becomes of a delivery.
 RECORDED = "recorded"
@@ -47,6 +45,9 @@ LEAD_STATUS = {
 
 CAMPAIGN_STATUS = {"campaign_completed": "completed"}
 
+# Events that are about no lead: an `email` in them is somebody else's.
+WITHOUT_LEAD = frozenset(["account_error", "campaign_completed"])
+
 # The column of instantly_lead_activity that counts the event.
 COUNTED_AS = {
     "email_sent": "sent",
@@ -66,7 +67,7 @@ PROVES = {"campaign_completed_for_lead_without_reply": ["completed", "contacted"
 
 @dataclass(frozen=True)
 class Event:
-    """What a payload says, as far as it can be read. `lead_email` is in lower case."""
+    """What a payload says, as far as it can be read. Addresses are as `same_address` has them."""
 
     event_type: str
     campaign_id: str | None
@@ -77,20 +78,33 @@ class Event:
     occurred_at: datetime | None
 
     @classmethod
-    def from_payload(cls, payload: dict[str, Any]) -> "Event | None":
-        """Returns None for a payload that does not name its event."""
+    def from_payload(
+        cls, payload: dict[str, Any], *, lead_email: object = None, timestamp: object = None
+    ) -> "Event | None":
+        """Returns None for a payload that does not name its event.
+
+        `lead_email` and `timestamp` are known from elsewhere: they count where it is silent.
+        """
         name = payload.get("event_type")
         if not isinstance(name, str) or not name:
             return None
-        name = storable_text(name)
+        event_type = recorded_name(storable_text(name))
+        account_email = address_or_none(payload.get("email_account"))
+        # The lead's own data are merged into the payload, `email` among them.
+        named = [payload.get("lead_email"), payload.get("email"), lead_email]
+        addresses = [address for each in named if (address := address_or_none(each))]
+        if address_or_none(named[0]) is None:
+            is_of_lead = event_type not in WITHOUT_LEAD
+            addresses = [each for each in addresses if is_of_lead and each != account_email]
+        now = datetime.now(UTC)
         return cls(
-            event_type=recorded_name(name),
+            event_type=event_type,
             campaign_id=uuid_or_none(payload.get("campaign_id")),
-            lead_email=address_or_none(payload.get("lead_email")),
-            account_email=address_or_none(payload.get("email_account")),
+            lead_email=addresses[0] if addresses else None,
+            account_email=account_email,
             step=positive_or_none(payload.get("step")),
             variant=positive_or_none(payload.get("variant")),
-            occurred_at=moment_or_none(payload.get("timestamp")),
+            occurred_at=past_or_none(payload.get("timestamp"), now) or past_or_none(timestamp, now),
         )
 
     @property
@@ -118,7 +132,6 @@ class Event:
             "label": lead_status if is_label and tells_of_lead else None,
             "proves": PROVES.get(self.event_type) if tells_of_lead else None,
             "lead_status": lead_status,
-            "is_label": is_label,
             "campaign_status": CAMPAIGN_STATUS.get(self.event_type),
         }
 
@@ -136,23 +149,13 @@ def uuid_or_none(value: Any) -> str | None:
 
 
 def address_or_none(value: Any) -> str | None:
-    address = value.strip() if isinstance(value, str) else ""
-    return storable_text(address).lower() if 0 < len(address) <= MAX_EMAIL_CHARACTERS else None
+    address = same_address(storable_text(value)) if isinstance(value, str) else ""
+    return address if 0 < len(address) <= MAX_EMAIL_CHARACTERS else None
 
 
 def positive_or_none(value: Any) -> int | None:
-    return value if type(value) is int and 0 < value <= MAX_BIGINT else None
-
-
-def moment_or_none(value: Any) -> datetime | None:
-    """A time in UTC; one without an offset is taken for UTC."""
-    if not isinstance(value, str) or not STARTS_WITH_DATE.match(value):
-        return None
-    try:
-        moment = datetime.fromisoformat(value)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
+    number = None if isinstance(value, float) else whole_or_none(value, MAX_BIGINT)
+    return number if number and number > 0 else None
 
 
 def fingerprint(canonical: str) -> bytes:

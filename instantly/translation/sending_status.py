@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from instantly.translation.campaigns import STATUSES
+
 # The words of the official document → whether mails go out, and what there is to do.
 EXPLANATIONS: dict[str, tuple[bool, str]] = {
     "healthy": (True, "The campaign is sending: there is nothing to do."),
@@ -80,3 +82,8 @@ def sending_status(parts: dict[str, Any]) -> dict[str, Any]:
     general = (None, UNKNOWN if reason else SILENT)
     sending, explanation = EXPLANATIONS.get(reason or "", general)
     return {"sending": sending, "reason": reason, "explanation": explanation, **parts}
+
+
+def campaign_status_of(reason: str | None) -> str | None:
+    """The campaign's own status, where the word tells it."""
+    return next((status for status in STATUSES.values() if reason == f"campaign_{status}"), None)

@@ -2,18 +2,37 @@
 
 from collections.abc import Iterable, Sequence
 from typing import Any
+from urllib.parse import urlsplit
+
+from instantly.readings import number_or_none
 
 SECRET_HEADER = "X-Webhook-Secret"  # noqa: S105  (its name)
 ALL_EVENTS = "all_events"
-DISABLED = -1
+PORTS = {"http": 80, "https": 443}
 
 Webhook = dict[str, Any]
 """Instantly's, or some of its fields"""
 
 
 def is_ours(target: object, url: str) -> bool:
-    """Whether deliveries to this URL reach us; a secret may stand in its query."""
-    return isinstance(target, str) and target.partition("?")[0].rstrip("/") == url
+    """Whether deliveries to this URL reach us: what is equal in it may be spelt in two ways.
+
+    A secret may stand in its query.
+    """
+    place = place_of(target)
+    return place is not None and place == place_of(url)
+
+
+def place_of(url: object) -> tuple[str, str, int, str] | None:
+    """Scheme, host, port and path of a URL, as clients understand it; None for anything else."""
+    try:
+        parts = urlsplit(url.strip()) if isinstance(url, str) else urlsplit("")
+        port = parts.port or PORTS.get(parts.scheme, 0)
+    except ValueError:
+        return None
+    if not parts.hostname:
+        return None
+    return parts.scheme, parts.hostname.rstrip("."), port, parts.path.removesuffix("/")
 
 
 def closest(webhooks: Iterable[Webhook]) -> Webhook | None:
@@ -57,4 +76,9 @@ def is_secret_header(name: str) -> bool:
 
 
 def status_of(webhook: Webhook) -> str:
-    return "disabled" if webhook.get("status") == DISABLED else "active"
+    return "disabled" if is_off(webhook) else "active"
+
+
+def is_off(webhook: Webhook) -> bool:
+    """Whether Instantly has switched it off: it does so with negative numbers."""
+    return (number_or_none(webhook.get("status")) or 0) < 0

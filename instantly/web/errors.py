@@ -99,17 +99,19 @@ def upstream_error(error: UpstreamError) -> ApiError:
     return ApiError(502, "Instantly unavailable")
 
 
-def flatten(messages: Any, path: str = "") -> dict[str, list[str]]:
-    """marshmallow's nested messages as {"leads.3.email": [messages]}."""
+def flatten(messages: Any, path: str = "", *, whole: str = "body") -> dict[str, list[str]]:
+    """marshmallow's nested messages as {"leads.3.email": [messages]}; `whole` names all of it."""
     if isinstance(messages, dict):
         return {
             field_path: texts
             for key, inner in messages.items()
             for field_path, texts in flatten(
-                inner, path if key == "_schema" else f"{path}.{key}" if path else str(key)
+                inner,
+                path if key == "_schema" else f"{path}.{key}" if path else str(key),
+                whole=whole,
             ).items()
         }
-    return {path or "body": [messages] if isinstance(messages, str) else list(messages)}
+    return {path or whole: [messages] if isinstance(messages, str) else list(messages)}
 
 
 def api_error(error: ApiError) -> Response:
@@ -136,7 +138,7 @@ def busy(error: Busy) -> Response:
 
 
 def database_unavailable(error: OperationalError) -> Response:
-    logger.warning("database: %s", type(error).__name__)
+    logger.warning("database: %s: %s", type(error).__name__, error.sqlstate or error)
     return ApiError(503, "Database unavailable", retry_after_seconds=RETRY_AFTER_SECONDS).response()
 
 

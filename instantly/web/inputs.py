@@ -5,11 +5,12 @@ from typing import Any, cast
 from flask import g, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema
+from marshmallow.fields import List
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from instantly.json_text import parse_json
 from instantly.schemas.fields import instance_of
-from instantly.web.errors import InvalidJson
+from instantly.web.errors import ApiError, InvalidJson
 
 MAX_BODY_BYTES = 16 * 1024 * 1024
 MAX_DELIVERY_BYTES = 4 * 1024 * 1024
@@ -21,7 +22,11 @@ def load_body(schema: type[Schema]) -> dict[str, Any]:
 
 
 def load_query(schema: type[Schema]) -> dict[str, Any]:
-    loaded: dict[str, Any] = instance_of(schema).load(request.args.to_dict())
+    """Of a name that stands twice, the first value counts, or where the schema has a list all."""
+    known = instance_of(schema)
+    lists = {field.data_key for field in known.fields.values() if isinstance(field, List)}
+    query = {name: values if name in lists else values[0] for name, values in request.args.lists()}
+    loaded: dict[str, Any] = known.load(query)
     return loaded
 
 
@@ -38,6 +43,8 @@ def body_bytes(limit: int) -> bytes:
         raise InvalidJson from error
     if len(data) > limit:
         raise RequestEntityTooLarge
+    if data and request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        raise ApiError(415, "Content-Encoding is not supported")
     return data
 
 

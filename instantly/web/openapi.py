@@ -15,12 +15,18 @@ from marshmallow import Schema
 from werkzeug.routing import Rule
 
 from instantly.config import SERVICE_NAME, VERSION
-from instantly.schemas.answers import ERROR, SHAPES, TEXT, UUID, Shape
+from instantly.schemas.answers import ERROR
 from instantly.schemas.fields import camel_case
+from instantly.schemas.shapes import SHAPES, TEXT, UUID, Shape
 from instantly.translation.webhooks import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
+from instantly.web.ignored_fields import HEADER
 
 JSON = "application/json"
+DESCRIPTION = (
+    "Cold-email outreach through the Instantly.ai API V2. Names in a body or a query that the"
+    f" service does not know are ignored, and told in the answer's header `{HEADER}`."
+)
 ERRORS = {
     400: "The request is malformed",
     401: "The key is missing or wrong",
@@ -28,7 +34,7 @@ ERRORS = {
     404: "There is no such thing",
     409: "A request with this Idempotency-Key is in progress",
     413: "The body is too large",
-    415: "The body is no JSON",
+    415: "The body is no JSON, or encoded",
     422: "Another service refused: `details` says why",
     500: "Something unexpected happened",
     502: "Another service is unavailable",
@@ -95,7 +101,7 @@ def build_document(app: Flask) -> dict[str, Any]:
         title=SERVICE_NAME,
         version=VERSION,
         openapi_version="3.1.0",
-        info={"description": "Cold-email outreach through the Instantly.ai API V2."},
+        info={"description": DESCRIPTION},
         plugins=[plugin],
         security=[{"apiKey": []}],
         tags=[{"name": name} for name in app.blueprints],
@@ -117,7 +123,8 @@ def openapi_path(rule: Rule) -> str:
     def braces(match: re.Match[str]) -> str:
         return "{" + camel_case(match.group(1)) + "}"
 
-    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", braces, rule.rule)
+    # A route that takes its path with a slash at the end, too, is one route.
+    return re.sub(r"<(?:[^:<>]+:)?([^<>]+)>", braces, rule.rule.rstrip("/") or "/")
 
 
 def describe(rule: Rule, view: Callable[..., Any], plugin: Plugin) -> dict[str, Any]:
@@ -165,7 +172,7 @@ def responses(rule: Rule, view: Callable[..., Any]) -> dict[str, Any]:
     errors = {500, 503}
     if "waits_for_upstreams" in vars(view):
         # It reads the body before anything else, even one that it does not want.
-        errors |= {400, 413, 422, 502}
+        errors |= {400, 413, 415, 422, 502}
     if "idempotent" in vars(view):
         errors.add(409)
     if facts.body or facts.query or rule.arguments:
@@ -174,10 +181,9 @@ def responses(rule: Rule, view: Callable[..., Any]) -> dict[str, Any]:
     if rule.arguments:
         errors.add(404)
     if facts.body:
-        errors.add(413)
+        errors |= {413, 415}
     if rule.endpoint not in PUBLIC_ENDPOINTS:
-        # What is public takes any content type.
-        errors |= {401, 415} if facts.body else {401}
+        errors.add(401)
     shapes = {**dict.fromkeys(errors, ERROR), **facts.answers}
     return {
         str(status): {

@@ -55,7 +55,7 @@ def operation(
 CALLER = {"caller_method": "POST", "caller_path": "/campaigns/:campaignId/leads"}
 RUN = {"task_name": "leads-add", "clerk_org_id": "clerk-1", "app_id": "app-1", "brand_id": "b-1"}
 KEY = {"provider": "instantly", "key": "key-1"}
-CAMPAIGN = {"id": CAMPAIGN_ID, "status": 1}
+CAMPAIGN = {"id": CAMPAIGN_ID, "status": 1, "name": "Winter"}
 JOB = {"id": "6650d6b9e1f0a1b2c3d4e5f6", "status": "pending"}
 ADDED = {"created_leads": [{"index": 0, "id": LEAD_ID}, {"index": 1, "id": OTHER_LEAD_ID}]}
 PAGE: dict[str, Any] = {"items": []}

@@ -1,7 +1,9 @@
 """What all clients have in common: what they send, when they try again, and what they refuse."""
 
 import json
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -113,10 +115,15 @@ def test_a_service_that_nobody_reaches_is_an_error_without_a_status(operation, w
 def test_a_refused_connection_is_tried_again_since_nothing_was_sent(
     operation, stand_in, monkeypatch
 ):
-    stand_in.stop()
-    monkeypatch.setattr(instantly.clients.http, "sleep", lambda _: stand_in.start())
-    operation.call(Clients(stand_in.url))
-    assert len(stand_in.requests) == 1
+    # Its port is kept until then, so that no other program answers there.
+    with socket.socket() as kept, ExitStack() as stack:
+        kept.bind(("127.0.0.1", 0))
+        late = StandIn(stand_in.app, kept.getsockname()[1])
+        stack.callback(late.stop)
+        rise = [kept.close, late.start]
+        monkeypatch.setattr(instantly.clients.http, "sleep", lambda _: [act() for act in rise])
+        operation.call(Clients(late.url))
+    assert len(late.requests) == 1
 
 
 @one_of_each_client
@@ -323,5 +330,5 @@ NO_JSON = [b"", b"<html>busy</html>", b'{"id": ', b"\xff\xfe\xfd\xfc", b"[" * 10
 @pytest.mark.parametrize("body", NO_JSON, ids=lambda body: repr(body[:10]))
 def test_an_answer_that_is_no_json_is_an_error(body, upstream):
     upstream.answers(body)
-    assert refused(PAUSE, upstream).status is None
+    assert refused(BY_NAME["get_account"], upstream).status is None
     assert upstream.only

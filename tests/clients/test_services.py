@@ -66,7 +66,7 @@ def test_costs_and_ends_go_to_their_run(upstream):
 
 
 NO_OBJECTS = [None, [], [{}], 5, "text", True]
-NO_KEYS = [None, 5, ["key"], "", " ", "two words", "a\n", "schlüssel", "\x7f"]
+NO_KEYS = [None, 5, ["key"], "", " ", "two words", "a\nb", "schlüssel", "\x7f"]
 NO_IDS = [None, 5, True, [RUN_ID], {}, "", RUN_ID[:-1]]
 WRONG_SHAPES = [
     *(("decrypt_app_key", answer) for answer in (*NO_OBJECTS, {})),

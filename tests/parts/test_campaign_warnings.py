@@ -8,7 +8,7 @@ import pytest
 from world import campaign_request
 
 from instantly.schemas.campaigns import CreateCampaign
-from instantly.schemas.fields import shared
+from instantly.schemas.fields import instance_of
 from instantly.translation.campaign_warnings import campaign_warnings
 
 NOW = datetime(2027, 3, 1, 6, tzinfo=UTC)
@@ -18,7 +18,7 @@ TRACKING = {"linkTracking": True}
 
 
 def warnings(**changes: Any) -> list[str]:
-    return campaign_warnings(shared(CreateCampaign).load(campaign_request(**changes)), NOW)
+    return campaign_warnings(instance_of(CreateCampaign).load(campaign_request(**changes)), NOW)
 
 
 def warnings_about(body: str, **settings: Any) -> list[str]:

@@ -45,7 +45,17 @@ BAD_URLS = [
     "http://user:hush-hush@ke\u2100ys.example",
 ]
 BAD_NUMBERS = ["0", "-1", "+5", "1.5", "0x10", "many", "1_0", "\uff14", "9" * 50, "65536"]
+# What is wrong with a connection string is said by the parameter's name.
+BAD_PARAMETERS = {
+    "pgbouncer=true": "pgbouncer",
+    "sslmode=no-verify": "sslmode",
+    "target_session_attrs=hush-hush": "target_session_attrs",
+    "connect_timeout=soon": "connect_timeout",
+    "sslrootcert=/hush-hush": "sslrootcert",
+}
 BAD_DATABASE_URLS = [
+    "postgresql://user:open@hush-hush@db.example/instantly",
+    *(f"postgresql://user:hush-hush@db.example/x?{query}" for query in BAD_PARAMETERS),
     "hush-hush",
     "mysql://user:hush-hush@db.example/instantly",
     "postgresql://user:hush-hush@[db.example/instantly",
@@ -112,6 +122,12 @@ def test_a_malformed_variable_is_named_and_no_part_of_it_is_repeated(name, value
     assert "hush-hush" not in message
     if len(value) > len("https://"):
         assert value not in message
+
+
+@pytest.mark.parametrize(("query", "name"), BAD_PARAMETERS.items())
+def test_the_parameter_that_a_connection_string_cannot_have_is_named(query, name):
+    url = f"postgresql://user:hush-hush@db.example/x?{query}"
+    assert name in refusal({**REQUIRED, "INSTANTLY_SERVICE_DATABASE_URL": url})
 
 
 def test_all_that_is_missing_or_malformed_is_named_in_one_message():

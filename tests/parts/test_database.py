@@ -252,6 +252,24 @@ def test_a_transaction_is_kept_whole_or_not_at_all(marks, database):
     assert database.fetch_all("select_marks") == [{"mark": 2}, {"mark": 3}]
 
 
+@pytest.mark.parametrize(
+    ("asked", "seconds"), [("", 2), ("?connect_timeout=7", 7), ("?connect_timeout=60", 10)]
+)
+def test_a_connection_takes_as_long_as_its_url_says_within_bounds(asked, seconds):
+    url = f"postgresql://db.example/x{asked}"
+    assert pool_module.connect_seconds(url) == seconds
+    assert pool_module.connect_seconds("postgresql://db.example/x?connect_timeout=0") == 10
+
+
+def test_what_libpq_says_is_told_without_host_and_user():
+    words = (
+        'connection failed: connection to server at "10.0.0.5", port 5432 failed: FATAL:  password'
+        ' authentication failed for user "ann"\n\tIs the server running?'
+    )
+    told = "FATAL:  password authentication failed for user …"
+    assert pool_module.without_names(words) == told
+
+
 def test_without_a_server_nothing_hangs_and_opening_does_not_wait_for_it():
     with opened(refused_url()) as database:
         assert ping(database) is False

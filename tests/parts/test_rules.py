@@ -19,10 +19,17 @@ MAX_LINES = 300
 MAX_ROUTE_LINES = 25
 # Who may import whom: a folder knows itself and what stands before it.
 LAYERS = [
-    *("config", "limits", "metrics", "json_text", "storage", "clients", "translation", "schemas"),
-    *("web", "deliveries", "billing", "reconciliation", "routes", "application"),
+    *("limits", "addresses", "readings", "config", "metrics", "json_text", "storage", "clients"),
+    *("translation", "schemas", "web", "deliveries", "billing", "reconciliation", "figures"),
+    *("routes", "application"),
 ]
+# Methods that change a list, a dictionary or a set.
+CHANGING = set(
+    "add append clear discard extend insert pop popitem remove setdefault update".split()
+)
 COMMANDS = ("migrate", "cleanup")
+# A command that does what requests ask for.
+WHOLE_SERVICE = "refresh"
 SQL = re.compile(
     r"\bSELECT\b.+\bFROM\b|\bINSERT\s+INTO\b|\bUPDATE\b.+\bSET\b|\bDELETE\s+FROM\b|\bRETURNING\b"
     r"|\bTRUNCATE\b|\bWITH\b.+\bAS\s*\(|\bSELECT\s+\d",
@@ -110,6 +117,8 @@ def test_imports_go_one_way_and_never_to_the_sandbox(path):
     own = path.relative_to(PACKAGE).with_suffix("").parts[0]
     if own in COMMANDS:
         allowed = LAYERS[: LAYERS.index("schemas")]
+    elif own == WHOLE_SERVICE:
+        allowed = LAYERS
     elif own in ("server", "connection", "__init__"):
         allowed = ["config", "connection"] if own == "server" else []
     else:
@@ -157,6 +166,39 @@ def test_every_route_and_every_file_can_be_read_in_one_sitting():
     assert [path for path in MODULES if len(path.read_text().splitlines()) > MAX_LINES] == []
 
 
+def changed_by_functions(path: Path) -> set[str]:
+    """What a file has assigned or imported for all of it, and its functions change.
+
+    What `lru_cache` keeps is no such thing.
+    """
+    own: set[str] = set()
+    for node in nodes(path)[0].body:
+        if isinstance(node, ast.ImportFrom) and str(node.module).startswith("instantly"):
+            own.update(alias.asname or alias.name for alias in node.names)
+        elif isinstance(node, ast.Assign | ast.AnnAssign):
+            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+            own.update(target.id for target in targets if isinstance(target, ast.Name))
+    changed: set[str] = set()
+    functions = [node for node in nodes(path) if isinstance(node, ast.FunctionDef)]
+    for node in (node for function in functions for node in ast.walk(function)):
+        if isinstance(node, ast.Global):
+            changed.update(node.names)
+        is_changed = isinstance(node, ast.Attribute | ast.Subscript) and (
+            not isinstance(node.ctx, ast.Load) or getattr(node, "attr", "") in CHANGING
+        )
+        while is_changed and isinstance(node, ast.Attribute | ast.Subscript):
+            node = node.value
+        if is_changed and isinstance(node, ast.Name) and node.id in own:
+            changed.add(node.id)
+    return changed
+
+
+def test_nothing_is_kept_in_a_module_but_metrics_and_settings():
+    changed = {(path, name) for path in OUTSIDE_SANDBOX for name in changed_by_functions(path)}
+    # The names of shapes are told while the module is read, and never later.
+    assert changed == {(PACKAGE / "schemas" / "shapes.py", "SHAPES")}
+
+
 def test_a_statement_begins_with_its_verb_and_does_what_it_says():
     writes = re.compile(r"\b(INSERT INTO|UPDATE [a-z_]+|DELETE FROM)\b")
     words = {"insert": "INSERT INTO", "upsert": "ON CONFLICT", "update": "UPDATE"}
@@ -193,3 +235,9 @@ def test_a_view_catches_no_error_of_its_own(path):
 def test_every_route_of_a_campaign_speaks_of_a_campaign_id(app):
     arguments = {name for rule in app.url_map.iter_rules() for name in rule.arguments}
     assert not arguments & {"id", "cid", "campaign", "uuid"}
+
+
+def test_the_page_of_promises_names_tests_that_are_there():
+    page = (PACKAGE.parent / "docs" / "promises.md").read_text()
+    for path, test in re.findall(r"`(tests/[\w/.]+)(?:::(\w+))?`", page):
+        assert f"def {test}" in (PACKAGE.parent / path).read_text(), f"{path}::{test}"

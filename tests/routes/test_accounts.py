@@ -242,7 +242,14 @@ def test_warmup_is_enabled_when_instantly_says_that_it_is_active(accounts, numbe
 
 @pytest.mark.parametrize(
     ("value", "score", "limit"),
-    [(0, 0, 0), (97.25, 97.25, 97), (MISSING, None, None), ("30", None, None), (True, None, None)],
+    [
+        (0, 0, 0),
+        (97.25, 97.25, 97),
+        (MISSING, None, None),
+        ("30", 30, 30),
+        ("many", None, None),
+        (True, None, None),
+    ],
 )
 def test_figures_are_taken_over_where_they_are_numbers(accounts, value, score, limit):
     assert accounts.synced_from(account(stat_warmup_score=value, daily_limit=value)) == 200
@@ -446,13 +453,21 @@ def test_removed_accounts_are_not_asked_for_and_without_any_nobody_is_called(acc
     assert accounts.upstreams.calls() == 0
 
 
-def test_figures_of_the_addresses_that_are_asked_for(accounts):
-    answer = accounts.figures("%20a%2Bnews@x.example%20,%20sales%2Femea@x.example")
+@pytest.mark.parametrize(
+    "query",
+    [
+        "%20a%2Bnews@x.example%20,%20sales%2Femea@x.example",
+        # No address holds a blank: it was a plus.
+        "a+news@x.example,sales%2Femea@x.example,",
+    ],
+)
+def test_figures_of_the_addresses_that_are_asked_for(accounts, query):
+    answer = accounts.figures(query)
     assert (answer.status_code, answer.get_json().keys()) == (200, {"analytics"})
     assert accounts.asked_for() == [["a+news@x.example", "sales/emea@x.example"]]
 
 
-@pytest.mark.parametrize("query", ["", "a@x.example,", "a@x.example,,b@x.example", "lena"])
+@pytest.mark.parametrize("query", ["", ",", "a@x.example,,b@x.example", "lena"])
 def test_bad_addresses_are_400(accounts, query):
     answer = accounts.figures(query)
     assert (answer.status_code, answer.get_json()["error"]) == (400, "Invalid request")

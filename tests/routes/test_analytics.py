@@ -153,7 +153,7 @@ def test_another_campaigns_figures_are_not_ours(analytics):
 @pytest.mark.parametrize(
     "changes",
     [
-        *({"leads_count": -1}, {"leads_count": 2**63}, {"contacted_count": "90"}),
+        *({"leads_count": -1}, {"leads_count": 2**63}, {"contacted_count": "ninety"}),
         *({"contacted_count": None}, {"open_count_unique": -5}, {"bounced_count": True}),
         # What is no JSON number is not passed on.
         *({"total_opportunity_value": float(number)} for number in ("nan", "-inf")),

@@ -16,6 +16,7 @@ PUBLIC = {
     ("GET", "/health"),
     ("GET", "/webhooks/instantly/config"),
     ("POST", "/webhooks/instantly"),
+    ("POST", "/webhooks/instantly/"),
     ("GET", "/openapi.json"),
     ("GET", "/docs"),
     ("GET", "/docs/start.js"),
@@ -53,7 +54,7 @@ def routes(app: Flask) -> list[tuple[str, str]]:
     )
 
 
-def refused(client: FlaskClient, method: str, path: str, key: str | None) -> bool:
+def is_refused(client: FlaskClient, method: str, path: str, key: str | None) -> bool:
     headers = {} if key is None else {"X-API-Key": key}
     answer = client.open(path, method=method, headers=headers)
     if answer.status_code != 401:
@@ -63,7 +64,7 @@ def refused(client: FlaskClient, method: str, path: str, key: str | None) -> boo
 
 
 def test_the_public_routes_are_those_of_the_contract(anybody, app):
-    public = {route for route in routes(app) if not refused(anybody, *route, key=None)}
+    public = {route for route in routes(app) if not is_refused(anybody, *route, key=None)}
     assert public == PUBLIC
 
 
@@ -83,20 +84,20 @@ def test_every_other_route_and_method_is_closed(anybody, app, key):
     paths = {path for _, path in routes(app)}
     assert len(paths) > len(PUBLIC_PATHS)
     for method, path in itertools.product(METHODS, paths - PUBLIC_PATHS):
-        assert refused(anybody, method, path, key), f"{method} {path}"
+        assert is_refused(anybody, method, path, key), f"{method} {path}"
 
 
 @pytest.mark.parametrize("key", [None, "wrong", "schlüssel"])
 def test_what_does_not_exist_is_closed_too(anybody, key):
     paths = ["/nowhere", "/campaigns/", "/health/", "/HEALTH", "/%00", "/%ff", "/campaigns//x"]
     for method, path in itertools.product(METHODS, paths):
-        assert refused(anybody, method, path, key), f"{method} {path}"
+        assert is_refused(anybody, method, path, key), f"{method} {path}"
 
 
 def test_a_public_route_is_public_for_its_own_method_only(anybody):
     for method, path in itertools.product(("GET", "POST", "PUT", "DELETE"), PUBLIC_PATHS):
         is_public = (method, path) in PUBLIC
-        assert refused(anybody, method, path, key=None) is not is_public, f"{method} {path}"
+        assert is_refused(anybody, method, path, key=None) is not is_public, f"{method} {path}"
 
 
 def test_head_is_as_public_as_get(anybody):
@@ -127,6 +128,6 @@ def test_without_a_key_nobody_learns_which_campaigns_exist(anybody, campaign):
 def test_a_route_that_says_nothing_of_authentication_is_closed(fresh_app):
     fresh_app.add_url_rule("/fresh", "fresh", lambda: {"secret": True})
     client = fresh_app.test_client()
-    assert refused(client, "GET", "/fresh", key=None)
-    assert refused(client, "GET", "/fresh", key="wrong")
+    assert is_refused(client, "GET", "/fresh", key=None)
+    assert is_refused(client, "GET", "/fresh", key="wrong")
     assert client.get("/fresh", headers={"X-API-Key": API_KEY}).get_json() == {"secret": True}

@@ -449,6 +449,19 @@ def test_an_invalid_campaign_is_refused_by_field_and_nothing_is_called(world, pa
     assert world.campaign_rows() == []
 
 
+CHANGEABLE = {"name", "accountIds", "sequence", "schedule", "settings"}
+
+
+@pytest.mark.parametrize(
+    "path", dict.fromkeys(path for changes, path in INVALID if changes.keys() <= CHANGEABLE)
+)
+def test_a_change_is_refused_like_a_creation(world, campaign, path):
+    for changes in (changes for changes, refused in INVALID if refused == path):
+        answer = world.send("PATCH", world.path(), changes)
+        assert (answer.status_code, list(answer.get_json()["details"])) == (400, [path]), changes
+    assert world.upstreams.calls() == 0
+
+
 # Reading
 
 
@@ -465,6 +478,8 @@ def test_times_are_utc_with_milliseconds(world, campaign):
     ("method", "path", "body"),
     [
         ("GET", "", None),
+        ("GET", "/configuration", None),
+        ("PATCH", "", {"name": "Winter"}),
         ("PATCH", "/status", {"status": "active"}),
         ("GET", "/leads", None),
         ("POST", "/leads", {"orgId": "org-1", "leads": [{"email": "a@x.example"}]}),

@@ -13,10 +13,12 @@ import pytest
 from harness import wait_until
 from helpers import UNKNOWN_ID
 from werkzeug.test import TestResponse
-from world import LONG_AGO, Campaign, Statements, World, addresses
+from world import LONG_AGO, Statements, World, addresses
 
 import instantly.storage.leases
 from instantly.translation.events import LABELS
+
+pytestmark = pytest.mark.usefixtures("campaign")
 
 Json = dict[str, Any]
 
@@ -89,9 +91,7 @@ def answered_with(world: World, *pages: Json) -> None:
 # Which leads are where
 
 
-def test_leads_are_found_in_both_adopted_or_named_over_several_pages(
-    world: World, campaign: Campaign
-) -> None:
+def test_leads_are_found_in_both_adopted_or_named_over_several_pages(world: World) -> None:
     world.add(addresses(250))
     forget(world, *addresses(30, start=100))
     lost_there = addresses(20, start=200)
@@ -111,10 +111,13 @@ def test_leads_are_found_in_both_adopted_or_named_over_several_pages(
     calls = world.upstreams.instantly_http.calls(*LIST)
     assert [len(call.json) for call in calls] == [2, 3, 3, 3]
     for call in calls:
-        assert (call.json["campaign"], call.json["limit"]) == (campaign["instantlyCampaignId"], 100)
+        assert (call.json["campaign"], call.json["limit"]) == (
+            world.campaign["instantlyCampaignId"],
+            100,
+        )
 
 
-def test_a_second_time_finds_nothing_to_repair(world: World, campaign: Campaign) -> None:
+def test_a_second_time_finds_nothing_to_repair(world: World) -> None:
     world.add(addresses(130))
     forget(world, *addresses(10))
     at_instantly(world, "lead50@x.example")["email_reply_count"] = 1
@@ -126,9 +129,7 @@ def test_a_second_time_finds_nothing_to_repair(world: World, campaign: Campaign)
         assert row == was
 
 
-def test_an_adopted_lead_carries_its_data_and_is_billed_to_nobody(
-    world: World, campaign: Campaign
-) -> None:
+def test_an_adopted_lead_carries_its_data_and_is_billed_to_nobody(world: World) -> None:
     variables = {"city": "Kassel", "size": 42, "rate": 0.5, "customer": False, "score": None}
     names = {"firstName": "Ada", "lastName": "Byron", "companyName": "Engines"}
     other = {"jobTitle": "Countess", "phone": "1", "website": "x.example", "personalization": "Hi"}
@@ -149,7 +150,7 @@ def test_an_adopted_lead_carries_its_data_and_is_billed_to_nobody(
     assert world.billed() == 0
 
 
-def test_the_leads_of_other_campaigns_are_left_alone(world: World, campaign: Campaign) -> None:
+def test_the_leads_of_other_campaigns_are_left_alone(world: World) -> None:
     other = world.created(name="Winter")
     world.add(["ada@x.example"], other)
     world.put_into_instantly("bea@x.example", campaign=other)
@@ -158,7 +159,7 @@ def test_the_leads_of_other_campaigns_are_left_alone(world: World, campaign: Cam
     assert rows(world) == before
 
 
-def test_a_lead_gets_the_id_that_instantly_knows_it_by(world: World, campaign: Campaign) -> None:
+def test_a_lead_gets_the_id_that_instantly_knows_it_by(world: World) -> None:
     world.add(["Ada@x.example"])
     before = rows(world)[0]
     world.db.connection.execute("UPDATE instantly_leads SET instantly_lead_id = 'old'")
@@ -173,15 +174,13 @@ def test_a_lead_gets_the_id_that_instantly_knows_it_by(world: World, campaign: C
     assert world.in_instantly() == {}
 
 
-def test_at_most_a_thousand_are_named_in_the_order_of_their_arrival(
-    world: World, campaign: Campaign
-) -> None:
+def test_at_most_a_thousand_are_named_in_the_order_of_their_arrival(world: World) -> None:
     emails = addresses(1005)
     world.db.connection.execute(
         "INSERT INTO instantly_leads (campaign_id, instantly_lead_id, email, org_id)"
         " SELECT %s, number::text, email, 'org-1'"
         " FROM unnest(%s::text[]) WITH ORDINALITY AS lead (email, number) ORDER BY lead.number",
-        [campaign["id"], emails],
+        [world.campaign["id"], emails],
     )
     leads = reconciled(world)
     assert leads["onlyHere"] == emails[:1000]
@@ -201,7 +200,7 @@ PROOFS: list[tuple[Json, str]] = [
     ({"timestamp_last_contact": TIME}, "contacted"),
     ({"last_step_timestamp_executed": TIME}, "contacted"),
     ({"timestamp_last_contact": None, "timestamp_last_reply": ""}, "active"),
-    ({"timestamp_last_contact": "never", "email_reply_count": "3"}, "active"),
+    ({"timestamp_last_contact": "never", "email_reply_count": "three"}, "active"),
     ({"email_reply_count": None, "email_open_count": [1], "timestamp_last_open": 5.5}, "opened"),
     ({"email_open_count": 1}, "opened"),
     ({"timestamp_last_open": TIME, "timestamp_last_contact": TIME}, "opened"),
@@ -219,7 +218,7 @@ PROOFS: list[tuple[Json, str]] = [
 
 @pytest.mark.parametrize(("fields", "status"), PROOFS, ids=str)
 def test_a_lead_is_raised_or_adopted_as_its_fields_prove(
-    world: World, campaign: Campaign, fields: Json, status: str
+    world: World, fields: Json, status: str
 ) -> None:
     world.add(["ada@x.example"])
     items = [lead(world, email, **fields) for email in ("ada@x.example", "new@x.example")]
@@ -244,7 +243,7 @@ PROVED_BY: dict[str, Json] = {
 }
 
 
-def test_no_lead_is_lowered_whatever_it_was(world: World, campaign: Campaign) -> None:
+def test_no_lead_is_lowered_whatever_it_was(world: World) -> None:
     was = [status for status in ORDER if status != "label"] + sorted(LABELS)
     expected, items = {}, []
     for held, proved in product(was, PROVED_BY):
@@ -256,7 +255,7 @@ def test_no_lead_is_lowered_whatever_it_was(world: World, campaign: Campaign) ->
         "INSERT INTO instantly_leads (campaign_id, instantly_lead_id, email, status, org_id)"
         " SELECT %s, email, email, split_part(email, '.', 1), 'org-1'"
         " FROM unnest(%s::text[]) AS email",
-        [campaign["id"], list(expected)],
+        [world.campaign["id"], list(expected)],
     )
     before = world.statuses()
     answered_with(
@@ -268,7 +267,7 @@ def test_no_lead_is_lowered_whatever_it_was(world: World, campaign: Campaign) ->
     assert leads["raised"] == sum(before[email] != expected[email] for email in expected) > 40
 
 
-def test_what_a_delivery_says_meanwhile_is_not_undone(world: World, campaign: Campaign) -> None:
+def test_what_a_delivery_says_meanwhile_is_not_undone(world: World) -> None:
     world.add(addresses(3))
     for number, fields in enumerate([{"status": -1}, {"email_reply_count": 1}, {"status": 3}]):
         at_instantly(world, f"lead{number}@x.example").update(fields)
@@ -281,7 +280,7 @@ def test_what_a_delivery_says_meanwhile_is_not_undone(world: World, campaign: Ca
 
 
 def test_what_is_being_written_while_a_page_is_stored_is_not_undone(
-    world: World, campaign: Campaign, database_url: str
+    world: World, database_url: str
 ) -> None:
     world.add(addresses(3))
     for email in addresses(3):
@@ -298,9 +297,7 @@ def test_what_is_being_written_while_a_page_is_stored_is_not_undone(
     assert sorted(world.statuses().values()) == ["replied", "replied", "unsubscribed"]
 
 
-def test_what_is_proved_stays_a_fact_whatever_becomes_of_the_lead(
-    world: World, campaign: Campaign
-) -> None:
+def test_what_is_proved_stays_a_fact_whatever_becomes_of_the_lead(world: World) -> None:
     world.add(["gone@x.example", "kept@x.example"])
     at_instantly(world, "gone@x.example").update(status=-2, email_open_count=1)
     at_instantly(world, "kept@x.example").update(email_open_count=3, email_reply_count=1)
@@ -322,7 +319,7 @@ def test_what_is_proved_stays_a_fact_whatever_becomes_of_the_lead(
     assert stats["recipients"] == stats["stats"]["emailsOpened"] == 0
 
 
-def test_later_events_go_on_from_there(world: World, campaign: Campaign) -> None:
+def test_later_events_go_on_from_there(world: World) -> None:
     world.add(["ada@x.example"])
     at_instantly(world, "ada@x.example")["email_reply_count"] = 1
     assert counted(world) == (1, 0, 1, 0)
@@ -352,37 +349,29 @@ def hanging(world: World, method: str, path: str) -> Iterator[Callable[[], TestR
 
 @pytest.mark.parametrize(("number", "word"), NUMBERS.items(), ids=str)
 @pytest.mark.parametrize("was", ["draft", "active"])
-def test_our_campaign_follows_instantly(
-    world: World, campaign: Campaign, was: str, number: int, word: str
-) -> None:
+def test_our_campaign_follows_instantly(world: World, was: str, number: int, word: str) -> None:
     world.db.connection.execute("UPDATE instantly_campaigns SET status = %s", [was])
     before = world.shown()
-    world.campaigns()[campaign["instantlyCampaignId"]]["status"] = number
+    world.campaigns()[world.campaign["instantlyCampaignId"]]["status"] = number
     assert reconcile(world).get_json()["campaignStatus"] == word
     assert world.shown()["status"] == word
     assert (world.shown()["updatedAt"] > before["updatedAt"]) is (was != word)
 
 
 @pytest.mark.parametrize(("number", "word"), [(2, "completed"), (1, "active"), (3, "completed")])
-def test_what_we_completed_by_pausing_stays_completed(
-    world: World, campaign: Campaign, number: int, word: str
-) -> None:
+def test_what_we_completed_by_pausing_stays_completed(world: World, number: int, word: str) -> None:
     world.switch("completed")
-    world.campaigns()[campaign["instantlyCampaignId"]]["status"] = number
+    world.campaigns()[world.campaign["instantlyCampaignId"]]["status"] = number
     assert reconcile(world).get_json()["campaignStatus"] == word == world.shown()["status"]
 
 
 @pytest.mark.parametrize("number", [5, -3, 1.5])
-def test_a_number_that_nobody_knows_changes_nothing(
-    world: World, campaign: Campaign, number: float
-) -> None:
-    world.campaigns()[campaign["instantlyCampaignId"]]["status"] = number
+def test_a_number_that_nobody_knows_changes_nothing(world: World, number: float) -> None:
+    world.campaigns()[world.campaign["instantlyCampaignId"]]["status"] = number
     assert reconcile(world).get_json()["campaignStatus"] == "draft"
 
 
-def test_a_campaign_that_completes_meanwhile_stays_completed(
-    world: World, campaign: Campaign
-) -> None:
+def test_a_campaign_that_completes_meanwhile_stays_completed(world: World) -> None:
     world.switch("active")
     with hanging(world, *GET_CAMPAIGN) as answer:
         assert world.records("campaign_completed")
@@ -390,7 +379,7 @@ def test_a_campaign_that_completes_meanwhile_stays_completed(
     assert world.shown()["status"] == "completed"
 
 
-def test_a_switch_waits_for_the_status_that_is_being_read(world: World, campaign: Campaign) -> None:
+def test_a_switch_waits_for_the_status_that_is_being_read(world: World) -> None:
     beside = world.beside()
     with hanging(world, *GET_CAMPAIGN) as answer:
         switching = threading.Thread(target=lambda: beside.switch("active"))
@@ -421,7 +410,7 @@ REJECTED = (422, "Instantly rejected the request")
     ids=str,
 )
 def test_what_was_repaired_before_instantly_failed_stays(
-    world: World, campaign: Campaign, fault: Json, error: tuple[int, str]
+    world: World, fault: Json, error: tuple[int, str]
 ) -> None:
     world.add(addresses(250))
     forget(world, *addresses(250))
@@ -434,9 +423,7 @@ def test_what_was_repaired_before_instantly_failed_stays(
     assert world.agrees()
 
 
-def test_a_campaign_that_is_gone_in_instantly_is_said_to_be(
-    world: World, campaign: Campaign
-) -> None:
+def test_a_campaign_that_is_gone_in_instantly_is_said_to_be(world: World) -> None:
     world.add(["ada@x.example"])
     before = rows(world), world.shown()
     world.campaigns().clear()
@@ -446,15 +433,15 @@ def test_a_campaign_that_is_gone_in_instantly_is_said_to_be(
     assert (rows(world), world.shown()) == before
 
 
-@pytest.mark.parametrize("odd", [{"status": "1"}, {"id": UNKNOWN_ID}, {"status": None}], ids=str)
-def test_an_odd_campaign_is_nonsense(world: World, campaign: Campaign, odd: Json) -> None:
-    body = {"id": campaign["instantlyCampaignId"], "status": 1, **odd}
+@pytest.mark.parametrize("odd", [{"status": "on"}, {"id": UNKNOWN_ID}, {"status": None}], ids=str)
+def test_an_odd_campaign_is_nonsense(world: World, odd: Json) -> None:
+    body = {"id": world.campaign["instantlyCampaignId"], "status": 1, **odd}
     world.upstreams.instantly_http.fail(*GET_CAMPAIGN, status=200, body=body)
     answer = reconcile(world)
     assert (answer.status_code, answer.get_json()["error"]) == DOWN
 
 
-def test_odd_leads_are_passed_over(world: World, campaign: Campaign) -> None:
+def test_odd_leads_are_passed_over(world: World) -> None:
     items = [
         lead(world, "other@x.example", campaign=UNKNOWN_ID),
         lead(world, "none@x.example", campaign=None),
@@ -471,7 +458,7 @@ def test_odd_leads_are_passed_over(world: World, campaign: Campaign) -> None:
     assert world.statuses() == {"Ada@x.example": "active"}
 
 
-def test_what_postgres_cannot_keep_is_escaped_or_left_out(world: World, campaign: Campaign) -> None:
+def test_what_postgres_cannot_keep_is_escaped_or_left_out(world: World) -> None:
     payload = {"a\x00b": "c\x00", "half": "\ud800", "list": [1], "object": {"a": 1}, "big": 10**40}
     odd = {"first_name": "A\x00", "last_name": 5, "company_name": ["x"], "payload": payload}
     answered_with(world, {"items": [lead(world, "nul\x00@x.example", **odd)]})
@@ -484,17 +471,13 @@ def test_what_postgres_cannot_keep_is_escaped_or_left_out(world: World, campaign
 
 
 @pytest.mark.parametrize("email", [5, [], {}, True])
-def test_an_address_that_is_no_text_is_nonsense(
-    world: World, campaign: Campaign, email: Any
-) -> None:
+def test_an_address_that_is_no_text_is_nonsense(world: World, email: Any) -> None:
     answered_with(world, {"items": [{**lead(world, "x"), "email": email}]})
     answer = reconcile(world)
     assert (answer.status_code, answer.get_json()["error"]) == DOWN
 
 
-def test_a_list_ends_with_an_empty_page_and_with_a_cursor_that_repeats(
-    world: World, campaign: Campaign
-) -> None:
+def test_a_list_ends_with_an_empty_page_and_with_a_cursor_that_repeats(world: World) -> None:
     first, second = lead(world, "ada@x.example"), lead(world, "bea@x.example")
     answered_with(world, {"items": [first], "next_starting_after": "1"})
     answered_with(world, {"items": [], "next_starting_after": "2"})
@@ -510,12 +493,12 @@ def test_a_list_ends_with_an_empty_page_and_with_a_cursor_that_repeats(
 
 
 def test_it_waits_for_an_upload_and_not_for_ever(
-    world: World, campaign: Campaign, monkeypatch: pytest.MonkeyPatch
+    world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(instantly.storage.leases, "WAIT_SECONDS", 0.1)
     world.db.connection.execute(
         "INSERT INTO instantly_leases VALUES (%s, %s, 20, now() + '20 s')",
-        [f"leads:{campaign['id']}", uuid4()],
+        [f"leads:{world.campaign['id']}", uuid4()],
     )
     answer = reconcile(world)
     assert answer.status_code == 503
@@ -525,7 +508,7 @@ def test_it_waits_for_an_upload_and_not_for_ever(
 
 @pytest.mark.parametrize("statement", ["upsert_found_leads", "select_leads_not_found"])
 def test_without_its_lock_it_stores_nothing_and_says_nothing(
-    world: World, campaign: Campaign, statements: Statements, statement: str
+    world: World, statements: Statements, statement: str
 ) -> None:
     world.put_into_instantly("ada@x.example")
     statements.before(statement, world.db.take_over)
@@ -534,16 +517,14 @@ def test_without_its_lock_it_stores_nothing_and_says_nothing(
     assert len(rows(world)) == (statement == "select_leads_not_found")
 
 
-def test_without_its_lock_the_status_stays(
-    world: World, campaign: Campaign, statements: Statements
-) -> None:
-    world.campaigns()[campaign["instantlyCampaignId"]]["status"] = 1
+def test_without_its_lock_the_status_stays(world: World, statements: Statements) -> None:
+    world.campaigns()[world.campaign["instantlyCampaignId"]]["status"] = 1
     statements.before("update_found_campaign", world.db.take_over)
     assert reconcile(world).status_code == 503
     assert world.shown()["status"] == "draft"
 
 
-def test_no_lock_stays(world: World, campaign: Campaign) -> None:
+def test_no_lock_stays(world: World) -> None:
     world.upstreams.instantly_http.fail(*LIST, status=403)
     assert reconcile(world).status_code == 422
     assert reconcile(world).status_code == 200
@@ -553,7 +534,7 @@ def test_no_lock_stays(world: World, campaign: Campaign) -> None:
 # The request
 
 
-def test_unknown_fields_are_ignored(world: World, campaign: Campaign) -> None:
+def test_unknown_fields_are_ignored(world: World) -> None:
     assert reconcile(world, {"dryRun": True, "leads": 5}).status_code == 200
 
 
@@ -568,14 +549,14 @@ def test_unknown_fields_are_ignored(world: World, campaign: Campaign) -> None:
     ],
 )
 def test_the_body_is_a_json_object(
-    world: World, campaign: Campaign, data: bytes, content_type: str | None, status: int
+    world: World, data: bytes, content_type: str | None, status: int
 ) -> None:
     answer = world.client.post(world.path("/reconcile"), data=data, content_type=content_type)
     assert answer.status_code == status
     assert world.upstreams.calls() == 0
 
 
-def test_adopted_leads_stand_in_the_order_of_instantly(world: World, campaign: Campaign) -> None:
+def test_adopted_leads_stand_in_the_order_of_instantly(world: World) -> None:
     emails = ["zoe@x.example", "ada@x.example", "mia@x.example"]
     for email in emails:
         world.put_into_instantly(email, LONG_AGO)

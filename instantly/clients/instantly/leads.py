@@ -5,16 +5,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from instantly.addresses import same_address
 from instantly.clients.instantly.base import (
     MAX_PAGE_SIZE,
     InstantlyError,
     Workspace,
     chunks,
     expect,
+    is_count,
     is_number,
     is_path_segment,
     is_text,
 )
+from instantly.readings import number_or_none, whole_or_none
 
 MAX_LEADS_A_CALL = 1000
 
@@ -38,24 +41,38 @@ class AddedLeads:
     """index in the request → lead id"""
     refusals: dict[str, int]
     """why leads were refused → how many"""
+    remaining_in_plan: int | None
+    """how many leads the workspace may still hold, where Instantly says so"""
     in_doubt: bool
     """whether a try before the answered one may have created leads, too"""
 
 
 class Leads(Workspace):
-    def add_leads(self, campaign_id: str, leads: Sequence[Mapping[str, Any]]) -> AddedLeads:
-        """POST /leads/add, 1 to 1,000 leads. Safe to repeat: what it holds is not added again."""
-        body = {"campaign_id": campaign_id, "leads": leads}
+    def add_leads(
+        self, campaign_id: str, leads: Sequence[Mapping[str, Any]], flags: Sequence[str] = ()
+    ) -> AddedLeads:
+        """POST /leads/add, 1 to 1,000 leads. Safe to repeat: what it holds is not added again.
+
+        `flags`: by name, those of Instantly's that are to be true.
+        """
+        body = {"campaign_id": campaign_id, "leads": leads, **dict.fromkeys(flags, True)}
         answer = self._request("POST", "/leads/add", body=body, repeatable=True)
         counts = expect(answer.body, created_leads=lambda value: isinstance(value, list))
         created = {}
         for lead in counts["created_leads"]:
-            expect(lead, index=range(len(leads)).__contains__, id=is_path_segment)
+            expect(lead, index=is_count, id=is_path_segment)
             created[int(lead["index"])] = lead["id"]
-        refusals = {why: counts.get(name) or 0 for why, name in REFUSALS.items()}
-        if not all(map(is_number, refusals.values())):
+        if not created.keys() <= set(range(len(leads))):
+            raise InstantlyError("the answer names leads that were not sent")
+        refusals = {why: number_or_none(counts.get(name) or 0) for why, name in REFUSALS.items()}
+        if None in refusals.values():
             raise InstantlyError("a count is no number")
-        return AddedLeads(created, {why: n for why, n in refusals.items() if n}, answer.in_doubt)
+        return AddedLeads(
+            created,
+            {why: int(count) for why, count in refusals.items() if count},
+            whole_or_none(counts.get("remaining_in_plan")),
+            answer.in_doubt,
+        )
 
     def find_leads(self, campaign_id: str, emails: Sequence[str]) -> Iterator[dict[str, Any]]:
         """POST /leads/list → those of the addresses that the campaign holds in Instantly."""
@@ -63,9 +80,9 @@ class Leads(Workspace):
         yield from self._list_leads(campaign_id, "contacts", plain)
         # `contacts` takes plain addresses only (its format is "email"); others are searched for.
         for email in emails:
-            if not PLAIN_ADDRESS.fullmatch(email):
+            if "@" in email and not PLAIN_ADDRESS.fullmatch(email):
                 for lead in self._list_leads(campaign_id, "search", [email]):
-                    if lead["email"].lower() == email.lower():
+                    if same_address(lead["email"]) == same_address(email):
                         yield lead
 
     def _list_leads(
@@ -93,24 +110,33 @@ class Leads(Workspace):
                 if is_addressed(lead, campaign_id)
             ]
 
-    def delete_leads(self, campaign_id: str, lead_ids: Sequence[str]) -> None:
-        """DELETE /leads by id; ids that are gone already are no error.
+    def delete_leads(self, campaign_id: str, lead_ids: Sequence[str]) -> set[str]:
+        """DELETE /leads by id → the ids that Instantly holds still, none where all went well.
 
         Without ids the call would empty the campaign, so an empty list is refused here, and
-        `limit` is the second fuse.
+        `limit` is the second fuse. Ids that were gone already are not counted in its answer, so
+        a smaller count proves nothing: then the list tells.
         """
+        left: set[str] = set()
         for ids in chunks(lead_ids, MAX_LEADS_A_CALL):
             body = {"campaign_id": campaign_id, "ids": ids, "limit": len(ids)}
+            count, refusal = None, None
             try:
-                self._call("DELETE", "/leads", body=body)
+                answer = self._call("DELETE", "/leads", body=body, may_be_empty=True)
+                count = number_or_none(answer.get("count"))
             except InstantlyError as error:
                 if error.status != 404:
                     raise
-                # Some are gone: whether the others were deleted is documented nowhere.
-                left = [lead["id"] for lead in self._list_leads(campaign_id, "ids", ids)]
-                if len(left) == len(ids):
-                    raise
-                self.delete_leads(campaign_id, left)
+                refusal = error  # some are gone: whether the others were deleted is not documented
+            if count is None or count < len(ids):
+                held = [lead["id"] for lead in self._list_leads(campaign_id, "ids", ids)]
+                if len(held) < len(ids):
+                    left |= self.delete_leads(campaign_id, held)
+                elif refusal:
+                    raise refusal
+                else:
+                    left.update(held)
+        return left
 
 
 def is_addressed(lead: Mapping[str, Any], campaign_id: str) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 
 from instantly.clients.instantly.base import (
     MAX_PAGE_SIZE,
+    InstantlyError,
     Workspace,
     is_count,
     is_path_segment,
@@ -36,10 +37,25 @@ class Webhooks(Workspace):
         return self._call("POST", "/webhooks", body=body, repeatable=False, id=is_path_segment)
 
     def patch_webhook(self, webhook_id: str, changes: Mapping[str, Any]) -> dict[str, Any]:
-        """PATCH /webhooks/{id} → the webhook. Its headers are replaced, not merged."""
-        path = "/webhooks/{id}"
-        return self._call("PATCH", path, webhook_id, body=changes, id=is_path_segment)
+        """PATCH /webhooks/{id} → what it says of the webhook. Headers are replaced, not merged."""
+        return self._change_webhook("PATCH", "/webhooks/{id}", webhook_id, changes)
 
     def resume_webhook(self, webhook_id: str) -> dict[str, Any]:
-        """POST /webhooks/{id}/resume → the webhook."""
-        return self._call("POST", "/webhooks/{id}/resume", webhook_id, id=is_path_segment)
+        """POST /webhooks/{id}/resume → what it says of the webhook, which is on without a word."""
+        return {"status": 1, **self._change_webhook("POST", "/webhooks/{id}/resume", webhook_id)}
+
+    def _change_webhook(
+        self, method: str, path: str, webhook_id: str, changes: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        webhook = self._call(
+            method,
+            path,
+            webhook_id,
+            body=changes,
+            may_be_empty=True,
+            id=lambda value: value == webhook_id,
+        )
+        for name in ("target_hook_url", "event_type"):
+            if changes and name in changes and webhook.get(name, changes[name]) != changes[name]:
+                raise InstantlyError(f"the webhook has another {name} than it was given")
+        return webhook

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from instantly.translation.webhooks import carries, closest, corrections, is_ours
+from instantly.translation.webhooks import carries, changes_needed, closest, is_ours
 
 URL = "https://instantly-service.example/webhooks/instantly"
 NEW, OLD = "the-new-secret-1234", "the-old-secret-1234"
@@ -46,23 +46,23 @@ SECRET: dict[str, Any] = {"headers": {"X-Webhook-Secret": NEW}}
 def test_what_a_webhook_lacks_is_set_and_nothing_else(
     shown: dict[str, Any], lacks: dict[str, Any]
 ) -> None:
-    assert corrections({**RIGHT, **shown}, URL, [NEW, OLD]) == lacks
+    assert changes_needed({**RIGHT, **shown}, URL, [NEW, OLD]) == lacks
 
 
 def test_headers_that_are_not_shown_are_set_each_time() -> None:
     hidden = {name: value for name, value in RIGHT.items() if name != "headers"}
-    assert corrections(hidden, URL, [NEW]) == SECRET
+    assert changes_needed(hidden, URL, [NEW]) == SECRET
 
 
 def test_without_a_secret_headers_stay_as_they_are() -> None:
     for headers in (None, {"X-Webhook-Secret": OLD}, {"Authorization": "Basic x"}):
-        assert corrections({**RIGHT, "headers": headers}, URL, []) == {}
+        assert changes_needed({**RIGHT, "headers": headers}, URL, []) == {}
 
 
 def test_a_new_webhook_names_what_it_needs() -> None:
     created = {"target_hook_url": URL, "event_type": "all_events"}
-    assert corrections({}, URL, [NEW, OLD]) == {**created, **SECRET}
-    assert corrections({}, URL, []) == created
+    assert changes_needed({}, URL, [NEW, OLD]) == {**created, **SECRET}
+    assert changes_needed({}, URL, []) == created
 
 
 @pytest.mark.parametrize(
@@ -101,6 +101,28 @@ def test_of_several_the_first_of_those_that_lack_least_is_the_one() -> None:
     assert closest(twins) is twins[0]
 
 
-@pytest.mark.parametrize("target", [None, 5, "", f"{URL}x", f"{URL}/x", URL[:-1], f"x{URL}"])
+OURS = [
+    *(URL, f"{URL}/", f"{URL}?secret=1", f"{URL}/?a=b", f" {URL}\n", f"HTTPS://{URL[8:]}"),
+    *(
+        URL.replace("instantly-service.example", host)
+        for host in (
+            "Instantly-Service.EXAMPLE",
+            "instantly-service.example:443",
+            "instantly-service.example.",
+        )
+    ),
+]
+ELSEWHERE = [
+    *(None, 5, "", f"{URL}x", f"{URL}/x", f"{URL}//", URL[:-1], f"x{URL}", URL.upper()),
+    *(URL.replace("https", "http"), URL.replace(".example", ".example:8443"), "https://[", "//x"),
+]
+
+
+@pytest.mark.parametrize("target", OURS)
+def test_a_webhook_is_ours_however_its_url_is_spelt(target: str) -> None:
+    assert is_ours(target, URL)
+
+
+@pytest.mark.parametrize("target", ELSEWHERE)
 def test_a_webhook_that_points_elsewhere_is_not_ours(target: object) -> None:
     assert not is_ours(target, URL)

@@ -1,5 +1,13 @@
--- The labels that are recorded already, and who completed a campaign without a reply.
+-- outside a transaction
+-- What the statistics say of people and their labels, kept where they read, and the indexes they read.
 
+ALTER TABLE instantly_lead_activity
+  -- The latest interest label and when the lead got it, at step 0. Unlike a lead's status it stays what
+  -- it is when the lead unsubscribes, and it is known of leads that we do not hold.
+  ADD COLUMN IF NOT EXISTS label text,
+  ADD COLUMN IF NOT EXISTS labelled_at timestamptz;
+
+-- The labels that are recorded already, and who completed a campaign without a reply.
 INSERT INTO instantly_lead_activity AS activity (
   campaign_id, lead_email, step, label, labelled_at
 )
@@ -28,3 +36,10 @@ WHERE event_type = 'campaign_completed_for_lead_without_reply'
   AND lead_email <> coalesce(account_email, '')
 ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
 SET proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved));
+
+-- The leads of a campaign by their addresses, as instantly_leads_by_email, which it replaces. With the
+-- address itself PostgreSQL answers from the index alone which addresses a campaign holds.
+DROP INDEX CONCURRENTLY IF EXISTS instantly_leads_by_campaign_and_address;
+
+CREATE UNIQUE INDEX CONCURRENTLY instantly_leads_by_campaign_and_address
+  ON instantly_leads (campaign_id, lower(email)) INCLUDE (email);
