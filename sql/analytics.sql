@@ -28,7 +28,9 @@ RETURNING json_build_object(
 -- a grouping there are no groups.
 WITH matching AS (
   SELECT id, key, dense_rank() OVER (ORDER BY key) AS number
-  FROM instantly_campaigns
+  FROM matching_campaigns(
+    %(campaign_id)s::uuid, %(clerk_org_id)s, %(brand_id)s, %(app_id)s, %(run_ids)s::uuid[]
+  )
   CROSS JOIN LATERAL (
     SELECT CASE %(group_by)s::text
       WHEN 'campaignId' THEN id::text
@@ -37,15 +39,6 @@ WITH matching AS (
       WHEN 'clerkOrgId' THEN clerk_org_id
     END AS key
   ) AS grouping
-  WHERE (%(campaign_id)s::uuid IS NULL OR id = %(campaign_id)s::uuid)
-    AND (%(clerk_org_id)s::text IS NULL OR clerk_org_id = %(clerk_org_id)s)
-    AND (%(brand_id)s::text IS NULL OR brand_id = %(brand_id)s)
-    AND (%(app_id)s::text IS NULL OR app_id = %(app_id)s)
-    AND (
-      %(run_ids)s::uuid[] IS NULL
-      OR run_id = ANY (%(run_ids)s::uuid[])
-      OR parent_run_id = ANY (%(run_ids)s::uuid[])
-    )
 ),
 -- Groups have numbers, which are compared faster than their keys: a step is its own, and -1 is all.
 activity AS MATERIALIZED (
@@ -290,3 +283,144 @@ SELECT
 FROM instantly_lead_activity
 WHERE campaign_id = ANY (%(campaign_ids)s::uuid[])
 GROUP BY campaign_id;
+
+-- name: select_event_stats
+-- The answer of POST /stats as JSON where it is about a time, single days or senders: what the events that
+-- happened then add up to. It reads these events, however many others there are.
+WITH matching AS MATERIALIZED (
+  SELECT *
+  FROM matching_campaigns(
+    %(campaign_id)s::uuid, %(clerk_org_id)s, %(brand_id)s, %(app_id)s, %(run_ids)s::uuid[]
+  )
+),
+event AS MATERIALIZED (
+  SELECT
+    CASE %(group_by)s::text
+      WHEN 'campaignId' THEN id::text
+      WHEN 'brandId' THEN brand_id
+      WHEN 'appId' THEN app_id
+      WHEN 'clerkOrgId' THEN clerk_org_id
+      WHEN 'step' THEN step::text
+      WHEN 'day' THEN day::text
+      WHEN 'accountEmail' THEN sender
+    END AS key,
+    step,
+    event_type,
+    events,
+    people
+  FROM events_between(
+    ARRAY(SELECT id FROM matching), %(since)s, %(until)s, %(excluded)s, %(changes)s::timestamptz[],
+    %(offsets)s::interval[], %(group_by)s = 'accountEmail'
+  )
+  JOIN matching ON id = campaign_id
+),
+sums AS (
+  SELECT
+    key,
+    GROUPING(key) = 1 AS is_all,
+    sum(events) FILTER (WHERE event_type = 'email_sent') AS sent,
+    sum(events) FILTER (WHERE event_type = 'email_link_clicked') AS clicked,
+    sum(events) FILTER (WHERE event_type = 'reply_received') AS replied,
+    sum(events) FILTER (WHERE event_type = 'email_bounced') AS bounced,
+    sum(events) FILTER (WHERE event_type = 'auto_reply_received') AS auto_replied,
+    sum(events) FILTER (WHERE event_type = 'lead_not_interested') AS not_interested,
+    sum(events) FILTER (WHERE event_type = 'lead_out_of_office') AS out_of_office,
+    sum(events) FILTER (WHERE event_type = 'lead_unsubscribed') AS unsubscribed
+  FROM event
+  GROUP BY GROUPING SETS ((key), ())
+),
+people AS (
+  SELECT
+    key,
+    GROUPING(key) = 1 AS is_all,
+    count(DISTINCT person) FILTER (WHERE event_type = 'email_sent') AS recipients,
+    count(DISTINCT person) FILTER (WHERE event_type = 'email_opened') AS openers
+  FROM (SELECT key, event_type, unnest(people) AS person FROM event) AS people
+  GROUP BY GROUPING SETS ((key), ())
+),
+figures AS (
+  SELECT
+    sums.key,
+    sums.is_all,
+    coalesce(sent, 0) AS sent,
+    stats_json(
+      sent, openers, clicked, replied, coalesce(bounced, 0), auto_replied, not_interested,
+      out_of_office, unsubscribed
+    ) AS stats,
+    coalesce(recipients, 0) AS recipients
+  FROM sums
+  LEFT JOIN people
+    ON people.is_all = sums.is_all
+    AND people.key IS NOT DISTINCT FROM sums.key
+),
+steps AS (
+  SELECT
+    step,
+    coalesce(sum(events) FILTER (WHERE event_type = 'email_sent'), 0) AS sent,
+    (
+      SELECT count(DISTINCT person)
+      FROM (
+        SELECT unnest(people) AS person
+        FROM event
+        WHERE event.step = of_step.step
+          AND event_type = 'email_opened'
+      ) AS people
+    ) AS opened,
+    coalesce(sum(events) FILTER (WHERE event_type = 'email_link_clicked'), 0) AS clicked,
+    coalesce(sum(events) FILTER (WHERE event_type = 'reply_received'), 0) AS replied,
+    coalesce(sum(events) FILTER (WHERE event_type = 'email_bounced'), 0) AS bounced
+  FROM event AS of_step
+  WHERE step > 0
+    AND event_type IN (
+      'email_sent', 'email_opened', 'email_link_clicked', 'reply_received', 'email_bounced'
+    )
+  GROUP BY step
+),
+parts AS (
+  SELECT
+    stats,
+    recipients,
+    (
+      SELECT coalesce(
+        json_agg(
+          json_build_object(
+            'step', step,
+            'emailsSent', sent,
+            'emailsOpened', opened,
+            'emailsClicked', clicked,
+            'emailsReplied', replied,
+            'emailsBounced', bounced
+          ) ORDER BY step
+        ),
+        '[]'
+      )
+      FROM steps
+    ) AS steps
+  FROM figures
+  WHERE is_all
+)
+SELECT CASE
+  WHEN %(group_by)s::text IS NULL THEN json_build_object(
+    'stats', stats, 'recipients', recipients, 'stepStats', steps
+  )
+  ELSE json_build_object(
+    'stats', stats, 'recipients', recipients, 'stepStats', steps,
+    'groups', (
+      SELECT coalesce(json_agg(shown), '[]')
+      FROM (
+        SELECT
+          CASE
+            WHEN %(group_by)s <> 'step' THEN to_json(key)
+            WHEN key <> '0' THEN to_json(key::bigint)
+          END AS key,
+          stats, recipients
+        FROM figures
+        WHERE NOT is_all
+        ORDER BY sent DESC, length(figures.key), figures.key
+        LIMIT 1000
+      ) AS shown
+    ),
+    'groupsTotal', (SELECT count(*) FROM figures WHERE NOT is_all)
+  )
+END AS body
+FROM parts;

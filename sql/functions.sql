@@ -386,6 +386,20 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   END
 $$;
 
+-- The campaigns that the conditions of statistics match; what is NULL does not restrict.
+CREATE OR REPLACE FUNCTION matching_campaigns(
+  of_id uuid, of_clerk_org text, of_brand text, of_app text, of_runs uuid[]
+) RETURNS SETOF instantly_campaigns
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT *
+  FROM instantly_campaigns
+  WHERE (of_id IS NULL OR id = of_id)
+    AND (of_clerk_org IS NULL OR clerk_org_id = of_clerk_org)
+    AND (of_brand IS NULL OR brand_id = of_brand)
+    AND (of_app IS NULL OR app_id = of_app)
+    AND (of_runs IS NULL OR run_id = ANY (of_runs) OR parent_run_id = ANY (of_runs))
+$$;
+
 -- A fact about a person as bits, so that what is known from several places is one bit_or(). A later fact
 -- implies the earlier: who opened was contacted, who clicked or replied had opened. `sent` and `seen` tell
 -- what events say from what is proved in other ways.
@@ -472,6 +486,54 @@ BEGIN
   WHERE lead.campaign_id = ANY (campaigns)
     AND lower(email) NOT LIKE ALL (excluded)
   GROUP BY lead.campaign_id;
+END
+$$;
+
+-- The events that count and happened in a time, by campaign, day, sender, step and type: how many, and which
+-- people (hashes of their addresses) were written to or opened. In a time zone the first of the `offsets`
+-- holds until the first of the `changes`, and so on; without them there are no days. The events are read
+-- from an index alone.
+CREATE OR REPLACE FUNCTION events_between(
+  campaigns uuid[], since timestamptz, until timestamptz, excluded text[], changes timestamptz[],
+  offsets interval[], by_sender boolean
+)
+RETURNS TABLE (
+  campaign_id uuid, day date, sender text, step bigint, event_type text, events bigint,
+  people bigint[]
+)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off SET work_mem = '64MB'
+AS $$
+DECLARE
+  excludes_none boolean := cardinality(excluded) = 0;
+  has_days boolean := changes IS NOT NULL;
+BEGIN
+  RETURN QUERY
+  SELECT
+    event.campaign_id,
+    CASE
+      WHEN has_days
+      THEN (occurred_at AT TIME ZONE 'UTC' + offsets[width_bucket(occurred_at, changes) + 1])::date
+    END,
+    CASE WHEN by_sender THEN account_email END,
+    coalesce(event.step, 0),
+    event.event_type,
+    count(*),
+    array_agg(hashtextextended(lead_email, 0)) FILTER (
+      WHERE event.event_type IN ('email_sent', 'email_opened') AND lead_email IS NOT NULL
+    )
+  FROM instantly_events AS event
+  WHERE event.campaign_id = ANY (campaigns)
+    AND occurred_at >= coalesce(since, '-infinity')
+    AND occurred_at < coalesce(until, 'infinity')
+    -- What counts, as instantly_events_by_time has it.
+    AND event.event_type IN (
+      'email_sent', 'email_opened', 'email_link_clicked', 'reply_received', 'email_bounced',
+      'auto_reply_received', 'lead_not_interested', 'lead_out_of_office', 'lead_unsubscribed'
+    )
+    AND lead_email IS DISTINCT FROM coalesce(account_email, '')
+    AND (excludes_none OR coalesce(lead_email, '') NOT LIKE ALL (excluded))
+  GROUP BY 1, 2, 3, 4, 5;
 END
 $$;
 

@@ -9,9 +9,10 @@ from flask.typing import ResponseReturnValue
 
 from instantly.figures import keep_snapshots, refresh_figures
 from instantly.reconciliation import learn_statuses
-from instantly.schemas.analytics import Refresh, Stats
+from instantly.schemas.analytics import CONDITIONS, Refresh, Stats
 from instantly.schemas.answers import CAMPAIGN_ANALYTICS, REFRESHED, STATS
 from instantly.translation.campaigns import status_named
+from instantly.translation.days import days_asked
 from instantly.web.context import (
     database,
     fetch_campaign,
@@ -59,16 +60,22 @@ def refresh_analytics() -> ResponseReturnValue:
 @bp.post("/stats")
 @documented(body=Stats, answers={200: STATS})
 def get_stats() -> Response:
-    """What the recorded events add up to over the matching campaigns.
+    """What is known of the matching campaigns: events, people, and their latest labels.
 
     With `groupBy` the answer also has `groups`, most sent first and at most 1,000, one for each
-    value that has an event which counts; the key is null for what belongs to no step.
+    value that has an event which counts, or leads; the key is null for what belongs to no step, or
+    names no sender. With `from`, `to`, `day` or `accountEmail` there are the figures of events
+    alone, of those that happened in these days. Days are shown one by one for 366 at most: those
+    up to `to` or today, where `from` is not given.
     """
-    conditions: dict[str, Any] = dict.fromkeys(
-        ("run_ids", "clerk_org_id", "brand_id", "app_id", "campaign_id", "group_by")
-    )
-    conditions.update(load_body(Stats))
-    return json_answer("select_stats", **conditions, excluded=excluded_addresses())
+    asked = load_body(Stats)
+    first, last, timezone = asked.pop("from_", None), asked.pop("to", None), asked.pop("timezone")
+    conditions: dict[str, Any] = dict.fromkeys((*CONDITIONS, "group_by"))
+    conditions |= {**asked, "excluded": excluded_addresses()}
+    if not (first or last or conditions["group_by"] in ("day", "accountEmail")):
+        return json_answer("select_stats", **conditions)
+    days = days_asked(first, last, timezone, one_by_one=conditions["group_by"] == "day")
+    return json_answer("select_event_stats", **conditions, **days)
 
 
 def excluded_addresses() -> list[str]:

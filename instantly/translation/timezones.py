@@ -76,10 +76,15 @@ def instantly_timezone(name: str, today: date) -> ListedTimezone:
     If none has, the one whose offsets differ least, with a warning. The name may be in any case.
     Raises UnknownTimezone.
     """
+    return stand_in(canonical_name(name), today)
+
+
+def canonical_name(name: str) -> str:
+    """An IANA zone as it is spelt, from its name in any case. Raises UnknownTimezone."""
     canonical = NAMES.get(name.strip().lower())
     if canonical is None:
         raise UnknownTimezone
-    return stand_in(canonical, today)
+    return canonical
 
 
 @lru_cache(maxsize=1024)
