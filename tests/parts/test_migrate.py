@@ -205,6 +205,36 @@ def test_a_failing_file_leaves_nothing_behind_but_those_before_it(url, files, br
     assert tables(url) == {"one", "two", "three"}
 
 
+def test_events_are_written_while_our_indexes_are_built(postgres, tmp_path):
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    for path in sorted(MIGRATIONS.glob("*.sql"))[:2]:
+        shutil.copy(path, folder)
+    event = (
+        "INSERT INTO instantly_events (campaign_id, event_type, occurred_at, fingerprint, payload)"
+        " VALUES (%s, 'email_sent', now(), uuid_send(gen_random_uuid()), '{}')"
+    )
+    builds = "SELECT FROM pg_stat_activity WHERE query ~ 'INDEX CONC' AND wait_event_type = 'Lock'"
+    with (
+        fresh_database(postgres, is_migrated=False) as url,
+        looking_at(url) as db,
+        ThreadPoolExecutor() as executor,
+        psycopg.connect(url) as long_writer,
+    ):
+        migrate(url, folder)
+        ours = World(db, None, None).another()
+        db.connection.execute("SET lock_timeout = '5s'")
+        long_writer.execute(event, [ours.campaign["id"]])
+        again = executor.submit(migrate, url)
+        wait_until(lambda: again.done() or db.all(builds))
+        for _ in range(3):
+            db.connection.execute(event, [ours.campaign["id"]])
+        assert not again.done()
+        long_writer.commit()
+        assert "0003_figures.sql" in again.result(HANGING_SECONDS)
+        assert not db.all("SELECT FROM pg_index WHERE NOT indisvalid")
+
+
 def test_the_labels_of_events_that_were_recorded_before_count(postgres, tmp_path):
     folder = tmp_path / "migrations"
     folder.mkdir()
