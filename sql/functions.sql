@@ -1,5 +1,6 @@
--- What statements share: the strength of a status, whether a lease or a run still stands, the outward form
--- of rows and pages (a new field of an answer is a line here), and the events of a page.
+-- What statements share: the strength of a status, whether a lease or a run still stands, whom an
+-- organisation erased, the outward form of rows and pages (a new field of an answer is a line here), and
+-- the events of a page.
 -- `python -m instantly.migrate` puts these functions in place each time it runs.
 
 -- How strong a lead's status is. A lead takes a stronger status and never goes back; the interest labels
@@ -44,6 +45,43 @@ LANGUAGE sql VOLATILE AS $$
       AND outcome IS NULL
     FOR UPDATE
   )
+$$;
+
+-- How a person is known again who was erased: HMAC-SHA256 of the address (lower case).
+CREATE OR REPLACE FUNCTION erasure_hash(address text, key instantly_erasure_key) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT sha256(key.outer_pad || sha256(key.inner_pad || convert_to(address, 'UTF8')))
+$$;
+
+-- Those of the addresses that were erased. Nothing is hashed for an organisation that erased nobody.
+CREATE OR REPLACE FUNCTION erased_among(of_organization text, addresses text[])
+RETURNS TABLE (address text, pseudonym text)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT asked.address, erased.pseudonym
+  FROM unnest(addresses) AS asked (address)
+  CROSS JOIN (SELECT * FROM instantly_erasure_key LIMIT 1) AS key
+  JOIN instantly_erased AS erased
+    ON erased.clerk_org_id = of_organization
+    AND erased.hash = erasure_hash(asked.address, key)
+  WHERE EXISTS (SELECT FROM instantly_erased WHERE clerk_org_id = of_organization)
+$$;
+
+-- Under which address events count: the pseudonym of a person who was erased, else the address itself.
+-- VOLATILE, and so as things are now: whoever waited for an erasure that locked the campaign sees it.
+CREATE OR REPLACE FUNCTION counted_address(of_organization text, address text) RETURNS text
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  wanted bytea;
+BEGIN
+  IF EXISTS (SELECT FROM instantly_erased WHERE clerk_org_id = of_organization) THEN
+    wanted := erasure_hash(address, key) FROM instantly_erasure_key AS key;
+    RETURN coalesce(
+      (SELECT pseudonym FROM instantly_erased WHERE clerk_org_id = of_organization AND hash = wanted),
+      address
+    );
+  END IF;
+  RETURN address;
+END
 $$;
 
 -- Times as the API writes them: 2026-02-25T12:00:00.000Z.

@@ -61,6 +61,7 @@ known AS (
     address,
     here,
     CASE
+      WHEN pseudonym IS NOT NULL THEN 'erased'
       WHEN here THEN NULL
       WHEN 'unsubscribed' = ANY (%(refuse)s) AND (held.unsubscribed OR active.unsubscribed)
       THEN 'unsubscribed'
@@ -71,6 +72,7 @@ known AS (
     END AS reason
   FROM held
   FULL JOIN active USING (address)
+  FULL JOIN erased_among(%(clerk_org_id)s, %(addresses)s::text[]) USING (address)
 )
 SELECT address, reason
 FROM known

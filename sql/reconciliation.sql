@@ -49,12 +49,12 @@ WHERE campaign.id = learned.id;
 -- name: upsert_found_leads
 -- A page of the leads that Instantly holds: ours are marked, raised to what is proved and get
 -- Instantly's ids; the others are adopted. Nothing without the lock.
--- A lead that stands twice in Instantly's list counts once. The campaign's row is locked as in
--- insert_leads. Deliveries go on meanwhile, and the status is judged on the row as it is once it is
--- locked. No deadlock: insert_event locks one lead last; this statement, once it holds leads, asks for
--- nothing that insert_event holds.
+-- Who was erased is left out. A lead that stands twice in Instantly's list counts once. The campaign's
+-- row is locked as in insert_leads. Deliveries go on meanwhile, and the status is judged on the row as it
+-- is once it is locked. No deadlock: insert_event locks one lead last; this statement, once it holds
+-- leads, asks for nothing that insert_event holds.
 WITH campaign AS (
-  SELECT id, org_id
+  SELECT id, org_id, clerk_org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
     AND holds_lease(%(name)s, %(holder)s)
@@ -71,6 +71,7 @@ found AS (
   ) WITH ORDINALITY AS lead (
     instantly_lead_id, email, first_name, last_name, company_name, custom_variables, status, number
   )
+  WHERE counted_address(campaign.clerk_org_id, lower(lead.email)) = lower(lead.email)
   ORDER BY lower(lead.email), lead.number
 ),
 held AS MATERIALIZED (
@@ -127,7 +128,7 @@ FROM campaign;
 -- What Instantly's fields prove of the leads of a page. It is kept apart from the leads, since it outlives
 -- their status and themselves; in a statement of its own, which holds no lead.
 WITH campaign AS (
-  SELECT id
+  SELECT id, clerk_org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
   FOR KEY SHARE  -- as insert_event does
@@ -142,6 +143,7 @@ INSERT INTO instantly_lead_activity AS activity (campaign_id, lead_email, step, 
 SELECT id, lead_email, 0, found.proved
 FROM campaign
 CROSS JOIN found
+WHERE counted_address(clerk_org_id, lead_email) = lead_email
 ORDER BY lead_email
 ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
 SET proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
