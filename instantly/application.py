@@ -14,6 +14,7 @@ from instantly.routes import (
     analytics,
     campaigns,
     documentation,
+    events,
     leads,
     service,
     webhooks,
@@ -57,6 +58,8 @@ def create_app(settings: Settings) -> Flask:
     for exception, handler in HANDLERS.items():
         app.register_error_handler(exception, handler)
     # In the order of the document.
-    for resource in (campaigns, leads, webhooks, accounts, analytics, service, documentation):
+    for resource in (
+        *(campaigns, leads, webhooks, events, accounts, analytics, service, documentation),
+    ):
         app.register_blueprint(resource.bp)
     return app

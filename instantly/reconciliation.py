@@ -12,6 +12,7 @@ from instantly.clients.instantly.base import expect, is_number
 from instantly.storage.leases import Busy, Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaigns import status_named
+from instantly.translation.events import LEAD_STATUS
 from instantly.translation.leads import listed_leads
 from instantly.web.context import campaign_lock, database, fetch_campaign
 
@@ -65,7 +66,10 @@ def repair_leads(
     counts = Counter(both=0, adopted=0, raised=0)
     for page in workspace.list_all_leads(campaign["instantly_campaign_id"]):
         leads = Json(listed_leads(page))
-        counts.update(run_while_locked("upsert_found_leads", lock, **of_this_time, leads=leads))
+        found = run_while_locked(
+            "upsert_found_leads", lock, **of_this_time, leads=leads, statuses=Json(LEAD_STATUS)
+        )
+        counts.update({name: found[name] for name in counts})
         database().execute("upsert_proved_facts", campaign_id=campaign["id"], leads=leads)
     missing = run_while_locked("select_leads_not_found", lock, **of_this_time, limit=MAX_NAMED)
     return {**counts, "onlyHere": missing["emails"], "onlyHereTotal": missing["total"]}

@@ -61,21 +61,6 @@ activity AS (
     unsubscribed = activity.unsubscribed + excluded.unsubscribed,
     last_event_at = greatest(activity.last_event_at, excluded.last_event_at)
 ),
-lead AS (
-  UPDATE instantly_leads AS lead
-  SET
-    status = %(lead_status)s,
-    labelled_at = CASE WHEN %(is_label)s THEN event.occurred_at ELSE lead.labelled_at END,
-    updated_at = clock_timestamp()
-  FROM event
-  WHERE lead.campaign_id = event.campaign_id
-    AND lower(lead.email) = %(lead_email)s
-    AND (
-      status_strength(lead.status) < status_strength(%(lead_status)s)
-      OR (%(is_label)s AND status_strength(lead.status) = status_strength(%(lead_status)s)
-          AND lead.labelled_at <= event.occurred_at)
-    )
-),
 finished AS (
   UPDATE instantly_campaigns AS campaign
   SET status = %(campaign_status)s, updated_at = clock_timestamp()
@@ -83,9 +68,16 @@ finished AS (
   WHERE campaign.id = event.campaign_id
     AND %(campaign_status)s::text IS NOT NULL
 )
+-- In this order nothing is written before announce_events runs, which then costs less.
 SELECT
+  EXISTS (SELECT FROM event) AS recorded,
   EXISTS (SELECT FROM campaign) AS known,
-  EXISTS (SELECT FROM event) AS recorded;
+  (
+    SELECT raise_lead(campaign_id, %(lead_email)s, %(lead_status)s, occurred_at)
+    FROM event
+    WHERE %(lead_status)s::text IS NOT NULL
+      AND %(lead_email)s::text IS NOT NULL
+  );
 
 -- name: select_last_delivery
 -- When the last event of an organisation's campaigns arrived.
@@ -138,3 +130,53 @@ SELECT page_json(
 FROM instantly_campaigns AS campaign
 CROSS JOIN page
 WHERE campaign.id = %(campaign_id)s;
+
+-- name: select_certain_event_id
+-- Up to which id a feed can be read. A statement of its own: only a later one sees all events up to there.
+SELECT id
+FROM certain_event_id() AS id;
+
+-- name: select_feed_page
+-- The answer of GET /events as JSON: a page of an organisation's events, oldest arrival first, and the
+-- cursor of the next one. With payloads it may be shorter than asked for: they can be of 4 MiB each.
+WITH chosen AS MATERIALIZED (
+  SELECT feed_ids(
+    %(clerk_org_id)s, %(event_types)s::text[], %(after)s::bigint, %(until)s::bigint, %(limit)s::bigint
+  ) AS ids
+),
+page AS MATERIALIZED (
+  SELECT
+    CASE
+      WHEN %(payload)s::boolean THEN ids[:events_that_fit(ids, %(max_bytes)s)]
+      ELSE ids
+    END AS ids
+  FROM chosen
+)
+SELECT json_build_object(
+  'events', (
+    SELECT coalesce(json_agg(event_json(event, %(payload)s) ORDER BY id), '[]')
+    FROM instantly_events AS event
+    WHERE id = ANY (ids)
+  ),
+  'nextCursor', coalesce(ids[cardinality(ids)], %(after)s)::text
+) AS body
+FROM page;
+
+-- name: select_lead_messages
+-- The events of a lead of these types, the latest ones, in the order in which they happened; with their
+-- payloads, as far as those are not too many bytes in all.
+WITH latest AS MATERIALIZED (
+  SELECT ARRAY(
+    SELECT event_id
+    FROM unnest(%(event_types)s::text[]) AS type
+    CROSS JOIN unnest(
+      event_ids(%(campaign_id)s, type, %(lead_email)s, NULL, NULL, %(limit)s)
+    ) AS event_id
+    ORDER BY event_id DESC
+    LIMIT %(limit)s
+  ) AS ids
+)
+SELECT id, event_type, step, account_email, api_time(occurred_at) AS at, payload
+FROM latest
+JOIN instantly_events ON id = ANY (ids[:events_that_fit(ids, %(max_bytes)s)])
+ORDER BY occurred_at, id;

@@ -21,6 +21,85 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
   }'::jsonb ->> status)::integer
 $$;
 
+-- Whether a lead takes another status: a stronger one, and of two labels the later one.
+CREATE OR REPLACE FUNCTION gives_way(
+  status text, labelled_at timestamptz, to_status text, happened_at timestamptz
+) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT status_strength(status) < status_strength(to_status)
+    OR (status_strength(status) = 6 AND status_strength(to_status) = 6
+        AND coalesce(labelled_at, '-infinity') <= happened_at)
+$$;
+
+-- What an event does to its lead. Being volatile, it sees leads that were stored while the statement that
+-- calls it waited for the campaign's row: whoever stores leads locks that row against deliveries.
+CREATE OR REPLACE FUNCTION raise_lead(
+  of_campaign uuid, address text, to_status text, happened_at timestamptz
+) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  UPDATE instantly_leads AS lead
+  SET
+    status = to_status,
+    labelled_at = CASE
+      WHEN status_strength(to_status) = 6 THEN happened_at ELSE lead.labelled_at
+    END,
+    updated_at = clock_timestamp()
+  WHERE campaign_id = of_campaign
+    AND lower(email) = address
+    AND gives_way(lead.status, lead.labelled_at, to_status, happened_at);
+END
+$$;
+
+-- What came to be known of leads before they were stored: from their events (`statuses`: what an event
+-- says of its lead), from what the events add up to, and from what Instantly proved. Being volatile, it
+-- sees what was recorded until the campaign's row was locked, and the leads that its caller has just stored.
+CREATE OR REPLACE FUNCTION raise_new_leads(
+  of_campaign uuid, lead_ids uuid[], statuses jsonb
+) RETURNS void
+LANGUAGE plpgsql VOLATILE AS $$
+BEGIN
+  UPDATE instantly_leads AS lead
+  SET
+    status = known.status,
+    labelled_at = CASE
+      WHEN status_strength(known.status) = 6 THEN known.happened_at ELSE lead.labelled_at
+    END
+  FROM (
+    SELECT DISTINCT ON (lead.id) lead.id, fact.status, fact.happened_at
+    FROM instantly_leads AS lead
+    CROSS JOIN LATERAL (
+      SELECT activity.*
+      FROM instantly_lead_activity AS activity
+      WHERE activity.campaign_id = of_campaign
+        AND activity.lead_email = lower(lead.email)
+      OFFSET 0
+    ) AS activity
+    CROSS JOIN LATERAL (
+      SELECT unnest(activity.proved) AS status, NULL::timestamptz AS happened_at, 0::bigint AS id
+      UNION ALL SELECT 'contacted', NULL, 0 WHERE activity.sent > 0
+      UNION ALL SELECT 'opened', NULL, 0 WHERE activity.opened > 0
+      UNION ALL SELECT 'clicked', NULL, 0 WHERE activity.clicked > 0
+      UNION ALL SELECT 'replied', NULL, 0 WHERE activity.replied > 0
+      UNION ALL SELECT 'bounced', NULL, 0 WHERE activity.bounced > 0
+      UNION ALL SELECT 'unsubscribed', NULL, 0 WHERE activity.unsubscribed > 0
+      UNION ALL
+      SELECT statuses ->> event_type, occurred_at, event.id
+      FROM instantly_events AS event
+      WHERE event.campaign_id = of_campaign
+        AND hashtextextended(event.lead_email, 0) = hashtextextended(activity.lead_email, 0)
+        AND event.lead_email = activity.lead_email
+        AND statuses ? event_type
+    ) AS fact
+    WHERE lead.id = ANY (lead_ids)
+    ORDER BY
+      lead.id, status_strength(fact.status) DESC, fact.happened_at DESC NULLS LAST, fact.id DESC
+  ) AS known
+  WHERE lead.id = known.id
+    AND gives_way(lead.status, lead.labelled_at, known.status, known.happened_at);
+END
+$$;
+
 -- Whether the lease is still the holder's. It stays so until this transaction has ended: whoever would
 -- take it over waits.
 CREATE OR REPLACE FUNCTION holds_lease(of_name text, by_holder uuid) RETURNS boolean
@@ -207,6 +286,97 @@ BEGIN
 END
 $$;
 
+-- Up to which id it is certain which events there are. Events after it wait for the oldest transaction
+-- that is recording some. The order of the two readings matters: who draws an id after the first one draws
+-- a greater one; who drew one before holds a lock in the second, or has ended, which the next statement
+-- sees and this one does not.
+CREATE OR REPLACE FUNCTION certain_event_id() RETURNS bigint
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  last_drawn bigint := last_value FROM instantly_events_id_seq;
+BEGIN
+  RETURN least(last_drawn, (
+    SELECT min(~(classid::bigint << 32 | objid::bigint))
+    FROM pg_locks
+    WHERE locktype = 'advisory'
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+      AND objsubid = 1
+      -- The sign of a key: negative ones are those of announce_events.
+      AND classid::bigint >> 31 = 1
+  ));
+END
+$$;
+
+-- The ids of a campaign's events after an id, up to another one: the oldest ones, or the oldest ones of
+-- each of these types. For feed_ids: PostgreSQL puts it into its query, where the settings hold.
+CREATE OR REPLACE FUNCTION event_ids_after(
+  of_campaign uuid, of_types text[], after bigint, until bigint, size bigint
+) RETURNS SETOF bigint
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  (
+    SELECT id
+    FROM instantly_events
+    WHERE of_types IS NULL
+      AND (campaign_id, id) > (of_campaign, after)
+      AND (campaign_id, id) <= (of_campaign, until)
+    ORDER BY campaign_id, id
+    LIMIT size
+  )
+  UNION ALL
+  SELECT event.id
+  FROM unnest(of_types) AS type
+  CROSS JOIN hashtextextended(type, 0) AS hash
+  CROSS JOIN LATERAL (
+    SELECT id
+    FROM instantly_events
+    WHERE (campaign_id, hashtextextended(event_type, 0), id) > (of_campaign, hash, after)
+      AND (campaign_id, hashtextextended(event_type, 0), id) <= (of_campaign, hash, until)
+      AND event_type = type
+    ORDER BY campaign_id, hashtextextended(event_type, 0), id
+    LIMIT size
+  ) AS event
+$$;
+
+-- The ids of an organisation's events after an id, up to another one, the oldest first: of these types,
+-- or all. First it reads a few of each campaign, which tell how far the page reaches at most, then all up
+-- to there. So the cost grows with the campaigns and the size of the page, not with anybody's events, and
+-- needs no index of its own. The settings are those of event_ids, for the same reasons.
+CREATE OR REPLACE FUNCTION feed_ids(
+  of_organization text, of_types text[], after bigint, until bigint, size bigint
+) RETURNS bigint[]
+LANGUAGE plpgsql STABLE PARALLEL SAFE
+SET enable_seqscan = off SET enable_bitmapscan = off
+SET enable_sort = off SET enable_incremental_sort = off
+AS $$
+DECLARE
+  lists bigint := count(*) * coalesce(cardinality(of_types), 1)
+    FROM instantly_campaigns
+    WHERE clerk_org_id = of_organization;
+  few bigint := 1 + 4 * size / greatest(lists, 1);
+BEGIN
+  RETURN ARRAY(
+    WITH first AS MATERIALIZED (
+      SELECT campaign.id AS campaign_id, event_id
+      FROM instantly_campaigns AS campaign
+      CROSS JOIN event_ids_after(campaign.id, of_types, after, until, few) AS event_id
+      WHERE clerk_org_id = of_organization
+      ORDER BY event_id
+      LIMIT size
+    ),
+    reach AS MATERIALIZED (
+      SELECT CASE WHEN count(*) = size THEN max(event_id) ELSE until END AS last_id
+      FROM first
+    )
+    SELECT event_id
+    FROM reach
+    CROSS JOIN (SELECT DISTINCT campaign_id FROM first) AS campaign
+    CROSS JOIN event_ids_after(campaign_id, of_types, after, last_id, size) AS event_id
+    ORDER BY event_id
+    LIMIT size
+  );
+END
+$$;
+
 -- How many of these events, from the first on, have payloads of so many bytes in all; one at least.
 CREATE OR REPLACE FUNCTION events_that_fit(ids bigint[], max_bytes bigint) RETURNS bigint
 LANGUAGE plpgsql STABLE PARALLEL SAFE
@@ -230,6 +400,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT CASE
     WHEN with_payload THEN json_build_object(
       'id', event.id::text,
+      'campaignId', event.campaign_id,
       'eventType', event.event_type,
       'leadEmail', event.lead_email,
       'accountEmail', event.account_email,
@@ -241,6 +412,7 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     )
     ELSE json_build_object(
       'id', event.id::text,
+      'campaignId', event.campaign_id,
       'eventType', event.event_type,
       'leadEmail', event.lead_email,
       'accountEmail', event.account_email,

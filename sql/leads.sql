@@ -82,15 +82,16 @@ WHERE here
 -- name: insert_leads
 -- Leads of one run, all at once; answers how many the campaign did not hold yet.
 -- Nothing is stored nor answered without the lock, or when the run has ended; see BilledRun.store.
--- The campaign's row is locked so that positions become visible in their order: a reader who pages
--- by them misses no lead that commits late.
+-- The campaign's row is locked so that positions become visible in their order (a reader who pages by
+-- them misses no lead that commits late), and against deliveries: a lead takes the state that its events
+-- prove, whoever came first.
 WITH campaign AS (
   SELECT id, org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
     AND is_open(%(run_id)s)
     AND holds_lease(%(name)s, %(holder)s)
-  FOR NO KEY UPDATE
+  FOR UPDATE
 ),
 added AS (
   INSERT INTO instantly_leads (
@@ -113,7 +114,9 @@ added AS (
   ON CONFLICT (campaign_id, lower(email)) DO NOTHING
   RETURNING id
 )
-SELECT count(added.id) AS added
+SELECT
+  count(added.id) AS added,
+  raise_new_leads(campaign.id, array_agg(added.id), %(statuses)s::jsonb)
 FROM campaign
 LEFT JOIN added ON true
 GROUP BY campaign.id;
@@ -177,6 +180,30 @@ SELECT page_json(
 FROM instantly_campaigns AS campaign
 CROSS JOIN page
 WHERE campaign.id = %(campaign_id)s;
+
+-- name: select_lead
+-- A campaign's lead by its address, as JSON, like those of select_leads_page.
+SELECT to_json(lead) AS lead
+FROM (
+  SELECT
+    lead.id,
+    instantly_campaign_id AS "instantlyCampaignId",
+    instantly_lead_id AS "instantlyLeadId",
+    email,
+    first_name AS "firstName",
+    last_name AS "lastName",
+    company_name AS "companyName",
+    custom_variables AS "customVariables",
+    lead.status,
+    lead.org_id AS "orgId",
+    lead.run_id AS "runId",
+    api_time(lead.created_at) AS "createdAt",
+    api_time(lead.updated_at) AS "updatedAt"
+  FROM instantly_leads AS lead
+  JOIN instantly_campaigns AS campaign ON campaign.id = campaign_id
+  WHERE campaign_id = %(campaign_id)s
+    AND lower(email) = %(address)s
+) AS lead;
 
 -- name: select_lead_statuses
 -- The answer of POST /leads/status as JSON: one entry for each address asked for, in that order.

@@ -50,15 +50,13 @@ WHERE campaign.id = learned.id;
 -- A page of the leads that Instantly holds: ours are marked, raised to what is proved and get
 -- Instantly's ids; the others are adopted. Nothing without the lock.
 -- Who was erased is left out. A lead that stands twice in Instantly's list counts once. The campaign's
--- row is locked as in insert_leads. Deliveries go on meanwhile, and the status is judged on the row as it
--- is once it is locked. No deadlock: insert_event locks one lead last; this statement, once it holds
--- leads, asks for nothing that insert_event holds.
+-- row is locked as in insert_leads: deliveries of the campaign wait for the statement, or it for them.
 WITH campaign AS (
   SELECT id, org_id, clerk_org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
     AND holds_lease(%(name)s, %(holder)s)
-  FOR NO KEY UPDATE
+  FOR UPDATE
 ),
 found AS (
   SELECT DISTINCT ON (lower(lead.email)) campaign.id AS campaign_id, campaign.org_id, lead.*
@@ -66,10 +64,11 @@ found AS (
   CROSS JOIN ROWS FROM (
     json_to_recordset(%(leads)s::json) AS (
       instantly_lead_id text, email text, first_name text, last_name text, company_name text,
-      custom_variables json, status text
+      custom_variables json, status text, labelled_at timestamptz
     )
   ) WITH ORDINALITY AS lead (
-    instantly_lead_id, email, first_name, last_name, company_name, custom_variables, status, number
+    instantly_lead_id, email, first_name, last_name, company_name, custom_variables, status,
+    labelled_at, number
   )
   WHERE counted_address(campaign.clerk_org_id, lower(lead.email)) = lower(lead.email)
   ORDER BY lower(lead.email), lead.number
@@ -81,7 +80,9 @@ held AS MATERIALIZED (
     lead.reconciled_at IS DISTINCT FROM %(reconciled_at)s AS is_new,
     found.instantly_lead_id,
     found.status,
-    status_strength(lead.status) < status_strength(found.status) AS is_weaker
+    found.labelled_at,
+    lead.status <> found.status
+      AND gives_way(lead.status, lead.labelled_at, found.status, found.labelled_at) AS is_weaker
   FROM found
   INNER JOIN instantly_leads AS lead
     ON lead.campaign_id = found.campaign_id
@@ -95,6 +96,7 @@ repaired AS (
       WHEN is_new THEN held.instantly_lead_id ELSE lead.instantly_lead_id
     END,
     status = CASE WHEN is_weaker THEN held.status ELSE lead.status END,
+    labelled_at = CASE WHEN is_weaker THEN held.labelled_at ELSE lead.labelled_at END,
     reconciled_at = %(reconciled_at)s,
     updated_at = CASE
       WHEN is_weaker OR (is_new AND lead.instantly_lead_id <> held.instantly_lead_id)
@@ -107,11 +109,11 @@ repaired AS (
 adopted AS (
   INSERT INTO instantly_leads (
     campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
-    status, org_id, reconciled_at
+    status, labelled_at, org_id, reconciled_at
   )
   SELECT
     campaign_id, instantly_lead_id, email, first_name, last_name, company_name, custom_variables,
-    status, org_id, %(reconciled_at)s
+    status, labelled_at, org_id, %(reconciled_at)s
   FROM found
   WHERE lower(email) NOT IN (SELECT address FROM held)
   ORDER BY number
@@ -121,7 +123,8 @@ adopted AS (
 SELECT
   (SELECT count(*) FROM held WHERE is_new) AS "both",
   (SELECT count(*) FROM adopted) AS adopted,
-  (SELECT count(*) FROM held WHERE is_weaker) AS raised
+  (SELECT count(*) FROM held WHERE is_weaker) AS raised,
+  raise_new_leads(campaign.id, ARRAY(SELECT id FROM adopted), %(statuses)s::jsonb)
 FROM campaign;
 
 -- name: upsert_proved_facts

@@ -89,6 +89,29 @@ def plan_nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
         yield from plan_nodes(child)
 
 
+@contextmanager
+def explained(connection: psycopg.Connection[Any], mode: str) -> Iterator[list[str]]:
+    """Statements are planned in this way; the plan of each that runs, those of functions too."""
+    noted: list[str] = []
+
+    def note(notice: psycopg.errors.Diagnostic) -> None:
+        noted.append((notice.message_primary or "").partition("plan:\n")[2])
+
+    settings = (
+        "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0;"
+        " SET auto_explain.log_analyze = on; SET auto_explain.log_nested_statements = on;"
+        " SET auto_explain.log_format = json; SET client_min_messages = log;"
+        f" SET plan_cache_mode = {mode}"
+    )
+    connection.execute(settings.encode())
+    connection.add_notice_handler(note)
+    try:
+        yield noted
+    finally:
+        connection.remove_notice_handler(note)
+        connection.execute("RESET ALL")
+
+
 def rows_read(node: dict[str, Any]) -> float:
     removed = ("Rows Removed by Filter", "Rows Removed by Index Recheck")
     rows: float = node["Actual Rows"] + sum(node.get(name, 0) for name in removed)

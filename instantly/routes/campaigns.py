@@ -15,6 +15,7 @@ from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run, report_left_over
 from instantly.clients.instantly import InstantlyClient, InstantlyError
 from instantly.clients.instantly.campaigns import lacks_senders
+from instantly.limits import MAX_PAYLOAD_BYTES
 from instantly.reconciliation import learn_statuses, reconcile
 from instantly.schemas.answers import (
     CAMPAIGNS,
@@ -62,7 +63,6 @@ from instantly.web.errors import ApiError
 from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import documented
 
-MAX_PAYLOAD_BYTES = 16 * 1024 * 1024
 # For a look that only warnings need.
 LOOK_SECONDS = 10.0
 

@@ -1,5 +1,6 @@
 """Leads: upload, list and delete those of a campaign; what addresses are to an organisation."""
 
+import json
 from typing import Any, TypeVar
 
 from flask import Blueprint, Response
@@ -12,6 +13,7 @@ from instantly.billing.run import BilledRun, billed_run
 from instantly.billing.upload import Upload
 from instantly.clients.instantly import InstantlyError
 from instantly.erasure import erase
+from instantly.limits import MAX_PAYLOAD_BYTES
 from instantly.schemas.answers import (
     ADDED_LEADS,
     DELETED_LEADS,
@@ -19,8 +21,9 @@ from instantly.schemas.answers import (
     ERROR,
     LEAD_STATUSES,
     LEADS,
+    ONE_LEAD,
 )
-from instantly.schemas.fields import Page
+from instantly.schemas.fields import Page, refuse_unstorable
 from instantly.schemas.leads import (
     AddLeads,
     AskedAddresses,
@@ -31,6 +34,8 @@ from instantly.schemas.leads import (
 from instantly.storage.leases import Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaigns import warnings_of_status
+from instantly.translation.events import LEAD_STATUS
+from instantly.translation.messages import DIRECTIONS, messages_of
 from instantly.web.context import (
     campaign_answer,
     campaign_lock,
@@ -40,7 +45,7 @@ from instantly.web.context import (
     organization_workspace,
     waits_for_upstreams,
 )
-from instantly.web.errors import ApiError, flatten
+from instantly.web.errors import ApiError, NotFound, flatten
 from instantly.web.inputs import load_body, load_query
 from instantly.web.openapi import documented
 
@@ -49,6 +54,7 @@ Item = TypeVar("Item")
 bp = Blueprint("leads", __name__)
 
 OF_CAMPAIGN = "/campaigns/<campaign_id>/leads"
+MAX_MESSAGES = 1000
 FLAGS = ("skip_if_in_workspace", "skip_if_in_campaign")
 
 
@@ -130,6 +136,7 @@ def store_leads(
         }, 201
 
     values = {"campaign_id": campaign["id"], **lock.values, "leads": Json(upload.held)}
+    values["statuses"] = Json(LEAD_STATUS)
     return run.store("insert_leads", answer, undo="delete_leads_of_run", **values)
 
 
@@ -207,3 +214,49 @@ def erase_people() -> dict[str, Any]:
     addresses that were asked for, each once.
     """
     return erase(**load_body(ErasedPeople))
+
+
+@bp.get(f"{OF_CAMPAIGN}/<path:email>")
+@documented(answers={200: ONE_LEAD})
+def get_lead(campaign_id: str, email: str) -> dict[str, Any]:
+    """One lead of a campaign: its row, what its address is to the organisation, and its mails.
+
+    `facts` are those of POST /leads/status. `messages` are what was sent and what came back, from
+    the events of this campaign, the oldest first: the latest 1,000, and fewer where their payloads
+    add up to more than 16 MiB. What Instantly did not deliver is null.
+    """
+    refuse_unstorable({"email": email})
+    campaign, address = fetch_campaign(campaign_id), same_address(email)
+    row = database().fetch_one("select_lead", campaign_id=campaign["id"], address=address)
+    if row is None:
+        raise NotFound("Lead not found")
+    return {
+        "lead": json.loads(row["lead"]),
+        "facts": facts_of(campaign["clerk_org_id"], email, address),
+        "messages": mails_of(campaign["id"], address),
+    }
+
+
+def facts_of(clerk_org_id: str, email: str, address: str) -> Any:
+    """The entry of POST /leads/status for one address."""
+    (row,) = database().fetch_all(
+        "select_lead_statuses",
+        clerk_org_id=clerk_org_id,
+        brand_id=None,
+        campaign_id=None,
+        emails=[email],
+        addresses=[address],
+    )
+    return json.loads(row["body"])["leads"][0]
+
+
+def mails_of(campaign_id: str, address: str) -> list[dict[str, Any]]:
+    events = database().fetch_all(
+        "select_lead_messages",
+        campaign_id=campaign_id,
+        lead_email=address,
+        event_types=list(DIRECTIONS),
+        limit=MAX_MESSAGES,
+        max_bytes=MAX_PAYLOAD_BYTES,
+    )
+    return messages_of(events)

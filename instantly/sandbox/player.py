@@ -6,6 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from html import unescape
 from random import Random
 
 from instantly.sandbox.state import Json, Workspace, moment
@@ -160,9 +161,19 @@ def texts_of(variant: Json, values: Json) -> dict[str, Json]:
     """Event → the texts of its delivery: those of the mail, or of a reply to it."""
     subject, body = merged(variant["subject"], values), merged(variant["body"], values)
     return {
-        "email_sent": {"email_subject": subject, "email_html": body},
-        "reply_received": {"reply_subject": f"Re: {subject}", "reply_text": REPLY},
+        "email_sent": {"email_subject": subject, "email_text": plain(body), "email_html": body},
+        "reply_received": {
+            "reply_subject": f"Re: {subject}",
+            "reply_text_snippet": REPLY,
+            "reply_text": REPLY,
+        },
     }
+
+
+def plain(body: str) -> str:
+    """A mail's HTML as text, good enough for a sandbox."""
+    lines = re.sub(r"<br ?/?>|</(p|div)>", "\n", body)
+    return unescape(re.sub(r"<[^>]*>", "", lines)).strip()
 
 
 def merged(template: str, values: Json) -> str:

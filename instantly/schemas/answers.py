@@ -4,63 +4,26 @@ They only describe: views and SQL make the answers, and the tests compare each o
 A view answers with an object, which has a name in the document.
 """
 
-from typing import Any
-
+from instantly.schemas.shapes import (
+    BOOLEAN,
+    COUNT,
+    INTEGER,
+    OBJECT,
+    STEP,
+    SUCCESS,
+    TEXT,
+    TIME,
+    UUID,
+    array,
+    each,
+    named,
+    nullable,
+    object_of,
+    one_of,
+)
 from instantly.translation.campaigns import STATUSES
 from instantly.translation.events import LEAD_STATUS
-
-Shape = dict[str, Any]
-
-TEXT: Shape = {"type": "string"}
-UUID: Shape = {"type": "string", "format": "uuid"}
-TIME: Shape = {
-    "type": "string",
-    "format": "date-time",
-    "pattern": r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$",
-}
-COUNT: Shape = {"type": "integer", "minimum": 0}
-INTEGER: Shape = {"type": "integer"}
-STEP: Shape = {"type": "integer", "minimum": 1}
-BOOLEAN: Shape = {"type": "boolean"}
-OBJECT: Shape = {"type": "object"}
-SUCCESS: Shape = {"type": "boolean", "const": True}
-
-# The shapes that have a name.
-SHAPES: dict[str, Shape] = {}
-
-
-def one_of(*values: str) -> Shape:
-    return {"type": "string", "enum": list(dict.fromkeys(values))}
-
-
-def nullable(shape: Shape) -> Shape:
-    if shape.keys() & {"enum", "$ref"}:
-        return {"anyOf": [shape, {"type": "null"}]}
-    return {**shape, "type": [shape["type"], "null"]}
-
-
-def array(items: Shape) -> Shape:
-    return {"type": "array", "items": items}
-
-
-def each(shape: Shape, *names: str) -> dict[str, Shape]:
-    """Properties that are alike."""
-    return dict.fromkeys(names, shape)
-
-
-def named(name: str, shape: Shape) -> Shape:
-    """A reference to the shape, which has this name in the document and in generated clients."""
-    if name in SHAPES:
-        raise ValueError(f"two shapes are called {name}")
-    SHAPES[name] = shape
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def object_of(name: str, /, *optional: str, **properties: Shape) -> Shape:
-    """An object of this name. Every property is always there, but for the optional ones."""
-    required = [each for each in properties if each not in optional]
-    return named(name, {"type": "object", "properties": properties, "required": required})
-
+from instantly.translation.messages import DIRECTIONS
 
 ERROR_DETAILS = object_of("ErrorDetails")
 ERROR = object_of(
@@ -197,7 +160,9 @@ LEAD_STATUSES = object_of("LeadStatuses", leads=array(ADDRESS_STATUS))
 EVENT = object_of(
     "Event",
     "payload",
-    **each(TEXT, "id", "eventType"),
+    id=TEXT,
+    campaignId=UUID,
+    eventType=TEXT,
     **each(nullable(TEXT), "leadEmail", "accountEmail"),
     **each(nullable(STEP), "step", "variant"),
     **each(TIME, "occurredAt", "receivedAt"),
@@ -298,3 +263,14 @@ WEBHOOK_HEALTH = object_of(
     lastDeliveryAt=nullable(TIME),
     failedDeliveries=COUNT,
 )
+
+FEED = object_of("Feed", events=array(EVENT), nextCursor=TEXT)
+
+MESSAGE = object_of(
+    "Message",
+    direction=one_of(*DIRECTIONS.values()),
+    step=nullable(STEP),
+    **each(nullable(TEXT), "subject", "text", "html", "accountEmail"),
+    at=TIME,
+)
+ONE_LEAD = object_of("OneLead", lead=LEAD, facts=ADDRESS_STATUS, messages=array(MESSAGE))

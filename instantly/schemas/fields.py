@@ -186,10 +186,14 @@ def whole_number_field(low: int) -> Integer:
     return Integer(validate=validate.Range(min=low, max=MAX_INTEGER))
 
 
+def page_limit() -> QueryInteger:
+    return QueryInteger(load_default=100, validate=validate.Range(min=1, max=1000))
+
+
 class Page(CamelCaseSchema):
     """A page of a list: `cursor` comes from the page before."""
 
-    limit = QueryInteger(load_default=100, validate=validate.Range(min=1, max=1000))
+    limit = page_limit()
     skip = QueryInteger(
         load_default=None, allow_none=False, validate=validate.Range(min=0, max=MAX_BIGINT)
     )

@@ -120,7 +120,6 @@ class Event:
             # Empty and not NULL: the event counts nowhere, but it is the latest of its lead.
             "counted_as": self.counted_as or "",
             "lead_status": lead_status,
-            "is_label": lead_status in LABELS,
             "campaign_status": CAMPAIGN_STATUS.get(self.event_type),
         }
 

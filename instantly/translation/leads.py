@@ -1,11 +1,12 @@
 """A lead as Instantly lists it → what our table keeps of it."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from instantly.addresses import stored_address
 from instantly.json_text import storable_text
 from instantly.limits import MAX_EMAIL_CHARACTERS
-from instantly.readings import moment_or_none, number_or_none, whole_or_none
+from instantly.readings import moment_or_none, number_or_none, past_or_none, whole_or_none
 
 # Instantly's `status`, where it proves something; -3 (skipped) stands beside what else is proved.
 PROVED_BY_STATUS: dict[int | None, str] = {3: "completed", -1: "bounced", -2: "unsubscribed"}
@@ -19,6 +20,18 @@ PROVED_BY_FIELDS = {
     "replied": ("email_reply_count", "timestamp_last_reply"),
     "bounced": (),
     "unsubscribed": (),
+}
+# The official document's numbers; others are labels of an organisation's own.
+LABEL_BY_INTEREST: dict[int | None, str] = {
+    0: "out_of_office",
+    1: "interested",
+    2: "meeting_booked",
+    3: "meeting_completed",
+    4: "closed",
+    -1: "not_interested",
+    -2: "wrong_person",
+    -3: "lost",
+    -4: "no_show",
 }
 # What a lead's payload may hold beside its custom variables: the fields of the official document's
 # Lead, by their own names and as the payload writes them.
@@ -71,9 +84,30 @@ def proven(lead: dict[str, Any]) -> dict[str, Any]:
         for fact, names in PROVED_BY_FIELDS.items()
         if fact == by_status or any(is_proof(lead.get(name)) for name in names)
     ]
-    if proved not in ([], ["unsubscribed"]) and "contacted" not in proved:
-        proved.insert(0, "contacted")  # nobody opens, answers or bounces what was not sent
-    return {"proved": proved, "status": proved[-1] if proved else "active"}
+    # Nobody opens, answers or bounces what was not sent.
+    was_sent = proved not in ([], ["unsubscribed"]) or is_proof(last_step_of(lead))
+    if was_sent and "contacted" not in proved:
+        proved.insert(0, "contacted")
+    status, labelled_at = proved[-1] if proved else "active", None
+    label, moment = label_of(lead)
+    if label and status not in ("bounced", "unsubscribed"):
+        status, labelled_at = label, moment
+    return {"proved": proved, "status": status, "labelled_at": labelled_at}
+
+
+def last_step_of(lead: dict[str, Any]) -> Any:
+    """When a step was last executed, as the lead's summary has it."""
+    match lead.get("status_summary"):
+        case {"lastStep": {"timestamp_executed": moment}}:
+            return moment
+    return None
+
+
+def label_of(lead: dict[str, Any]) -> tuple[str | None, str | None]:
+    """The label and since when the lead has it; none where either is missing."""
+    label = LABEL_BY_INTEREST.get(whole_or_none(lead.get("lt_interest_status")))
+    moment = past_or_none(lead.get("timestamp_last_interest_change"), datetime.now(UTC))
+    return (label, moment.isoformat()) if label and moment else (None, None)
 
 
 def is_proof(value: Any) -> bool:

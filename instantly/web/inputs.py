@@ -5,6 +5,7 @@ from typing import Any, cast
 from flask import g, request
 from gunicorn.http.errors import ParseException
 from marshmallow import Schema
+from marshmallow.fields import List
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from instantly.json_text import parse_json
@@ -21,7 +22,11 @@ def load_body(schema: type[Schema]) -> dict[str, Any]:
 
 
 def load_query(schema: type[Schema]) -> dict[str, Any]:
-    loaded: dict[str, Any] = instance_of(schema).load(request.args.to_dict())
+    """Of a name that stands twice, the first value counts, or where the schema has a list all."""
+    known = instance_of(schema)
+    lists = {field.data_key for field in known.fields.values() if isinstance(field, List)}
+    query = {name: values if name in lists else values[0] for name, values in request.args.lists()}
+    loaded: dict[str, Any] = known.load(query)
     return loaded
 
 

@@ -15,8 +15,9 @@ from marshmallow import Schema
 from werkzeug.routing import Rule
 
 from instantly.config import SERVICE_NAME, VERSION
-from instantly.schemas.answers import ERROR, SHAPES, TEXT, UUID, Shape
+from instantly.schemas.answers import ERROR
 from instantly.schemas.fields import camel_case
+from instantly.schemas.shapes import SHAPES, TEXT, UUID, Shape
 from instantly.translation.webhooks import SECRET_HEADER
 from instantly.web.auth import BEARER_ENDPOINTS, PUBLIC_ENDPOINTS
 from instantly.web.ignored_fields import HEADER

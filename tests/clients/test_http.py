@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Any
@@ -114,13 +115,15 @@ def test_a_service_that_nobody_reaches_is_an_error_without_a_status(operation, w
 def test_a_refused_connection_is_tried_again_since_nothing_was_sent(
     operation, stand_in, monkeypatch
 ):
-    stand_in.stop()
-    with socket.socket() as kept:  # so that nobody else listens there meanwhile
-        kept.bind(("127.0.0.1", stand_in.port))
-        rise = [kept.close, stand_in.start]
+    # Its port is kept until then, so that no other program answers there.
+    with socket.socket() as kept, ExitStack() as stack:
+        kept.bind(("127.0.0.1", 0))
+        late = StandIn(stand_in.app, kept.getsockname()[1])
+        stack.callback(late.stop)
+        rise = [kept.close, late.start]
         monkeypatch.setattr(instantly.clients.http, "sleep", lambda _: [act() for act in rise])
-        operation.call(Clients(stand_in.url))
-    assert len(stand_in.requests) == 1
+        operation.call(Clients(late.url))
+    assert len(late.requests) == 1
 
 
 @one_of_each_client

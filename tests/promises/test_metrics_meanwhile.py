@@ -8,7 +8,7 @@ from figures import PREFIX, figure, read
 from harness import HANGING_SECONDS
 from world import API_KEY, World
 
-from instantly.schemas.answers import SHAPES
+from instantly.schemas.shapes import SHAPES
 
 pytestmark = pytest.mark.outage
 

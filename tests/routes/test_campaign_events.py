@@ -2,15 +2,13 @@
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
-import psycopg
 import pytest
 from flask.testing import FlaskClient
-from harness import fresh_database, looking_at, plan_nodes, rows_read
+from harness import explained, fresh_database, looking_at, plan_nodes, rows_read
 from helpers import UNKNOWN_ID
 from world import Rows, World
 
@@ -74,6 +72,7 @@ def test_an_event_is_shown_as_it_was_read(ours: World) -> None:
         "events": [
             {
                 "id": str(row["id"]),
+                "campaignId": ours.campaign["id"],
                 "eventType": "email_link_clicked",
                 "leadEmail": "ada@x.example",
                 "accountEmail": "lena@y.example",
@@ -232,29 +231,6 @@ def insert(ours: World, event_type: str, lead: str, count: int) -> None:
         " FROM generate_series(1, %s)",
         [ours.campaign["id"], event_type, lead, count],
     )
-
-
-@contextmanager
-def explained(connection: psycopg.Connection[Any], mode: str) -> Iterator[list[str]]:
-    """Statements are planned in this way; the plan of each that runs, those of functions too."""
-    noted: list[str] = []
-
-    def note(notice: psycopg.errors.Diagnostic) -> None:
-        noted.append((notice.message_primary or "").partition("plan:\n")[2])
-
-    settings = (
-        "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0;"
-        " SET auto_explain.log_analyze = on; SET auto_explain.log_nested_statements = on;"
-        " SET auto_explain.log_format = json; SET client_min_messages = log;"
-        f" SET plan_cache_mode = {mode}"
-    )
-    connection.execute(settings.encode())
-    connection.add_notice_handler(note)
-    try:
-        yield noted
-    finally:
-        connection.remove_notice_handler(note)
-        connection.execute("RESET ALL")
 
 
 def scans(
