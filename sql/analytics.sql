@@ -27,15 +27,16 @@ RETURNING json_build_object(
 -- The answer of POST /stats as JSON. What is NULL among the conditions does not restrict, and without
 -- a grouping there are no groups.
 WITH matching AS (
-  SELECT
-    id,
-    CASE %(group_by)s::text
+  SELECT id, key, dense_rank() OVER (ORDER BY key) AS number
+  FROM instantly_campaigns
+  CROSS JOIN LATERAL (
+    SELECT CASE %(group_by)s::text
       WHEN 'campaignId' THEN id::text
       WHEN 'brandId' THEN brand_id
       WHEN 'appId' THEN app_id
       WHEN 'clerkOrgId' THEN clerk_org_id
     END AS key
-  FROM instantly_campaigns
+  ) AS grouping
   WHERE (%(campaign_id)s::uuid IS NULL OR id = %(campaign_id)s::uuid)
     AND (%(clerk_org_id)s::text IS NULL OR clerk_org_id = %(clerk_org_id)s)
     AND (%(brand_id)s::text IS NULL OR brand_id = %(brand_id)s)
@@ -46,93 +47,153 @@ WITH matching AS (
       OR parent_run_id = ANY (%(run_ids)s::uuid[])
     )
 ),
--- One row for a step of a campaign: a few, where leads are many. A lead stands once in its arrays.
+-- Groups have numbers, which are compared faster than their keys: a step is its own, and -1 is all.
 activity AS MATERIALIZED (
-  SELECT coalesce(matching.key, step::text) AS key, activity.*
-  FROM matching
-  -- Campaign by campaign, never the whole table: OFFSET keeps the planner from another order.
-  CROSS JOIN LATERAL (
-    SELECT
-      step,
-      sum(sent) AS sent,
-      sum(opened) AS opened,
-      sum(clicked) AS clicked,
-      sum(replied) AS replied,
-      sum(bounced) AS bounced,
-      sum(auto_replied) AS auto_replied,
-      sum(not_interested) AS not_interested,
-      sum(out_of_office) AS out_of_office,
-      sum(unsubscribed) AS unsubscribed,
-      array_agg(lead_hash) FILTER (WHERE opened > 0 AND lead_email <> '') AS openers,
-      array_agg(lead_hash) FILTER (WHERE sent > 0 AND lead_email <> '') AS recipients
-    FROM instantly_lead_activity
-    WHERE campaign_id = matching.id
-      AND lead_email NOT LIKE ALL (%(excluded)s::text[])
-    GROUP BY step
-    OFFSET 0
-  ) AS activity
+  SELECT CASE WHEN %(group_by)s = 'step' THEN step ELSE number END AS number, activity.*
+  FROM activity_of(ARRAY(SELECT id FROM matching), %(excluded)s) AS activity
+  JOIN matching ON matching.id = campaign_id
 ),
-totals AS (
+held AS MATERIALIZED (
+  SELECT number, people
+  FROM held_by(ARRAY(SELECT id FROM matching), %(excluded)s)
+  JOIN matching ON matching.id = campaign_id
+),
+sums AS (
   SELECT
+    coalesce(number, -1) AS number,
     sum(sent) AS sent,
+    sum(opened) AS opened,
     sum(clicked) AS clicked,
     sum(replied) AS replied,
     sum(bounced) AS bounced,
     sum(auto_replied) AS auto_replied,
     sum(not_interested) AS not_interested,
     sum(out_of_office) AS out_of_office,
-    sum(unsubscribed) AS unsubscribed,
-    (SELECT count(DISTINCT lead) FROM activity CROSS JOIN unnest(openers) AS lead) AS opened,
-    (SELECT count(DISTINCT lead) FROM activity CROSS JOIN unnest(recipients) AS lead) AS recipients
+    sum(unsubscribed) AS unsubscribed
   FROM activity
+  GROUP BY GROUPING SETS ((number), ())
 ),
--- Here and below, ordered before unnest: GROUP BY then sorts a few rows, not one for each lead.
-steps AS (
-  SELECT *
+-- Each person once in each group, where groups are asked for, and once in all.
+facts AS (
+  SELECT number, facts, count(*) AS people
   FROM (
-    SELECT step, sum(sent) AS sent, sum(replied) AS replied, sum(bounced) AS bounced
-    FROM activity
-    WHERE step > 0
-      AND sent + opened + replied + bounced > 0
-    GROUP BY step
-  ) AS sums
-  LEFT JOIN (
-    SELECT step, count(DISTINCT lead) AS opened
-    FROM (SELECT step, openers FROM activity ORDER BY step) AS ordered
-    CROSS JOIN unnest(openers) AS lead
-    GROUP BY step
-  ) AS opens USING (step)
+    SELECT number, bit_or(person) & 255 AS facts
+    FROM (SELECT number, unnest(people) AS person FROM activity WHERE %(group_by)s IS NOT NULL) AS people
+    GROUP BY number, person & -256
+  ) AS person
+  GROUP BY number, facts
+  UNION ALL
+  SELECT -1, facts, count(*)
+  FROM (
+    SELECT bit_or(person) & 255 AS facts
+    FROM (SELECT unnest(people) AS person FROM activity) AS people
+    GROUP BY person & -256
+  ) AS person
+  GROUP BY facts
 ),
-groups AS (
-  SELECT *
+people AS (
+  SELECT
+    number,
+    sum(people) FILTER (WHERE facts & fact('sent') = fact('sent')) AS recipients,
+    sum(people) FILTER (WHERE facts & fact('seen') = fact('seen')) AS openers,
+    sum(people) FILTER (WHERE facts & fact('contacted') = fact('contacted')) AS contacted,
+    sum(people) FILTER (WHERE facts & fact('opened') = fact('opened')) AS opened,
+    sum(people) FILTER (WHERE facts & fact('clicked') = fact('clicked')) AS clicked,
+    sum(people) FILTER (WHERE facts & fact('replied') = fact('replied')) AS replied,
+    sum(people) FILTER (WHERE facts & fact('bounced') = fact('bounced')) AS bounced,
+    sum(people) FILTER (WHERE facts & fact('unsubscribed') = fact('unsubscribed')) AS unsubscribed
+  FROM facts
+  GROUP BY number
+),
+-- Ordered before unnest: GROUP BY then sorts a few rows, not one for each lead.
+leads AS (
+  SELECT -1 AS number, count(DISTINCT person) AS leads
+  FROM held
+  CROSS JOIN unnest(people) AS person
+  UNION ALL
+  SELECT number, sum(cardinality(people))
+  FROM held
+  WHERE %(group_by)s = 'campaignId'
+  GROUP BY number
+  UNION ALL
+  SELECT number, count(DISTINCT person)
+  FROM (SELECT number, people FROM held ORDER BY number) AS ordered
+  CROSS JOIN unnest(people) AS person
+  WHERE %(group_by)s NOT IN ('campaignId', 'step')
+  GROUP BY number
+  UNION ALL
+  -- Those whom the campaigns hold and of whom the step has something.
+  SELECT number, count(DISTINCT person & -256)
+  FROM activity
+  CROSS JOIN unnest(people) AS person
+  WHERE %(group_by)s = 'step'
+    AND person & -256 IN (SELECT unnest(people) FROM held)
+  GROUP BY number
+),
+labels AS (
+  SELECT
+    coalesce(number, -1) AS number,
+    count(*) FILTER (WHERE label = 'interested') AS interested,
+    count(*) FILTER (WHERE label = 'meeting_booked') AS meeting_booked,
+    count(*) FILTER (WHERE label = 'meeting_completed') AS meeting_completed,
+    count(*) FILTER (WHERE label = 'closed') AS closed,
+    count(*) FILTER (WHERE label = 'not_interested') AS not_interested,
+    count(*) FILTER (WHERE label = 'wrong_person') AS wrong_person,
+    count(*) FILTER (WHERE label = 'neutral') AS neutral,
+    count(*) FILTER (WHERE label = 'out_of_office') AS out_of_office,
+    count(*) FILTER (WHERE label = 'no_show') AS no_show,
+    count(*) FILTER (WHERE label = 'lost') AS lost
+  FROM activity
+  CROSS JOIN unnest(labels) AS label
+  GROUP BY GROUPING SETS ((number), ())
+),
+figures AS (
+  SELECT
+    number,
+    coalesce(sent, 0) AS sent,
+    stats_json(
+      sent, openers::bigint, sums.clicked, sums.replied, sums.bounced, auto_replied,
+      sums.not_interested, sums.out_of_office, sums.unsubscribed
+    ) AS stats,
+    coalesce(recipients, 0) AS recipients,
+    people_json(
+      leads, contacted, people.opened, people.clicked, people.replied, people.bounced,
+      people.unsubscribed
+    ) AS people,
+    replies_json(
+      interested, meeting_booked, meeting_completed, closed, labels.not_interested, wrong_person,
+      neutral, labels.out_of_office, no_show, lost
+    ) AS replies
+  FROM sums
+  FULL JOIN leads USING (number)
+  LEFT JOIN people USING (number)
+  LEFT JOIN labels USING (number)
+  WHERE number = -1
+    OR sent + sums.opened + sums.clicked + sums.replied + sums.bounced + auto_replied
+      + sums.not_interested + sums.out_of_office + sums.unsubscribed > 0
+    OR (leads > 0 AND %(group_by)s <> 'step')
+),
+steps AS (
+  SELECT
+    step,
+    sent,
+    (
+      SELECT count(DISTINCT person & -256)
+      FROM (SELECT unnest(people) AS person FROM activity WHERE activity.step = sums.step) AS people
+      WHERE person & fact('seen') = fact('seen')
+    ) AS opened,
+    clicked,
+    replied,
+    bounced
   FROM (
     SELECT
-      key,
-      sum(sent) AS sent,
-      sum(clicked) AS clicked,
-      sum(replied) AS replied,
-      sum(bounced) AS bounced,
-      sum(auto_replied) AS auto_replied,
-      sum(not_interested) AS not_interested,
-      sum(out_of_office) AS out_of_office,
-      sum(unsubscribed) AS unsubscribed
+      step, sum(sent) AS sent, sum(clicked) AS clicked, sum(replied) AS replied,
+      sum(bounced) AS bounced
     FROM activity
-    WHERE sent + opened + clicked + replied + bounced + auto_replied + not_interested
-      + out_of_office + unsubscribed > 0
-    GROUP BY key
+    WHERE step > 0
+      AND sent + opened + clicked + replied + bounced > 0
+    GROUP BY step
   ) AS sums
-  LEFT JOIN (
-    SELECT key, count(DISTINCT lead) AS opened
-    FROM (SELECT key, openers FROM activity ORDER BY key) AS ordered
-    CROSS JOIN unnest(openers) AS lead
-    GROUP BY key
-  ) AS opens USING (key)
-  LEFT JOIN (
-    SELECT key, count(DISTINCT lead) AS recipients
-    FROM (SELECT key, recipients FROM activity ORDER BY key) AS ordered
-    CROSS JOIN unnest(recipients) AS lead
-    GROUP BY key
-  ) AS sends USING (key)
 ),
 latest AS (
   SELECT snapshot.*
@@ -147,18 +208,15 @@ latest AS (
 ),
 parts AS (
   SELECT
-    stats_json(
-      sent, opened, clicked, replied, bounced, auto_replied, not_interested, out_of_office,
-      unsubscribed
-    ) AS stats,
-    recipients,
+    figures.*,
     (
       SELECT coalesce(
         json_agg(
           json_build_object(
             'step', step,
             'emailsSent', sent,
-            'emailsOpened', coalesce(opened, 0),
+            'emailsOpened', opened,
+            'emailsClicked', clicked,
             'emailsReplied', replied,
             'emailsBounced', bounced
           ) ORDER BY step
@@ -179,14 +237,26 @@ parts AS (
       )
       FROM latest
     ) AS snapshots
-  FROM totals
+  FROM figures
+  WHERE number = -1
+),
+groups AS (
+  SELECT
+    CASE WHEN %(group_by)s = 'step' THEN number::text ELSE key END AS key,
+    sent, stats, recipients, people, replies
+  FROM figures
+  LEFT JOIN (SELECT DISTINCT number, key FROM matching) AS keys USING (number)
+  WHERE number <> -1
+    AND %(group_by)s IS NOT NULL
 )
 SELECT CASE
   WHEN %(group_by)s::text IS NULL THEN json_build_object(
-    'stats', stats, 'recipients', recipients, 'stepStats', steps, 'snapshots', snapshots
+    'stats', stats, 'recipients', recipients, 'stepStats', steps, 'snapshots', snapshots,
+    'people', people, 'replies', replies
   )
   ELSE json_build_object(
     'stats', stats, 'recipients', recipients, 'stepStats', steps, 'snapshots', snapshots,
+    'people', people, 'replies', replies,
     'groups', (
       SELECT coalesce(json_agg(shown), '[]')
       FROM (
@@ -195,11 +265,7 @@ SELECT CASE
             WHEN %(group_by)s <> 'step' THEN to_json(key)
             WHEN key <> '0' THEN to_json(key::bigint)
           END AS key,
-          stats_json(
-            sent, opened, clicked, replied, bounced, auto_replied, not_interested, out_of_office,
-            unsubscribed
-          ) AS stats,
-          coalesce(recipients, 0) AS recipients
+          stats, recipients, people, replies
         FROM groups
         -- Of equally many the shorter key first: steps in their order.
         ORDER BY sent DESC, length(groups.key), groups.key

@@ -77,11 +77,11 @@ gone AS (
 counted AS (
   INSERT INTO instantly_lead_activity AS activity (
     campaign_id, lead_email, step, sent, opened, clicked, replied, bounced, auto_replied,
-    not_interested, out_of_office, unsubscribed, last_event_at, proved
+    not_interested, out_of_office, unsubscribed, last_event_at, proved, label, labelled_at
   )
   SELECT
     campaign_id, pseudonym, step, sent, opened, clicked, replied, bounced, auto_replied,
-    not_interested, out_of_office, unsubscribed, last_event_at, proved
+    not_interested, out_of_office, unsubscribed, last_event_at, proved, label, labelled_at
   FROM gone
   ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
   SET
@@ -95,14 +95,19 @@ counted AS (
     out_of_office = activity.out_of_office + excluded.out_of_office,
     unsubscribed = activity.unsubscribed + excluded.unsubscribed,
     last_event_at = greatest(activity.last_event_at, excluded.last_event_at),
-    proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
+    proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved)),
+    label = CASE
+      WHEN activity.labelled_at > excluded.labelled_at OR excluded.label IS NULL THEN activity.label
+      ELSE excluded.label
+    END,
+    labelled_at = greatest(activity.labelled_at, excluded.labelled_at)
 )
 SELECT count(*) AS events
 FROM emptied;
 
 -- name: delete_erased_leads
 -- Deletes the leads of these addresses. Their campaigns go on to count them among the people that they
--- hold: `held` stands among what is proved of the pseudonyms.
+-- hold.
 WITH lead AS (
   SELECT lead.id, pseudonym
   FROM erased_among(%(clerk_org_id)s, %(addresses)s::text[])
@@ -121,11 +126,10 @@ gone AS (
   WHERE instantly_leads.id = lead.id
   RETURNING campaign_id, pseudonym
 )
-INSERT INTO instantly_lead_activity AS activity (campaign_id, lead_email, step, proved)
-SELECT campaign_id, pseudonym, 0, '{held}'
+INSERT INTO instantly_erased_leads (campaign_id, pseudonym)
+SELECT campaign_id, pseudonym
 FROM gone
-ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
-SET proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved));
+ON CONFLICT DO NOTHING;
 
 -- name: select_upload_answers
 -- The answers to uploads of an organisation that are kept for repeats, and hold addresses.

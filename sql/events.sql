@@ -31,23 +31,27 @@ event AS (
 activity AS (
   INSERT INTO instantly_lead_activity AS activity (
     campaign_id, lead_email, step, sent, opened, clicked, replied, bounced, auto_replied,
-    not_interested, out_of_office, unsubscribed, last_event_at
+    not_interested, out_of_office, unsubscribed, last_event_at, proved, label, labelled_at
   )
   SELECT
     campaign_id,
     coalesce(lead_email, ''),
-    coalesce(%(step)s, 0),
+    kept.step,
     (%(counted_as)s = 'sent')::integer,
     (%(counted_as)s = 'opened')::integer,
     (%(counted_as)s = 'clicked')::integer,
     (%(counted_as)s = 'replied')::integer,
     (%(counted_as)s = 'bounced')::integer,
     (%(counted_as)s = 'auto_replied')::integer,
-    (%(counted_as)s = 'not_interested')::integer,
-    (%(counted_as)s = 'out_of_office')::integer,
+    (%(counted_as)s = 'not_interested' AND kept.step = coalesce(%(step)s, 0))::integer,
+    (%(counted_as)s = 'out_of_office' AND kept.step = coalesce(%(step)s, 0))::integer,
     (%(counted_as)s = 'unsubscribed')::integer,
-    occurred_at
+    occurred_at,
+    %(proves)s::text[],
+    CASE WHEN kept.step = 0 THEN %(label)s END,
+    CASE WHEN kept.step = 0 AND %(label)s IS NOT NULL THEN occurred_at END
   FROM event
+  CROSS JOIN unnest(%(steps)s::bigint[]) AS kept (step)
   ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
   SET
     sent = activity.sent + excluded.sent,
@@ -59,7 +63,16 @@ activity AS (
     not_interested = activity.not_interested + excluded.not_interested,
     out_of_office = activity.out_of_office + excluded.out_of_office,
     unsubscribed = activity.unsubscribed + excluded.unsubscribed,
-    last_event_at = greatest(activity.last_event_at, excluded.last_event_at)
+    last_event_at = greatest(activity.last_event_at, excluded.last_event_at),
+    proved = CASE
+      WHEN excluded.proved IS NULL THEN activity.proved
+      ELSE ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
+    END,
+    label = CASE
+      WHEN activity.labelled_at > excluded.labelled_at OR excluded.label IS NULL THEN activity.label
+      ELSE excluded.label
+    END,
+    labelled_at = greatest(activity.labelled_at, excluded.labelled_at)
 ),
 finished AS (
   UPDATE instantly_campaigns AS campaign

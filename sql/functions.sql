@@ -424,6 +424,102 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   END
 $$;
 
+-- A fact about a person as bits, so that what is known from several places is one bit_or(). A later fact
+-- implies the earlier: who opened was contacted, who clicked or replied had opened. `sent` and `seen` tell
+-- what events say from what is proved in other ways.
+CREATE OR REPLACE FUNCTION fact(name text) RETURNS bigint
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT ('{
+    "contacted": 1,
+    "opened": 3,
+    "clicked": 7,
+    "replied": 11,
+    "bounced": 17,
+    "unsubscribed": 32,
+    "sent": 65,
+    "seen": 131
+  }'::jsonb ->> name)::bigint
+$$;
+
+-- What is known of the leads of campaigns, by campaign and step: what the events add up to; the people, each
+-- as a number that is the hash of the address but for its last eight bits, which are the facts; the labels.
+-- The settings leave one way: the index, then each page once, whatever the planner's statistics say, and
+-- what is aggregated stays in memory.
+CREATE OR REPLACE FUNCTION activity_of(campaigns uuid[], excluded text[])
+RETURNS TABLE (
+  campaign_id uuid, step bigint, sent bigint, opened bigint, clicked bigint, replied bigint,
+  bounced bigint, auto_replied bigint, not_interested bigint, out_of_office bigint,
+  unsubscribed bigint, people bigint[], labels text[]
+)
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_indexscan = off SET enable_sort = off SET work_mem = '64MB'
+AS $$
+DECLARE
+  excludes_none boolean := cardinality(excluded) = 0;
+BEGIN
+  RETURN QUERY
+  SELECT
+    activity.campaign_id,
+    activity.step,
+    sum(activity.sent),
+    sum(activity.opened),
+    sum(activity.clicked),
+    sum(activity.replied),
+    sum(activity.bounced),
+    sum(activity.auto_replied),
+    sum(activity.not_interested),
+    sum(activity.out_of_office),
+    sum(activity.unsubscribed),
+    array_agg(
+      lead_hash & -256
+        | CASE WHEN activity.sent > 0 THEN fact('sent') ELSE 0 END
+        | CASE WHEN activity.opened > 0 THEN fact('seen') ELSE 0 END
+        | CASE WHEN activity.clicked > 0 THEN fact('clicked') ELSE 0 END
+        | CASE WHEN activity.replied > 0 THEN fact('replied') ELSE 0 END
+        | CASE WHEN activity.bounced > 0 THEN fact('bounced') ELSE 0 END
+        | CASE WHEN activity.unsubscribed > 0 THEN fact('unsubscribed') ELSE 0 END
+        | CASE WHEN label <> 'skipped' THEN fact('contacted') ELSE 0 END
+        | CASE
+            WHEN proved IS NULL THEN 0
+            ELSE CASE WHEN 'contacted' = ANY (proved) THEN fact('contacted') ELSE 0 END
+              | CASE WHEN 'opened' = ANY (proved) THEN fact('opened') ELSE 0 END
+              | CASE WHEN 'clicked' = ANY (proved) THEN fact('clicked') ELSE 0 END
+              | CASE WHEN 'replied' = ANY (proved) THEN fact('replied') ELSE 0 END
+              | CASE WHEN 'bounced' = ANY (proved) THEN fact('bounced') ELSE 0 END
+              | CASE WHEN 'unsubscribed' = ANY (proved) THEN fact('unsubscribed') ELSE 0 END
+          END
+    ) FILTER (WHERE lead_email <> ''),
+    array_agg(label) FILTER (WHERE label IS NOT NULL)
+  FROM instantly_lead_activity AS activity
+  WHERE activity.campaign_id = ANY (campaigns)
+    AND (excludes_none OR lead_email NOT LIKE ALL (excluded))
+  GROUP BY activity.campaign_id, activity.step;
+END
+$$;
+
+-- The people that the campaigns hold, without facts. They are read from an index alone. Those of whom
+-- nothing but a pseudonym is left stand in a row of their own.
+CREATE OR REPLACE FUNCTION held_by(campaigns uuid[], excluded text[])
+RETURNS TABLE (campaign_id uuid, people bigint[])
+LANGUAGE plpgsql STABLE
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_sort = off
+AS $$
+BEGIN
+  RETURN QUERY
+  SELECT lead.campaign_id, array_agg(hashtextextended(lower(email), 0) & -256)
+  FROM instantly_leads AS lead
+  WHERE lead.campaign_id = ANY (campaigns)
+    AND lower(email) NOT LIKE ALL (excluded)
+  GROUP BY lead.campaign_id;
+  RETURN QUERY
+  SELECT lead.campaign_id, array_agg(hashtextextended(pseudonym, 0) & -256)
+  FROM instantly_erased_leads AS lead
+  WHERE lead.campaign_id = ANY (campaigns)
+    AND pseudonym NOT LIKE ALL (excluded)
+  GROUP BY lead.campaign_id;
+END
+$$;
+
 -- What counts there are, of all or of a group; where there is nothing, they are NULL.
 CREATE OR REPLACE FUNCTION stats_json(
   sent numeric, opened bigint, clicked numeric, replied numeric, bounced numeric,
@@ -441,5 +537,43 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
     'repliesNotInterested', coalesce(not_interested, 0),
     'repliesOutOfOffice', coalesce(out_of_office, 0),
     'repliesUnsubscribe', coalesce(unsubscribed, 0)
+  )
+$$;
+
+-- Those who were contacted and whose mail came back are not delivered to; the facts tell no other case.
+CREATE OR REPLACE FUNCTION people_json(
+  leads bigint, contacted numeric, opened numeric, clicked numeric, replied numeric, bounced numeric,
+  unsubscribed numeric
+) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT json_build_object(
+    'leads', coalesce(leads, 0),
+    'contacted', coalesce(contacted, 0),
+    'delivered', coalesce(contacted, 0) - coalesce(bounced, 0),
+    'opened', coalesce(opened, 0),
+    'clicked', coalesce(clicked, 0),
+    'replied', coalesce(replied, 0),
+    'bounced', coalesce(bounced, 0),
+    'unsubscribed', coalesce(unsubscribed, 0)
+  )
+$$;
+
+CREATE OR REPLACE FUNCTION replies_json(
+  interested bigint, meeting_booked bigint, meeting_completed bigint, closed bigint,
+  not_interested bigint, wrong_person bigint, neutral bigint, out_of_office bigint, no_show bigint,
+  lost bigint
+) RETURNS json
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT json_build_object(
+    'interested', coalesce(interested, 0),
+    'meetingBooked', coalesce(meeting_booked, 0),
+    'meetingCompleted', coalesce(meeting_completed, 0),
+    'closed', coalesce(closed, 0),
+    'notInterested', coalesce(not_interested, 0),
+    'wrongPerson', coalesce(wrong_person, 0),
+    'neutral', coalesce(neutral, 0),
+    'outOfOffice', coalesce(out_of_office, 0),
+    'noShow', coalesce(no_show, 0),
+    'lost', coalesce(lost, 0)
   )
 $$;

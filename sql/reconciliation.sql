@@ -128,8 +128,8 @@ SELECT
 FROM campaign;
 
 -- name: upsert_proved_facts
--- What Instantly's fields prove of the leads of a page. It is kept apart from the leads, since it outlives
--- their status and themselves; in a statement of its own, which holds no lead.
+-- What Instantly's fields prove of the leads of a page, and their labels. It is kept apart from the leads,
+-- since it outlives their status and themselves; in a statement of its own, which holds no lead.
 WITH campaign AS (
   SELECT id, clerk_org_id
   FROM instantly_campaigns
@@ -137,21 +137,39 @@ WITH campaign AS (
   FOR KEY SHARE  -- as insert_event does
 ),
 found AS (
-  SELECT lower(email) AS lead_email, array_agg(DISTINCT fact ORDER BY fact) AS proved
-  FROM json_to_recordset(%(leads)s::json) AS lead (email text, proved json)
-  CROSS JOIN json_array_elements_text(proved) AS fact
+  SELECT
+    lower(email) AS lead_email,
+    array_agg(DISTINCT fact ORDER BY fact) FILTER (WHERE fact IS NOT NULL) AS proved,
+    (array_agg(label ORDER BY labelled_at DESC NULLS LAST))[1] AS label,
+    max(labelled_at) AS labelled_at
+  FROM json_to_recordset(%(leads)s::json) AS lead (
+    email text, proved json, label text, labelled_at timestamptz
+  )
+  LEFT JOIN json_array_elements_text(proved) AS fact ON true
   GROUP BY lower(email)
 )
-INSERT INTO instantly_lead_activity AS activity (campaign_id, lead_email, step, proved)
-SELECT id, lead_email, 0, found.proved
+INSERT INTO instantly_lead_activity AS activity (
+  campaign_id, lead_email, step, proved, label, labelled_at
+)
+SELECT id, lead_email, 0, found.proved, found.label, found.labelled_at
 FROM campaign
 CROSS JOIN found
-WHERE counted_address(clerk_org_id, lead_email) = lead_email
+WHERE (found.proved IS NOT NULL OR found.label IS NOT NULL)
+  AND counted_address(clerk_org_id, lead_email) = lead_email
 ORDER BY lead_email
 ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
-SET proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
-WHERE NOT activity.proved @> excluded.proved
-  OR activity.proved IS NULL;
+SET
+  proved = CASE
+    WHEN excluded.proved IS NULL THEN activity.proved
+    ELSE ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
+  END,
+  label = CASE
+    WHEN activity.labelled_at > excluded.labelled_at OR excluded.label IS NULL THEN activity.label
+    ELSE excluded.label
+  END,
+  labelled_at = greatest(activity.labelled_at, excluded.labelled_at)
+WHERE NOT coalesce(activity.proved, '{}') @> coalesce(excluded.proved, '{}')
+  OR (activity.label, activity.labelled_at) IS DISTINCT FROM (excluded.label, excluded.labelled_at);
 
 -- name: select_leads_not_found
 -- The leads that a reconcile has not found in Instantly: the first ones and how many there are.

@@ -213,22 +213,37 @@ EMAIL_STATS = object_of(
     **each(COUNT, "emailsDelivered", "emailsClicked", "repliesAutoReply"),
     **each(COUNT, "repliesNotInterested", "repliesOutOfOffice", "repliesUnsubscribe"),
 )
-STEP_STATS = object_of("StepStats", step=STEP, **EMAILS)
+STEP_STATS = object_of("StepStats", step=STEP, **EMAILS, emailsClicked=COUNT)
 SNAPSHOT_SUMS = object_of("SnapshotSums", campaigns=COUNT, **FIGURES)
+PEOPLE = object_of("People", **each(COUNT, "leads", "delivered", *LEAD_FACTS))
+REPLIES = object_of(
+    "Replies",
+    **each(COUNT, "interested", "meetingBooked", "meetingCompleted", "closed", "notInterested"),
+    **each(COUNT, "wrongPerson", "neutral", "outOfOffice", "noShow", "lost"),
+)
 STATS_GROUP = object_of(
     "StatsGroup",
+    "people",
+    "replies",
     key={**STEP, "type": ["string", "integer", "null"]},
     stats=EMAIL_STATS,
     recipients=COUNT,
+    people=PEOPLE,
+    replies=REPLIES,
 )
 STATS = object_of(
     "Stats",
+    "snapshots",
+    "people",
+    "replies",
     "groups",
     "groupsTotal",
     stats=EMAIL_STATS,
     recipients=COUNT,
     stepStats=array(STEP_STATS),
     snapshots=SNAPSHOT_SUMS,
+    people=PEOPLE,
+    replies=REPLIES,
     groups=array(STATS_GROUP),
     groupsTotal=COUNT,
 )

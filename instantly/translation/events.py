@@ -61,6 +61,9 @@ COUNTED_AS = {
     "lead_unsubscribed": "unsubscribed",
 }
 
+# What else an event proves, as a reconcile keeps it: what has no column.
+PROVES = {"campaign_completed_for_lead_without_reply": ["completed", "contacted"]}
+
 
 @dataclass(frozen=True)
 class Event:
@@ -105,20 +108,29 @@ class Event:
         )
 
     @property
+    def counts(self) -> bool:
+        """Whether the statistics take it: not where the lead is the sending account itself."""
+        return self.lead_email is None or self.lead_email != self.account_email
+
+    @property
     def counted_as(self) -> str | None:
-        """Its column in the statistics; none where the lead is the sending account itself."""
-        if self.lead_email is not None and self.lead_email == self.account_email:
-            return None
-        return COUNTED_AS.get(self.event_type)
+        """Its column in the statistics."""
+        return COUNTED_AS.get(self.event_type) if self.counts else None
 
     def parameters(self) -> dict[str, Any]:
         """Returns what the statement insert_event takes, but for the payload."""
         lead_status = LEAD_STATUS.get(self.event_type)
+        is_label = lead_status in LABELS
+        tells_of_lead = self.counts and self.lead_email is not None
         return {
             **vars(self),
             "instantly_campaign_id": self.campaign_id,
             # Empty and not NULL: the event counts nowhere, but it is the latest of its lead.
             "counted_as": self.counted_as or "",
+            # The label of a lead stands at step 0, whichever the event names.
+            "steps": sorted({self.step or 0, 0}) if is_label else [self.step or 0],
+            "label": lead_status if is_label and tells_of_lead else None,
+            "proves": PROVES.get(self.event_type) if tells_of_lead else None,
             "lead_status": lead_status,
             "campaign_status": CAMPAIGN_STATUS.get(self.event_type),
         }

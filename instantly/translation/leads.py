@@ -88,11 +88,11 @@ def proven(lead: dict[str, Any]) -> dict[str, Any]:
     was_sent = proved not in ([], ["unsubscribed"]) or is_proof(last_step_of(lead))
     if was_sent and "contacted" not in proved:
         proved.insert(0, "contacted")
-    status, labelled_at = proved[-1] if proved else "active", None
-    label, moment = label_of(lead)
+    status = proved[-1] if proved else "active"
+    label, labelled_at = label_of(lead)
     if label and status not in ("bounced", "unsubscribed"):
-        status, labelled_at = label, moment
-    return {"proved": proved, "status": status, "labelled_at": labelled_at}
+        status = label
+    return {"proved": proved, "status": status, "label": label, "labelled_at": labelled_at}
 
 
 def last_step_of(lead: dict[str, Any]) -> Any:

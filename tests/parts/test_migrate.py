@@ -2,6 +2,7 @@
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -10,13 +11,16 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from harness import HANGING_SECONDS, ROOT, fresh_database, looking_at, wait_until
 from helpers import ENVIRONMENT, run_python
 from psycopg import sql
+from world import World
 
 from instantly.migrate import MIGRATIONS, MigrationError, migrate
 from instantly.sandbox.postgres import LocalPostgres
 
 ONE, TWO, THREE = "0001_one.sql", "0002_two.sql", "0003_three.sql"
+WITHOUT_REPLY = "campaign_completed_for_lead_without_reply"
 DATABASE_URL = "INSTANTLY_SERVICE_DATABASE_URL"
 Files = Callable[..., Path]
 
@@ -94,8 +98,7 @@ def test_a_changed_outward_form_is_in_place_after_the_next_run(url, tmp_path):
 
 def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(url, files):
     slow = "SELECT pg_sleep(0.05); CREATE TABLE {} ();"
-    names = {ONE: "one", TWO: "two", THREE: "three"}
-    folder = files(**{file: slow.format(name) for file, name in names.items()})
+    folder = files(**{ONE: NUMBERS, TWO: INDEX, THREE: slow.format("three")})
     barrier = Barrier(6)
 
     def start(_: int) -> list[str]:
@@ -105,7 +108,62 @@ def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(url, fi
     with ThreadPoolExecutor(6) as executor:
         done = list(executor.map(start, range(6)))
     assert sorted(name for names in done for name in names) == [ONE, TWO, THREE]
-    assert tables(url) == set(names.values())
+    assert tables(url) == {"numbers", "three"}
+    assert is_valid(url)
+
+
+# Outside a transaction
+
+NUMBERS = "CREATE TABLE numbers AS SELECT n FROM generate_series(1, 10000) AS n;"
+TWICE = "INSERT INTO numbers VALUES (1);"
+INDEX = """-- outside a transaction
+-- Why; in words.
+DROP INDEX CONCURRENTLY IF EXISTS numbers_by_n;
+CREATE UNIQUE INDEX CONCURRENTLY numbers_by_n
+  ON numbers (n);
+"""
+
+
+def is_valid(url: str) -> bool | None:
+    """Whether the index is complete; None without it."""
+    query = "SELECT indisvalid FROM pg_index WHERE indexrelid = to_regclass('numbers_by_n')"
+    return next(iter(texts(url, query)), None)
+
+
+def test_what_fails_outside_a_transaction_is_built_anew(url, files):
+    folder = files(**{ONE: NUMBERS + TWICE, TWO: INDEX})
+    with pytest.raises(psycopg.errors.UniqueViolation):
+        migrate(url, folder)
+    assert (applied(url), is_valid(url)) == ([ONE], False)
+    with psycopg.connect(url) as connection:
+        connection.execute("DELETE FROM numbers WHERE n = 1")
+    assert migrate(url, folder) == [TWO]
+    assert is_valid(url)
+
+
+def test_writers_go_on_while_an_index_is_built_and_it_may_be_broken_off(url, files):
+    migrate(url, files(**{ONE: NUMBERS}))
+    folder = files(**{ONE: NUMBERS, TWO: INDEX})
+    command = f"from instantly.migrate import *; migrate({str(url)!r}, Path({str(folder)!r}))"
+    with (
+        psycopg.connect(url) as long_writer,
+        psycopg.connect(url, autocommit=True, options="-c lock_timeout=5s") as writer,
+        ThreadPoolExecutor() as executor,
+    ):
+        # The index waits for this transaction: it began before.
+        long_writer.execute("INSERT INTO numbers VALUES (-1)")
+        building = subprocess.Popen([sys.executable, "-c", command], cwd=ROOT)
+        wait_until(lambda: is_valid(url) is False)
+        writer.execute("INSERT INTO numbers VALUES (-2)")
+        building.kill()
+        building.wait(HANGING_SECONDS)
+        again = executor.submit(migrate, url, folder)
+        writer.execute("INSERT INTO numbers VALUES (-3)")
+        long_writer.commit()
+        assert again.result(HANGING_SECONDS) == [TWO]
+    assert is_valid(url)
+    with psycopg.connect(url) as connection, pytest.raises(psycopg.errors.UniqueViolation):
+        connection.execute("INSERT INTO numbers VALUES (-3)")
 
 
 # The files that a database is met with, which has applied CREATE_ONE as 1 and "SELECT 2;" as 2.
@@ -145,6 +203,33 @@ def test_a_failing_file_leaves_nothing_behind_but_those_before_it(url, files, br
     (folder / TWO).write_text("CREATE TABLE two ();")
     assert migrate(url, folder) == [TWO, THREE]
     assert tables(url) == {"one", "two", "three"}
+
+
+def test_the_labels_of_events_that_were_recorded_before_count(postgres, tmp_path):
+    folder = tmp_path / "migrations"
+    folder.mkdir()
+    first, *_ = sorted(MIGRATIONS.glob("*.sql"))
+    shutil.copy(first, folder)
+    with fresh_database(postgres, is_migrated=False) as url, looking_at(url) as db:
+        migrate(url, folder)
+        ours = World(db, None, None).another()
+        for event_type, day, lead in (
+            *(("lead_interested", 3, "a@x.example"), ("lead_won", 4, "a@x.example")),
+            *(("lead_lost", 2, "a@x.example"), ("lead_neutral", 9, "me@y.example")),
+            *(("lead_interested", 1, None), (WITHOUT_REPLY, 5, "b@x.example")),
+        ):
+            db.connection.execute(
+                "INSERT INTO instantly_events (campaign_id, event_type, lead_email, account_email,"
+                " occurred_at, fingerprint, payload)"
+                " VALUES (%s, %s, %s, 'me@y.example', %s, uuid_send(gen_random_uuid()), '{}')",
+                [ours.campaign["id"], event_type, lead, f"2026-08-{day:02}T00:00:00Z"],
+            )
+        migrate(url)
+        rows = db.all("SELECT * FROM instantly_lead_activity ORDER BY lead_email")
+        labels = [(row["lead_email"], row["label"], row["proved"]) for row in rows]
+        proved = ["completed", "contacted"]
+        assert labels == [("a@x.example", "closed", None), ("b@x.example", None, proved)]
+        assert rows[0]["labelled_at"].isoformat() == "2026-08-04T00:00:00+00:00"
 
 
 def test_gaps_and_bad_names_are_refused_before_anything_is_applied(url, files):

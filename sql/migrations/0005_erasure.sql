@@ -27,3 +27,10 @@ CREATE TABLE instantly_erased (
   erased_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (clerk_org_id, hash)
 );
+
+-- The leads that campaigns held of such people, for the statistics.
+CREATE TABLE instantly_erased_leads (
+  campaign_id uuid NOT NULL REFERENCES instantly_campaigns ON DELETE CASCADE,
+  pseudonym text NOT NULL,
+  PRIMARY KEY (campaign_id, pseudonym)
+);
