@@ -51,6 +51,14 @@ active AS (
     SELECT *
     FROM instantly_lead_activity
     WHERE lead_email = address
+      AND %(refuse)s::text[] && '{replied,contacted}'
+    UNION ALL
+    -- As instantly_lead_activity_of_noes has it.
+    SELECT *
+    FROM instantly_lead_activity
+    WHERE lead_email = address
+      AND NOT %(refuse)s::text[] && '{replied,contacted}'
+      AND (bounced > 0 OR unsubscribed > 0 OR proved && '{bounced,unsubscribed}')
     OFFSET 0
   ) AS activity
   JOIN campaign ON campaign.id = campaign_id

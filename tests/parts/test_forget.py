@@ -43,6 +43,9 @@ def test_old_payloads_are_emptied_and_nothing_else_changes(ours: World, database
     assert ours.db.all(kept) == events
     assert ours.statistics(clerkOrgId="clerk-1") == figures
     assert ours.deliver(old).get_json()["reason"] == "duplicate"
+    ours.hold("ada@x.example")
+    (mail,) = ours.send("GET", ours.path("/leads/ada@x.example")).get_json()["messages"]
+    assert (mail["direction"], mail["text"]) == ("received", None)
     assert forget(database_url, "--days", "30") == (0, done.format(0))
 
 
