@@ -1,13 +1,12 @@
 """Figures: a campaign's analytics from Instantly, and statistics over our events."""
 
 import json
-import re
 from typing import Any
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from instantly.figures import keep_snapshots, refresh_figures
+from instantly.figures import excluded_addresses, keep_snapshots, refresh_figures
 from instantly.reconciliation import learn_statuses
 from instantly.schemas.analytics import Refresh, Stats
 from instantly.schemas.answers import CAMPAIGN_ANALYTICS, REFRESHED, STATS
@@ -17,7 +16,6 @@ from instantly.web.context import (
     fetch_campaign,
     json_answer,
     organization_workspace,
-    services,
     waits_for_upstreams,
 )
 from instantly.web.inputs import load_body
@@ -69,12 +67,3 @@ def get_stats() -> Response:
     )
     conditions.update(load_body(Stats))
     return json_answer("select_stats", **conditions, excluded=excluded_addresses())
-
-
-def excluded_addresses() -> list[str]:
-    """LIKE patterns for the excluded addresses, and those of excluded domains and subdomains."""
-    patterns = []
-    for name in services().settings.stats_excluded:
-        exact = re.sub(r"([\\%_])", r"\\\1", name)
-        patterns += [exact] if "@" in name else [f"%@{exact}", f"%.{exact}"]
-    return patterns
