@@ -1,5 +1,6 @@
 """What Instantly counts of campaigns: kept as snapshots, and compared with our events."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from instantly.clients.instantly.campaigns import count_in, snapshot_of
 from instantly.reconciliation import learn_statuses
 from instantly.storage.pool import Row
 from instantly.translation.campaigns import status_named
-from instantly.web.context import database
+from instantly.web.context import database, services
 
 Figures = dict[str, Any]
 """Instantly's, of one campaign"""
@@ -72,3 +73,16 @@ def compare(found: Sequence[tuple[Row, Figures]]) -> list[dict[str, Any]]:
 def counted(figures: Figures, ours: Row, ways: Sequence[tuple[str, str]]) -> dict[str, int]:
     theirs, column = next((way for way in ways if figures.get(way[0]) is not None), ways[-1])
     return {"here": ours.get(column, 0), "instantly": count_in(figures, theirs)}
+
+
+def excluded_addresses() -> list[str]:
+    """LIKE patterns for the addresses that do not count in statistics.
+
+    They are the excluded ones, those of excluded domains and subdomains, and the pseudonyms of
+    such that were erased.
+    """
+    patterns = []
+    for name in services().settings.stats_excluded:
+        exact = re.sub(r"([\\%_])", r"\\\1", name)
+        patterns += [exact] if "@" in name else [f"%@{exact}", f"%.{exact}"]
+    return [*patterns, "erased:%@excluded"] if patterns else []

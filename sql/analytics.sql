@@ -104,9 +104,10 @@ leads AS (
   FROM held
   CROSS JOIN unnest(people) AS person
   UNION ALL
-  SELECT number, cardinality(people)
+  SELECT number, sum(cardinality(people))
   FROM held
   WHERE %(group_by)s = 'campaignId'
+  GROUP BY number
   UNION ALL
   SELECT number, count(DISTINCT person)
   FROM (SELECT number, people FROM held ORDER BY number) AS ordered

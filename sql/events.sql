@@ -2,12 +2,17 @@
 -- Records a delivery: the event, what it adds to the statistics, the lead's and the campaign's state.
 -- A payload that is here already and a campaign that is not ours change nothing.
 WITH campaign AS (
-  SELECT id
+  SELECT id, clerk_org_id
   FROM instantly_campaigns
   WHERE instantly_campaign_id = %(instantly_campaign_id)s
   -- Locked before anything is written, and not by the foreign key at the end: while the campaign is
   -- deleted, a delivery waits, and the campaign is unknown then.
   FOR KEY SHARE
+),
+-- Of a person who was erased, the event counts and says nothing.
+delivery AS (
+  SELECT id AS campaign_id, counted_address(clerk_org_id, %(lead_email)s) AS counted_email
+  FROM campaign
 ),
 event AS (
   INSERT INTO instantly_events (
@@ -15,11 +20,13 @@ event AS (
     fingerprint, payload
   )
   SELECT
-    id, %(event_type)s, %(lead_email)s, %(account_email)s, %(step)s, %(variant)s,
-    coalesce(%(occurred_at)s, clock_timestamp()), %(fingerprint)s, %(payload)s
-  FROM campaign
+    campaign_id, %(event_type)s, counted_email,
+    CASE WHEN %(account_email)s = %(lead_email)s THEN counted_email ELSE %(account_email)s END,
+    %(step)s, %(variant)s, coalesce(%(occurred_at)s, clock_timestamp()), %(fingerprint)s,
+    CASE WHEN counted_email <> %(lead_email)s THEN '{}' ELSE %(payload)s::json END
+  FROM delivery
   ON CONFLICT (fingerprint) DO NOTHING
-  RETURNING campaign_id, occurred_at
+  RETURNING campaign_id, lead_email, occurred_at
 ),
 activity AS (
   INSERT INTO instantly_lead_activity AS activity (
@@ -28,7 +35,7 @@ activity AS (
   )
   SELECT
     campaign_id,
-    coalesce(%(lead_email)s, ''),
+    coalesce(lead_email, ''),
     kept.step,
     (%(counted_as)s = 'sent')::integer,
     (%(counted_as)s = 'opened')::integer,

@@ -1,5 +1,6 @@
--- What statements share: the strength of a status, whether a lease or a run still stands, the outward form
--- of rows and pages (a new field of an answer is a line here), and the events of a page.
+-- What statements share: the strength of a status, whether a lease or a run still stands, whom an
+-- organisation erased, the outward form of rows and pages (a new field of an answer is a line here), and
+-- the events of a page.
 -- `python -m instantly.migrate` puts these functions in place each time it runs.
 
 -- How strong a lead's status is. A lead takes a stronger status and never goes back; the interest labels
@@ -123,6 +124,43 @@ LANGUAGE sql VOLATILE AS $$
       AND outcome IS NULL
     FOR UPDATE
   )
+$$;
+
+-- How a person is known again who was erased: HMAC-SHA256 of the address (lower case).
+CREATE OR REPLACE FUNCTION erasure_hash(address text, key instantly_erasure_key) RETURNS bytea
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT sha256(key.outer_pad || sha256(key.inner_pad || convert_to(address, 'UTF8')))
+$$;
+
+-- Those of the addresses that were erased. Nothing is hashed for an organisation that erased nobody.
+CREATE OR REPLACE FUNCTION erased_among(of_organization text, addresses text[])
+RETURNS TABLE (address text, pseudonym text)
+LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  SELECT asked.address, erased.pseudonym
+  FROM unnest(addresses) AS asked (address)
+  CROSS JOIN (SELECT * FROM instantly_erasure_key LIMIT 1) AS key
+  JOIN instantly_erased AS erased
+    ON erased.clerk_org_id = of_organization
+    AND erased.hash = erasure_hash(asked.address, key)
+  WHERE EXISTS (SELECT FROM instantly_erased WHERE clerk_org_id = of_organization)
+$$;
+
+-- Under which address events count: the pseudonym of a person who was erased, else the address itself.
+-- VOLATILE, and so as things are now: whoever waited for an erasure that locked the campaign sees it.
+CREATE OR REPLACE FUNCTION counted_address(of_organization text, address text) RETURNS text
+LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+  wanted bytea;
+BEGIN
+  IF EXISTS (SELECT FROM instantly_erased WHERE clerk_org_id = of_organization) THEN
+    wanted := erasure_hash(address, key) FROM instantly_erasure_key AS key;
+    RETURN coalesce(
+      (SELECT pseudonym FROM instantly_erased WHERE clerk_org_id = of_organization AND hash = wanted),
+      address
+    );
+  END IF;
+  RETURN address;
+END
 $$;
 
 -- Times as the API writes them: 2026-02-25T12:00:00.000Z.
@@ -473,7 +511,8 @@ BEGIN
 END
 $$;
 
--- The people that the campaigns hold, without facts. They are read from an index alone.
+-- The people that the campaigns hold, without facts. They are read from an index alone. Those of whom
+-- nothing but a pseudonym is left stand in a row of their own.
 CREATE OR REPLACE FUNCTION held_by(campaigns uuid[], excluded text[])
 RETURNS TABLE (campaign_id uuid, people bigint[])
 LANGUAGE plpgsql STABLE
@@ -485,6 +524,12 @@ BEGIN
   FROM instantly_leads AS lead
   WHERE lead.campaign_id = ANY (campaigns)
     AND lower(email) NOT LIKE ALL (excluded)
+  GROUP BY lead.campaign_id;
+  RETURN QUERY
+  SELECT lead.campaign_id, array_agg(hashtextextended(pseudonym, 0) & -256)
+  FROM instantly_erased_leads AS lead
+  WHERE lead.campaign_id = ANY (campaigns)
+    AND pseudonym NOT LIKE ALL (excluded)
   GROUP BY lead.campaign_id;
 END
 $$;

@@ -51,6 +51,14 @@ active AS (
     SELECT *
     FROM instantly_lead_activity
     WHERE lead_email = address
+      AND %(refuse)s::text[] && '{replied,contacted}'
+    UNION ALL
+    -- As instantly_lead_activity_of_noes has it.
+    SELECT *
+    FROM instantly_lead_activity
+    WHERE lead_email = address
+      AND NOT %(refuse)s::text[] && '{replied,contacted}'
+      AND (bounced > 0 OR unsubscribed > 0 OR proved && '{bounced,unsubscribed}')
     OFFSET 0
   ) AS activity
   JOIN campaign ON campaign.id = campaign_id
@@ -61,6 +69,7 @@ known AS (
     address,
     here,
     CASE
+      WHEN pseudonym IS NOT NULL THEN 'erased'
       WHEN here THEN NULL
       WHEN 'unsubscribed' = ANY (%(refuse)s) AND (held.unsubscribed OR active.unsubscribed)
       THEN 'unsubscribed'
@@ -71,6 +80,7 @@ known AS (
     END AS reason
   FROM held
   FULL JOIN active USING (address)
+  FULL JOIN erased_among(%(clerk_org_id)s, %(addresses)s::text[]) USING (address)
 )
 SELECT address, reason
 FROM known

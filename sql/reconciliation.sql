@@ -49,10 +49,10 @@ WHERE campaign.id = learned.id;
 -- name: upsert_found_leads
 -- A page of the leads that Instantly holds: ours are marked, raised to what is proved and get
 -- Instantly's ids; the others are adopted. Nothing without the lock.
--- A lead that stands twice in Instantly's list counts once. The campaign's row is locked as in
--- insert_leads: deliveries of the campaign wait for the statement, or it for them.
+-- Who was erased is left out. A lead that stands twice in Instantly's list counts once. The campaign's
+-- row is locked as in insert_leads: deliveries of the campaign wait for the statement, or it for them.
 WITH campaign AS (
-  SELECT id, org_id
+  SELECT id, org_id, clerk_org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
     AND holds_lease(%(name)s, %(holder)s)
@@ -70,6 +70,7 @@ found AS (
     instantly_lead_id, email, first_name, last_name, company_name, custom_variables, status,
     labelled_at, number
   )
+  WHERE counted_address(campaign.clerk_org_id, lower(lead.email)) = lower(lead.email)
   ORDER BY lower(lead.email), lead.number
 ),
 held AS MATERIALIZED (
@@ -130,7 +131,7 @@ FROM campaign;
 -- What Instantly's fields prove of the leads of a page, and their labels. It is kept apart from the leads,
 -- since it outlives their status and themselves; in a statement of its own, which holds no lead.
 WITH campaign AS (
-  SELECT id
+  SELECT id, clerk_org_id
   FROM instantly_campaigns
   WHERE id = %(campaign_id)s
   FOR KEY SHARE  -- as insert_event does
@@ -153,8 +154,8 @@ INSERT INTO instantly_lead_activity AS activity (
 SELECT id, lead_email, 0, found.proved, found.label, found.labelled_at
 FROM campaign
 CROSS JOIN found
-WHERE found.proved IS NOT NULL
-  OR found.label IS NOT NULL
+WHERE (found.proved IS NOT NULL OR found.label IS NOT NULL)
+  AND counted_address(clerk_org_id, lead_email) = lead_email
 ORDER BY lead_email
 ON CONFLICT (campaign_id, lead_email, step) DO UPDATE
 SET

@@ -166,7 +166,7 @@ def db(connection: psycopg.Connection[Any]) -> Rows:
     connection.execute(
         "DELETE FROM instantly_campaigns; DELETE FROM instantly_accounts;"
         " DELETE FROM instantly_open_runs; DELETE FROM instantly_idempotency_keys;"
-        " DELETE FROM instantly_leases"
+        " DELETE FROM instantly_leases; DELETE FROM instantly_erased"
     )
     return Rows(connection)
 

@@ -144,7 +144,7 @@ class Rows:
         """Of all that hangs on campaigns, leases and keys, on a database of one's own."""
         self.connection.execute(
             "TRUNCATE instantly_campaigns, instantly_leads, instantly_events, instantly_leases,"
-            " instantly_open_runs, instantly_idempotency_keys CASCADE"
+            " instantly_open_runs, instantly_idempotency_keys, instantly_erased CASCADE"
         )
 
     def take_over(self) -> None:

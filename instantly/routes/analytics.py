@@ -1,13 +1,12 @@
 """Figures: a campaign's analytics from Instantly, and statistics over our events."""
 
 import json
-import re
 from typing import Any
 
 from flask import Blueprint, Response
 from flask.typing import ResponseReturnValue
 
-from instantly.figures import keep_snapshots, refresh_figures
+from instantly.figures import excluded_addresses, keep_snapshots, refresh_figures
 from instantly.reconciliation import learn_statuses
 from instantly.schemas.analytics import CONDITIONS, Refresh, Stats
 from instantly.schemas.answers import CAMPAIGN_ANALYTICS, REFRESHED, STATS
@@ -18,7 +17,6 @@ from instantly.web.context import (
     fetch_campaign,
     json_answer,
     organization_workspace,
-    services,
     waits_for_upstreams,
 )
 from instantly.web.inputs import load_body
@@ -76,12 +74,3 @@ def get_stats() -> Response:
         return json_answer("select_stats", **conditions)
     days = days_asked(first, last, timezone, one_by_one=conditions["group_by"] == "day")
     return json_answer("select_event_stats", **conditions, **days)
-
-
-def excluded_addresses() -> list[str]:
-    """LIKE patterns for the excluded addresses, and those of excluded domains and subdomains."""
-    patterns = []
-    for name in services().settings.stats_excluded:
-        exact = re.sub(r"([\\%_])", r"\\\1", name)
-        patterns += [exact] if "@" in name else [f"%@{exact}", f"%.{exact}"]
-    return patterns

@@ -12,17 +12,25 @@ from instantly.billing.idempotency import idempotent
 from instantly.billing.run import BilledRun, billed_run
 from instantly.billing.upload import Upload
 from instantly.clients.instantly import InstantlyError
+from instantly.erasure import erase
 from instantly.limits import MAX_PAYLOAD_BYTES
 from instantly.schemas.answers import (
     ADDED_LEADS,
     DELETED_LEADS,
+    ERASED_PEOPLE,
     ERROR,
     LEAD_STATUSES,
     LEADS,
     ONE_LEAD,
 )
 from instantly.schemas.fields import Page, refuse_unstorable
-from instantly.schemas.leads import AddLeads, AskedAddresses, DeleteLeads, MalformedLead
+from instantly.schemas.leads import (
+    AddLeads,
+    AskedAddresses,
+    DeleteLeads,
+    ErasedPeople,
+    MalformedLead,
+)
 from instantly.storage.leases import Lease
 from instantly.storage.pool import Row
 from instantly.translation.campaigns import warnings_of_status
@@ -192,6 +200,20 @@ def get_lead_statuses() -> Response:
     asked: dict[str, Any] = {"brand_id": None, "campaign_id": None, **load_body(AskedAddresses)}
     addresses = [same_address(email) for email in asked["emails"]]
     return json_answer("select_lead_statuses", **asked, addresses=addresses)
+
+
+@bp.post("/leads/erase")
+@documented(body=ErasedPeople, answers={200: ERASED_PEOPLE})
+@waits_for_upstreams
+def erase_people() -> dict[str, Any]:
+    """Erases people from an organisation, as they may ask for by law; safe to repeat.
+
+    Their leads are deleted, in Instantly and here, and their events emptied: in place of the
+    address stands a pseudonym, so that figures stay as they were. A keyed hash is remembered, by
+    which later uploads refuse them (`erased`) and a reconcile does not adopt them. `erased` are the
+    addresses that were asked for, each once.
+    """
+    return erase(**load_body(ErasedPeople))
 
 
 @bp.get(f"{OF_CAMPAIGN}/<path:email>")

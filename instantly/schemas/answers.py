@@ -127,7 +127,7 @@ REJECTED_LEAD = object_of(
     "details",
     email=nullable(TEXT),
     reason=one_of(
-        *("unsubscribed", "bounced", "replied", "contacted", "held", "malformed"),
+        *("erased", "unsubscribed", "bounced", "replied", "contacted", "held", "malformed"),
         *("invalid", "blocklisted", "skipped", "plan_full", "unknown"),
     ),
     index=COUNT,
@@ -154,6 +154,7 @@ ADDRESS_STATUS = object_of(
     lastEventAt=nullable(TIME),
     campaigns=array(LEAD_CAMPAIGN),
 )
+ERASED_PEOPLE = object_of("Erased", success=SUCCESS, **each(COUNT, "erased", "leads", "events"))
 LEAD_STATUSES = object_of("LeadStatuses", leads=array(ADDRESS_STATUS))
 
 EVENT = object_of(

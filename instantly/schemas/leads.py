@@ -212,3 +212,10 @@ class AskedAddresses(CamelCaseSchema):
     )
     brand_id = Text()
     campaign_id = fields.UUID()
+
+
+class ErasedPeople(CamelCaseSchema):
+    clerk_org_id = organization_id()
+    emails = fields.List(
+        AskedAddress(), required=True, validate=validate.Length(min=1, max=MAX_ASKED_ADDRESSES)
+    )

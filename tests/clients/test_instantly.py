@@ -25,8 +25,11 @@ def lead(number, campaign_id=CAMPAIGN_ID):
 IDS = [lead(number)["id"] for number in range(1500)]
 
 
+ASKED = [lead(number)["email"] for number in (1, 2, 3, 9)]
+
+
 def listed(upstream):
-    return list(upstream.workspace.find_leads(CAMPAIGN_ID, ["lead1@example.com"]))
+    return list(upstream.workspace.find_leads(CAMPAIGN_ID, ASKED))
 
 
 def deleted_ids(upstream):
@@ -169,7 +172,7 @@ def test_leads_are_listed_to_the_last_page(last_pages, upstream):
     assert [call.json.get("starting_after") for call in upstream.requests] == cursors
     for call in upstream.requests:
         assert call.json["campaign"] == CAMPAIGN_ID
-        assert call.json["contacts"] == ["lead1@example.com"]
+        assert call.json["contacts"] == ASKED
 
 
 @pytest.mark.parametrize(
@@ -179,12 +182,26 @@ def test_leads_are_listed_to_the_last_page(last_pages, upstream):
         {**lead(9), "campaign": None},
         {**lead(9), "email": None},
         {"id": LEAD_ID, "email": "lead9@example.com"},
+        lead(8),
     ],
-    ids=["another campaign's", "no campaign's", "without an address", "of nowhere"],
+    ids=[
+        "another campaign's",
+        "no campaign's",
+        "without an address",
+        "of nowhere",
+        "not asked for",
+    ],
 )
 def test_leads_that_are_not_those_of_the_campaign_are_not_listed(stranger, upstream):
     upstream.answers({"items": [stranger, lead(1), stranger]})
     assert listed(upstream) == [lead(1)]
+
+
+def test_leads_of_the_whole_workspace_are_those_that_some_campaign_holds(upstream):
+    mine = [lead(1), lead(2, OTHER_CAMPAIGN_ID)]
+    upstream.answers({"items": [*mine, {**lead(3), "campaign": None}, lead(8)]})
+    assert list(upstream.workspace.find_leads(None, ASKED)) == mine
+    assert upstream.only.json == {"contacts": ASKED, "limit": 100}
 
 
 def test_leads_are_looked_up_by_a_hundred_and_never_without_addresses(upstream):

@@ -231,7 +231,7 @@ def test_events_are_written_while_our_indexes_are_built(postgres, tmp_path):
             db.connection.execute(event, [ours.campaign["id"]])
         assert not again.done()
         long_writer.commit()
-        assert "0003_figures.sql" in again.result(HANGING_SECONDS)
+        assert "0007_events_by_time.sql" in again.result(HANGING_SECONDS)
         assert not db.all("SELECT FROM pg_index WHERE NOT indisvalid")
 
 

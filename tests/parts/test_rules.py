@@ -21,13 +21,13 @@ MAX_ROUTE_LINES = 25
 LAYERS = [
     *("limits", "addresses", "readings", "config", "metrics", "json_text", "storage", "clients"),
     *("translation", "schemas", "web", "deliveries", "billing", "reconciliation", "figures"),
-    *("routes", "application"),
+    *("erasure", "routes", "application"),
 ]
 # Methods that change a list, a dictionary or a set.
 CHANGING = set(
     "add append clear discard extend insert pop popitem remove setdefault update".split()
 )
-COMMANDS = ("migrate", "cleanup")
+COMMANDS = ("migrate", "cleanup", "forget")
 # A command that does what requests ask for.
 WHOLE_SERVICE = "refresh"
 SQL = re.compile(

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 from instantly.addresses import same_address
@@ -74,28 +75,36 @@ class Leads(Workspace):
             answer.in_doubt,
         )
 
-    def find_leads(self, campaign_id: str, emails: Sequence[str]) -> Iterator[dict[str, Any]]:
-        """POST /leads/list → those of the addresses that the campaign holds in Instantly."""
+    def find_leads(
+        self, campaign_id: str | None, emails: Sequence[str]
+    ) -> Iterator[dict[str, Any]]:
+        """POST /leads/list → those of the addresses that the campaign holds in Instantly.
+
+        Without a campaign: that any campaign of the workspace holds.
+        """
+        wanted = set(map(same_address, emails))
         plain = [email for email in emails if PLAIN_ADDRESS.fullmatch(email)]
-        yield from self._list_leads(campaign_id, "contacts", plain)
+        listings = [self._list_leads(campaign_id, "contacts", plain)]
         # `contacts` takes plain addresses only (its format is "email"); others are searched for.
         for email in emails:
             if "@" in email and not PLAIN_ADDRESS.fullmatch(email):
-                for lead in self._list_leads(campaign_id, "search", [email]):
-                    if same_address(lead["email"]) == same_address(email):
-                        yield lead
+                listings.append(self._list_leads(campaign_id, "search", [email]))
+        for lead in chain.from_iterable(listings):
+            if same_address(lead["email"]) in wanted:
+                yield lead
 
     def _list_leads(
-        self, campaign_id: str, filter_name: str, values: Sequence[str]
+        self, campaign_id: str | None, filter_name: str, values: Sequence[str]
     ) -> Iterator[dict[str, Any]]:
         """The campaign's leads that the filter lets through, a page of values at a time.
 
         The campaign's own filter is named `campaign`: unknown names (`campaign_id`) are ignored
         and would list the whole workspace.
         """
+        place = {} if campaign_id is None else {"campaign": campaign_id}
         for part in chunks(values, MAX_PAGE_SIZE):
             wanted = part[0] if filter_name == "search" else part
-            body = {"campaign": campaign_id, filter_name: wanted, "limit": MAX_PAGE_SIZE}
+            body = {**place, filter_name: wanted, "limit": MAX_PAGE_SIZE}
             for lead in self._pages("POST", "/leads/list", body=body, id=is_path_segment):
                 if is_addressed(lead, campaign_id):
                     yield expect(lead, email=is_text)
@@ -139,9 +148,11 @@ class Leads(Workspace):
         return left
 
 
-def is_addressed(lead: Mapping[str, Any], campaign_id: str) -> bool:
-    """Whether it is a lead of this campaign with an address.
+def is_addressed(lead: Mapping[str, Any], campaign_id: str | None) -> bool:
+    """Whether it is a lead of this campaign, or of any campaign without one, with an address.
 
     A filter that Instantly ignored must not make us touch somebody else's lead.
     """
-    return lead.get("campaign") == campaign_id and lead.get("email") is not None
+    campaign = lead.get("campaign")
+    is_meant = is_text(campaign) if campaign_id is None else campaign == campaign_id
+    return is_meant and lead.get("email") is not None
