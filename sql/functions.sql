@@ -219,9 +219,10 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 -- The ids of a campaign's events, the newest first: of a type, of a lead, or all; those before an id.
--- It reads no more rows than it answers, whatever the planner's statistics say. Each query asks for a
--- range in the order of its own index, and the settings leave no other way to that order: with an
--- equality and its cost alone, the planner may filter another index or sort all that there is.
+-- It reads no more rows than it answers (of a type and a lead: than the lead has), whatever the planner's
+-- statistics say. Each query asks for a range in the order of its own index, and the settings leave no
+-- other way to that order: with an equality and its cost alone, the planner may filter another index or
+-- sort all that there is.
 CREATE OR REPLACE FUNCTION event_ids(
   of_campaign uuid, of_type text, of_lead text, before bigint, skipped bigint, size bigint
 ) RETURNS bigint[]
@@ -256,30 +257,17 @@ BEGIN
       OFFSET skipped
       LIMIT size
     );
-  ELSIF of_type IS NULL THEN
-    hash := hashtextextended(of_lead, 0);
-    RETURN ARRAY(
-      SELECT id
-      FROM instantly_events
-      WHERE campaign_id = of_campaign
-        AND hashtextextended(lead_email, 0) >= hash
-        AND (hashtextextended(lead_email, 0), id) < (hash, last_id)
-        AND lead_email = of_lead
-      ORDER BY hashtextextended(lead_email, 0) DESC, id DESC
-      OFFSET skipped
-      LIMIT size
-    );
   END IF;
-  hash := hashtextextended(of_lead, hashtextextended(of_type, 0));
+  hash := hashtextextended(of_lead, 0);
   RETURN ARRAY(
     SELECT id
     FROM instantly_events
     WHERE campaign_id = of_campaign
-      AND hashtextextended(lead_email, hashtextextended(event_type, 0)) >= hash
-      AND (hashtextextended(lead_email, hashtextextended(event_type, 0)), id) < (hash, last_id)
+      AND hashtextextended(lead_email, 0) >= hash
+      AND (hashtextextended(lead_email, 0), id) < (hash, last_id)
       AND lead_email = of_lead
-      AND event_type = of_type
-    ORDER BY hashtextextended(lead_email, hashtextextended(event_type, 0)) DESC, id DESC
+      AND (of_type IS NULL OR event_type = of_type)
+    ORDER BY hashtextextended(lead_email, 0) DESC, id DESC
     OFFSET skipped
     LIMIT size
   );
