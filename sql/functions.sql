@@ -132,17 +132,22 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   SELECT sha256(key.outer_pad || sha256(key.inner_pad || convert_to(address, 'UTF8')))
 $$;
 
--- Those of the addresses that were erased. Nothing is hashed for an organisation that erased nobody.
+-- Those of the addresses that were erased. Nothing is hashed for an organisation that erased nobody, and no
+-- address twice: a join that hashed for each pair took seconds for a thousand.
 CREATE OR REPLACE FUNCTION erased_among(of_organization text, addresses text[])
 RETURNS TABLE (address text, pseudonym text)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
+  WITH asked AS MATERIALIZED (
+    SELECT asked.address, erasure_hash(asked.address, key) AS hash
+    FROM unnest(addresses) AS asked (address)
+    CROSS JOIN (SELECT * FROM instantly_erasure_key LIMIT 1) AS key
+    WHERE EXISTS (SELECT FROM instantly_erased WHERE clerk_org_id = of_organization)
+  )
   SELECT asked.address, erased.pseudonym
-  FROM unnest(addresses) AS asked (address)
-  CROSS JOIN (SELECT * FROM instantly_erasure_key LIMIT 1) AS key
+  FROM asked
   JOIN instantly_erased AS erased
     ON erased.clerk_org_id = of_organization
-    AND erased.hash = erasure_hash(asked.address, key)
-  WHERE EXISTS (SELECT FROM instantly_erased WHERE clerk_org_id = of_organization)
+    AND erased.hash = asked.hash
 $$;
 
 -- Under which address events count: the pseudonym of a person who was erased, else the address itself.
