@@ -85,7 +85,7 @@ def test_a_reader_sees_what_two_processes_record_each_event_once(
         for reader in readers:
             reader.reads_a_page()
         time.sleep(0.01)
-    assert min(reader.pages for reader in readers) > 5, "nothing was read meanwhile"
+    assert min(reader.pages for reader in readers) > 1, "nothing was read meanwhile"
     assert [process.wait(HANGING_SECONDS) for process in processes] == [0] * PROCESSES
     for reader in readers:
         while reader.reads_a_page():
