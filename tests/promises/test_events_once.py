@@ -11,8 +11,8 @@ from world import World
 
 PROCESSES = 2
 EVENTS_EACH = 5000
-# Records its share by four threads, with pauses, so that readers keep up with it. A fifth keeps each of
-# its transactions open for a while.
+# Records its share by four threads, with pauses, so that readers keep up with it. A fifth keeps
+# each of its transactions open for a while.
 WRITER = """
 import json, random, sys, time
 from concurrent.futures import ThreadPoolExecutor
