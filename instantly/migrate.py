@@ -1,5 +1,5 @@
 """python -m instantly.migrate: applies the files of sql/migrations that the database lacks, and the
-functions of sql/functions.sql as they are now.
+functions of sql/*functions.sql as they are now.
 
 A file is applied in one transaction, whole or not at all. One whose first line is OUTSIDE is run
 statement by statement, each for itself, as CREATE INDEX CONCURRENTLY demands, which lets deliveries
@@ -72,7 +72,6 @@ def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
 
     Then it puts the functions in place that stand beside the folder.
     """
-    functions = directory.parent / FUNCTIONS
     migrations = read_migrations(directory)
     if not migrations:
         raise MigrationError(f"{directory}: no migrations: this runs from the service's folder")
@@ -94,7 +93,7 @@ def migrate(url: str, directory: Path = MIGRATIONS) -> list[str]:
                         "a file was edited or removed after it was applied, or this code is old"
                     )
                 if len(applied) == len(known):
-                    if functions.exists():
+                    for functions in sorted(directory.parent.glob(FUNCTIONS)):
                         connection.execute(functions.read_bytes())
                     return applied_now
                 name, text, checksum = migrations[len(applied)]

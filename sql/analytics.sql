@@ -30,15 +30,8 @@ WITH matching AS (
   SELECT id, key, dense_rank() OVER (ORDER BY key) AS number
   FROM matching_campaigns(
     %(campaign_id)s::uuid, %(clerk_org_id)s, %(brand_id)s, %(app_id)s, %(run_ids)s::uuid[]
-  )
-  CROSS JOIN LATERAL (
-    SELECT CASE %(group_by)s::text
-      WHEN 'campaignId' THEN id::text
-      WHEN 'brandId' THEN brand_id
-      WHEN 'appId' THEN app_id
-      WHEN 'clerkOrgId' THEN clerk_org_id
-    END AS key
-  ) AS grouping
+  ) AS campaign
+  CROSS JOIN LATERAL group_of(campaign, %(group_by)s::text) AS key
 ),
 -- Groups have numbers, which are compared faster than their keys: a step is its own, and -1 is all.
 activity AS MATERIALIZED (
@@ -166,18 +159,14 @@ figures AS (
       + sums.not_interested + sums.out_of_office + sums.unsubscribed > 0
     OR (leads > 0 AND %(group_by)s <> 'step')
 ),
+openers_of_steps AS (
+  SELECT step, count(DISTINCT person & -256) AS opened
+  FROM (SELECT step, unnest(people) AS person FROM activity WHERE step > 0) AS people
+  WHERE person & fact('seen') = fact('seen')
+  GROUP BY step
+),
 steps AS (
-  SELECT
-    step,
-    sent,
-    (
-      SELECT count(DISTINCT person & -256)
-      FROM (SELECT unnest(people) AS person FROM activity WHERE activity.step = sums.step) AS people
-      WHERE person & fact('seen') = fact('seen')
-    ) AS opened,
-    clicked,
-    replied,
-    bounced
+  SELECT sums.*, openers_of_steps.opened
   FROM (
     SELECT
       step, sum(sent) AS sent, sum(clicked) AS clicked, sum(replied) AS replied,
@@ -187,6 +176,7 @@ steps AS (
       AND sent + opened + clicked + replied + bounced > 0
     GROUP BY step
   ) AS sums
+  LEFT JOIN openers_of_steps USING (step)
 ),
 latest AS (
   SELECT snapshot.*
@@ -204,17 +194,7 @@ parts AS (
     figures.*,
     (
       SELECT coalesce(
-        json_agg(
-          json_build_object(
-            'step', step,
-            'emailsSent', sent,
-            'emailsOpened', opened,
-            'emailsClicked', clicked,
-            'emailsReplied', replied,
-            'emailsBounced', bounced
-          ) ORDER BY step
-        ),
-        '[]'
+        json_agg(step_json(step, sent, opened, clicked, replied, bounced) ORDER BY step), '[]'
       )
       FROM steps
     ) AS steps,
@@ -254,11 +234,7 @@ SELECT CASE
       SELECT coalesce(json_agg(shown), '[]')
       FROM (
         SELECT
-          CASE
-            WHEN %(group_by)s <> 'step' THEN to_json(key)
-            WHEN key <> '0' THEN to_json(key::bigint)
-          END AS key,
-          stats, recipients, people, replies
+          key_json(key, %(group_by)s) AS key, stats, recipients, people, replies
         FROM groups
         -- Of equally many the shorter key first: steps in their order.
         ORDER BY sent DESC, length(groups.key), groups.key
@@ -289,21 +265,18 @@ GROUP BY campaign_id;
 -- The answer of POST /stats as JSON where it is about a time, single days or senders: what the events that
 -- happened then add up to. It reads these events, however many others there are.
 WITH matching AS MATERIALIZED (
-  SELECT *
+  SELECT id, group_of(campaign, %(group_by)s::text) AS key
   FROM matching_campaigns(
     %(campaign_id)s::uuid, %(clerk_org_id)s, %(brand_id)s, %(app_id)s, %(run_ids)s::uuid[]
-  )
+  ) AS campaign
 ),
 event AS MATERIALIZED (
   SELECT
     CASE %(group_by)s::text
-      WHEN 'campaignId' THEN id::text
-      WHEN 'brandId' THEN brand_id
-      WHEN 'appId' THEN app_id
-      WHEN 'clerkOrgId' THEN clerk_org_id
       WHEN 'step' THEN step::text
       WHEN 'day' THEN day::text
       WHEN 'accountEmail' THEN sender
+      ELSE key
     END AS key,
     step,
     event_type,
@@ -354,28 +327,26 @@ figures AS (
     ON people.is_all = sums.is_all
     AND people.key IS NOT DISTINCT FROM sums.key
 ),
+openers_of_steps AS (
+  SELECT step, count(DISTINCT person) AS opened
+  FROM (SELECT step, unnest(people) AS person FROM event WHERE event_type = 'email_opened') AS people
+  GROUP BY step
+),
 steps AS (
   SELECT
     step,
-    coalesce(sum(events) FILTER (WHERE event_type = 'email_sent'), 0) AS sent,
-    (
-      SELECT count(DISTINCT person)
-      FROM (
-        SELECT unnest(people) AS person
-        FROM event
-        WHERE event.step = of_step.step
-          AND event_type = 'email_opened'
-      ) AS people
-    ) AS opened,
-    coalesce(sum(events) FILTER (WHERE event_type = 'email_link_clicked'), 0) AS clicked,
-    coalesce(sum(events) FILTER (WHERE event_type = 'reply_received'), 0) AS replied,
-    coalesce(sum(events) FILTER (WHERE event_type = 'email_bounced'), 0) AS bounced
-  FROM event AS of_step
+    sum(events) FILTER (WHERE event_type = 'email_sent') AS sent,
+    openers_of_steps.opened,
+    sum(events) FILTER (WHERE event_type = 'email_link_clicked') AS clicked,
+    sum(events) FILTER (WHERE event_type = 'reply_received') AS replied,
+    sum(events) FILTER (WHERE event_type = 'email_bounced') AS bounced
+  FROM event
+  LEFT JOIN openers_of_steps USING (step)
   WHERE step > 0
     AND event_type IN (
       'email_sent', 'email_opened', 'email_link_clicked', 'reply_received', 'email_bounced'
     )
-  GROUP BY step
+  GROUP BY step, openers_of_steps.opened
 ),
 parts AS (
   SELECT
@@ -383,17 +354,7 @@ parts AS (
     recipients,
     (
       SELECT coalesce(
-        json_agg(
-          json_build_object(
-            'step', step,
-            'emailsSent', sent,
-            'emailsOpened', opened,
-            'emailsClicked', clicked,
-            'emailsReplied', replied,
-            'emailsBounced', bounced
-          ) ORDER BY step
-        ),
-        '[]'
+        json_agg(step_json(step, sent, opened, clicked, replied, bounced) ORDER BY step), '[]'
       )
       FROM steps
     ) AS steps
@@ -410,11 +371,7 @@ SELECT CASE
       SELECT coalesce(json_agg(shown), '[]')
       FROM (
         SELECT
-          CASE
-            WHEN %(group_by)s <> 'step' THEN to_json(key)
-            WHEN key <> '0' THEN to_json(key::bigint)
-          END AS key,
-          stats, recipients
+          key_json(key, %(group_by)s) AS key, stats, recipients
         FROM figures
         WHERE NOT is_all
         ORDER BY sent DESC, length(figures.key), figures.key

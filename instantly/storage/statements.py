@@ -13,7 +13,7 @@ from psycopg import Connection, Cursor, OperationalError
 from instantly.storage.pool import Connections, Pool, Row
 
 SQL_DIRECTORY = Path(__file__).parents[2] / "sql"
-FUNCTIONS = "functions.sql"
+FUNCTIONS = "*functions.sql"
 PING_TIMEOUT_SECONDS = 2.5
 
 BLOCK = re.compile(
@@ -29,7 +29,7 @@ def load_statements(directory: Path) -> dict[str, str]:
     Raises ValueError for a malformed block and for a name that stands twice.
     """
     statements: dict[str, str] = {}
-    for path in sorted(set(directory.glob("*.sql")) - {directory / FUNCTIONS}):
+    for path in sorted(set(directory.glob("*.sql")) - set(directory.glob(FUNCTIONS))):
         text, position = path.read_text(), 0
         while position < len(text):
             block = BLOCK.match(text, position)

@@ -91,9 +91,11 @@ def test_a_changed_outward_form_is_in_place_after_the_next_run(url, tmp_path):
     names = sorted(path.name for path in folder.glob("*.sql"))
     for text, applied_now in (("old", names), ("new", [])):
         function = f"CREATE OR REPLACE FUNCTION shape() RETURNS text RETURN '{text}';"
-        (tmp_path / "functions.sql").write_text(function)
+        for name in ("shape", "form"):
+            path = tmp_path / f"{name}_functions.sql".removeprefix("shape_")
+            path.write_text(function.replace("shape", name))
         assert migrate(url, folder) == applied_now
-        assert texts(url, "SELECT shape()") == [text]
+        assert texts(url, "SELECT shape() UNION ALL SELECT form()") == [text, text]
 
 
 def test_of_six_processes_that_start_at_once_each_file_is_applied_by_one(url, files):
