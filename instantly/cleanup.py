@@ -1,12 +1,9 @@
 """python -m instantly.cleanup: ends the runs of dead processes, and names what may be left over."""
 
-import os
 import sys
 
-import psycopg
-
 from instantly.clients.runs import RunsServiceClient, RunsServiceError
-from instantly.config import ConfigurationError, Settings
+from instantly.storage.commands import command_database
 from instantly.storage.statements import Database
 
 LEFT_OVER = {
@@ -41,24 +38,11 @@ def clean_up(database: Database, runs: RunsServiceClient) -> list[str]:
 
 
 def main() -> None:
-    try:
-        settings = Settings.from_environment(os.environ)
-        database = Database(
-            settings.database_url,
-            pool_size=1,
-            prepared_statements=settings.database_prepared_statements,
+    with command_database() as (settings, database):
+        runs = RunsServiceClient(
+            settings.runs_service_url, settings.runs_service_api_key, settings.trusted_certificates
         )
-    except ConfigurationError as error:
-        sys.exit(str(error))
-    runs = RunsServiceClient(
-        settings.runs_service_url, settings.runs_service_api_key, settings.trusted_certificates
-    )
-    try:
         lines = clean_up(database, runs)
-    except psycopg.OperationalError as error:
-        sys.exit(f"Database unavailable: {type(error).__name__}")
-    finally:
-        database.close()
     sys.stdout.write("\n".join(lines or ["nothing to clean up"]) + "\n")
 
 

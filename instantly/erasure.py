@@ -82,13 +82,22 @@ def erase_here(clerk_org_id: str, addresses: Sequence[str]) -> int:
 
 def erase_from_answers(clerk_org_id: str, addresses: set[str]) -> None:
     """Takes the addresses out of the answers that repeats of uploads get."""
+    changed = []
     for answer in database().fetch_all("select_upload_answers", clerk_org_id=clerk_org_id):
-        body = json.loads(answer.pop("body"))
+        body = json.loads(answer["body"])
         named = [lead for lead in body.get("rejected", ()) if names_one_of(lead, addresses)]
         for lead in named:
             lead["email"] = None
         if named:
-            database().execute("update_answer_body", **answer, body=json.dumps(body) + "\n")
+            changed.append({**answer, "body": json.dumps(body) + "\n"})
+    if changed:
+        database().execute(
+            "update_answer_bodies",
+            keys=[answer["key"] for answer in changed],
+            methods=[answer["method"] for answer in changed],
+            paths=[answer["path"] for answer in changed],
+            bodies=[answer["body"] for answer in changed],
+        )
 
 
 def names_one_of(rejected: dict[str, Any], addresses: set[str]) -> bool:

@@ -1,13 +1,11 @@
 """python -m instantly.forget --days N: empties the payloads of events older than N days."""
 
 import argparse
-import os
 import sys
 from datetime import UTC, datetime, timedelta
 
-import psycopg
-
-from instantly.config import ConfigurationError, Settings, integer_between
+from instantly.config import integer_between
+from instantly.storage.commands import command_database
 from instantly.storage.statements import Database
 
 MAX_DAYS = 36_500
@@ -21,7 +19,7 @@ def forget(database: Database, before: datetime) -> int:
     """
     emptied, last_id = 0, 0
     while last_id is not None:
-        row = database.fetch_one("update_old_payloads", before=before, after=last_id) or {}
+        (row,) = database.fetch_all("update_old_payloads", before=before, after=last_id)
         emptied += row["events"]
         last_id = row["last_id"]
     return emptied
@@ -31,21 +29,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m instantly.forget", description=__doc__)
     parser.add_argument("--days", type=integer_between(0, MAX_DAYS), required=True)
     before = datetime.now(UTC) - timedelta(days=parser.parse_args().days)
-    try:
-        settings = Settings.from_environment(os.environ)
-        database = Database(
-            settings.database_url,
-            pool_size=1,
-            prepared_statements=settings.database_prepared_statements,
-        )
-    except ConfigurationError as error:
-        sys.exit(str(error))
-    try:
+    with command_database() as (_, database):
         emptied = forget(database, before)
-    except psycopg.OperationalError as error:
-        sys.exit(f"Database unavailable: {type(error).__name__}")
-    finally:
-        database.close()
     sys.stdout.write(f"emptied the payloads of {emptied} events\n")
 
 

@@ -159,14 +159,19 @@ figures AS (
       + sums.not_interested + sums.out_of_office + sums.unsubscribed > 0
     OR (leads > 0 AND %(group_by)s <> 'step')
 ),
-openers_of_steps AS (
-  SELECT step, count(DISTINCT person & -256) AS opened
-  FROM (SELECT step, unnest(people) AS person FROM activity WHERE step > 0) AS people
-  WHERE person & fact('seen') = fact('seen')
-  GROUP BY step
-),
+-- Openers step by step: one DISTINCT over all took 17 times as long for 200 steps.
 steps AS (
-  SELECT sums.*, openers_of_steps.opened
+  SELECT
+    step,
+    sent,
+    (
+      SELECT count(DISTINCT person & -256)
+      FROM (SELECT unnest(people) AS person FROM activity WHERE activity.step = sums.step) AS people
+      WHERE person & fact('seen') = fact('seen')
+    ) AS opened,
+    clicked,
+    replied,
+    bounced
   FROM (
     SELECT
       step, sum(sent) AS sent, sum(clicked) AS clicked, sum(replied) AS replied,
@@ -176,7 +181,6 @@ steps AS (
       AND sent + opened + clicked + replied + bounced > 0
     GROUP BY step
   ) AS sums
-  LEFT JOIN openers_of_steps USING (step)
 ),
 latest AS (
   SELECT snapshot.*
@@ -327,26 +331,28 @@ figures AS (
     ON people.is_all = sums.is_all
     AND people.key IS NOT DISTINCT FROM sums.key
 ),
-openers_of_steps AS (
-  SELECT step, count(DISTINCT person) AS opened
-  FROM (SELECT step, unnest(people) AS person FROM event WHERE event_type = 'email_opened') AS people
-  GROUP BY step
-),
 steps AS (
   SELECT
     step,
     sum(events) FILTER (WHERE event_type = 'email_sent') AS sent,
-    openers_of_steps.opened,
+    (
+      SELECT count(DISTINCT person)
+      FROM (
+        SELECT unnest(people) AS person
+        FROM event
+        WHERE event.step = of_step.step
+          AND event_type = 'email_opened'
+      ) AS people
+    ) AS opened,
     sum(events) FILTER (WHERE event_type = 'email_link_clicked') AS clicked,
     sum(events) FILTER (WHERE event_type = 'reply_received') AS replied,
     sum(events) FILTER (WHERE event_type = 'email_bounced') AS bounced
-  FROM event
-  LEFT JOIN openers_of_steps USING (step)
+  FROM event AS of_step
   WHERE step > 0
     AND event_type IN (
       'email_sent', 'email_opened', 'email_link_clicked', 'reply_received', 'email_bounced'
     )
-  GROUP BY step, openers_of_steps.opened
+  GROUP BY step
 ),
 parts AS (
   SELECT

@@ -96,10 +96,7 @@ counted AS (
     unsubscribed = activity.unsubscribed + excluded.unsubscribed,
     last_event_at = greatest(activity.last_event_at, excluded.last_event_at),
     proved = ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved)),
-    label = CASE
-      WHEN activity.labelled_at > excluded.labelled_at OR excluded.label IS NULL THEN activity.label
-      ELSE excluded.label
-    END,
+    label = later_label(activity.label, activity.labelled_at, excluded.label, excluded.labelled_at),
     labelled_at = greatest(activity.labelled_at, excluded.labelled_at)
 )
 SELECT count(*) AS events
@@ -142,13 +139,13 @@ WHERE lower(path) IN (
   )
   AND position('@' IN body) > 0;
 
--- name: update_answer_body
--- What a repeat is answered from now on.
-UPDATE instantly_idempotency_keys
-SET body = %(body)s
-WHERE key = %(key)s
-  AND method = %(method)s
-  AND path = %(path)s;
+-- name: update_answer_bodies
+-- What repeats are answered from now on.
+UPDATE instantly_idempotency_keys AS answer
+SET body = changed.body
+FROM unnest(%(keys)s::text[], %(methods)s::text[], %(paths)s::text[], %(bodies)s::text[])
+  AS changed (key, method, path, body)
+WHERE (answer.key, answer.method, answer.path) = (changed.key, changed.method, changed.path);
 
 -- name: update_old_payloads
 -- Empties the payloads of old events among the next thousand after an id; answers how many, and the last

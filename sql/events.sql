@@ -68,10 +68,7 @@ activity AS (
       WHEN excluded.proved IS NULL THEN activity.proved
       ELSE ARRAY(SELECT unnest(activity.proved) UNION SELECT unnest(excluded.proved))
     END,
-    label = CASE
-      WHEN activity.labelled_at > excluded.labelled_at OR excluded.label IS NULL THEN activity.label
-      ELSE excluded.label
-    END,
+    label = later_label(activity.label, activity.labelled_at, excluded.label, excluded.labelled_at),
     labelled_at = greatest(activity.labelled_at, excluded.labelled_at)
 ),
 finished AS (

@@ -31,6 +31,14 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
         AND coalesce(labelled_at, '-infinity') <= happened_at)
 $$;
 
+-- Of two labels the later one; without a time, the new one.
+CREATE OR REPLACE FUNCTION later_label(
+  label text, labelled_at timestamptz, to_label text, happened_at timestamptz
+) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+  SELECT CASE WHEN labelled_at > happened_at OR to_label IS NULL THEN label ELSE to_label END
+$$;
+
 -- What an event does to its lead. Being volatile, it sees leads that were stored while the statement that
 -- calls it waited for the campaign's row: whoever stores leads locks that row against deliveries.
 CREATE OR REPLACE FUNCTION raise_lead(
