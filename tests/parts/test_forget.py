@@ -1,4 +1,4 @@
-"""`python -m instantly.forget`: payloads do not stay for ever."""
+"""`python -m instantly.forget`: payloads do not stay for ever. And how commands fail."""
 
 import pytest
 from helpers import ENVIRONMENT, LOCALHOST, run_python
@@ -81,3 +81,11 @@ def test_what_cannot_be_done_has_another_exit_status(
     url: str, arguments: list[str], status: int
 ) -> None:
     assert forget(url, *arguments) == (status, "")
+
+
+@pytest.mark.parametrize("command", [["forget", "--days", "30"], ["cleanup"]])
+def test_a_command_says_in_one_line_that_there_is_no_database(command: list[str]) -> None:
+    environment = {**ENVIRONMENT, "INSTANTLY_SERVICE_DATABASE_URL": NOWHERE}
+    done = run_python("-m", f"instantly.{command[0]}", *command[1:], **environment)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Database unavailable: NotConnected\n"
