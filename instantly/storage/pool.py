@@ -45,8 +45,10 @@ class DeadlineConnection(Connection[Row]):
     """when it was given back (time.monotonic)"""
 
     def wait(self, gen: PQGen[Any], interval: float = 0, timeout: float | None = None) -> Any:
+        seconds = timeout or self.deadline_seconds
         try:
-            return super().wait(gen, interval, timeout or self.deadline_seconds)
+            # An interval that is shorter wakes us for nothing; one of 0 never lets the CPU rest.
+            return super().wait(gen, max(interval, seconds), seconds)
         except errors._WaitTimeout as error:
             self.pgconn.finish()
             raise OperationalError("the server did not answer in time") from error

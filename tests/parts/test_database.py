@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from psycopg import OperationalError
+from psycopg import OperationalError, generators
+from psycopg.waiting import Ready
 
 import instantly
 from instantly.storage import pool as pool_module
@@ -317,6 +318,25 @@ def test_postgres_is_there_while_all_connections_wait_in_it(database, short_wait
 def test_many_may_ping_at_once(database):
     with ThreadPoolExecutor(20) as threads:
         assert set(threads.map(lambda _: database.ping(), range(200))) == {True}
+
+
+def test_who_waits_for_a_statement_is_not_woken_for_nothing(database_url):
+    resumed = []
+
+    def counted(gen):
+        ready = yield next(gen)
+        while True:
+            resumed.append(ready)
+            try:
+                ready = yield gen.send(ready)
+            except StopIteration as done:
+                return done.value
+
+    with DeadlineConnection.connect(database_url, autocommit=True) as connection:
+        connection.pgconn.send_query(b"SELECT pg_sleep(0.2)")
+        connection.wait(counted(generators.execute(connection.pgconn)))
+    assert resumed
+    assert Ready.NONE not in resumed
 
 
 def test_a_statement_that_never_ends_is_given_up(database, short_waits):
