@@ -106,7 +106,7 @@ FROM emptied;
 -- Deletes the leads of these addresses. Their campaigns go on to count them among the people that they
 -- hold.
 WITH lead AS (
-  SELECT lead.id, pseudonym
+  SELECT lead.id, campaign_id, pseudonym
   FROM erased_among(%(clerk_org_id)s, %(addresses)s::text[])
   CROSS JOIN LATERAL (
     SELECT id, campaign_id
@@ -119,13 +119,11 @@ WITH lead AS (
 ),
 gone AS (
   DELETE FROM instantly_leads
-  USING lead
-  WHERE instantly_leads.id = lead.id
-  RETURNING campaign_id, pseudonym
+  WHERE id = ANY (ARRAY(SELECT id FROM lead))
 )
 INSERT INTO instantly_erased_leads (campaign_id, pseudonym)
 SELECT campaign_id, pseudonym
-FROM gone
+FROM lead
 ON CONFLICT DO NOTHING;
 
 -- name: select_upload_answers

@@ -62,20 +62,21 @@ $$;
 -- What came to be known of leads before they were stored: from their events (`statuses`: what an event
 -- says of its lead), from what the events add up to, and from what Instantly proved. Being volatile, it
 -- sees what was recorded until the campaign's row was locked, and the leads that its caller has just stored.
+-- Planned for these leads each time: a plan from when the tables were small reads them whole for each lead.
 CREATE OR REPLACE FUNCTION raise_new_leads(
   of_campaign uuid, lead_ids uuid[], statuses jsonb
 ) RETURNS void
-LANGUAGE plpgsql VOLATILE AS $$
+LANGUAGE plpgsql VOLATILE SET plan_cache_mode = force_custom_plan AS $$
 BEGIN
-  UPDATE instantly_leads AS lead
-  SET
-    status = known.status,
-    labelled_at = CASE
-      WHEN status_strength(known.status) = 6 THEN known.happened_at ELSE lead.labelled_at
-    END
-  FROM (
+  WITH known AS MATERIALIZED (
     SELECT DISTINCT ON (lead.id) lead.id, fact.status, fact.happened_at
-    FROM instantly_leads AS lead
+    FROM unnest(lead_ids) AS new (id)
+    CROSS JOIN LATERAL (
+      SELECT *
+      FROM instantly_leads
+      WHERE instantly_leads.id = new.id
+      OFFSET 0
+    ) AS lead
     CROSS JOIN LATERAL (
       SELECT activity.*
       FROM instantly_lead_activity AS activity
@@ -99,10 +100,16 @@ BEGIN
         AND event.lead_email = activity.lead_email
         AND statuses ? event_type
     ) AS fact
-    WHERE lead.id = ANY (lead_ids)
     ORDER BY
       lead.id, status_strength(fact.status) DESC, fact.happened_at DESC NULLS LAST, fact.id DESC
-  ) AS known
+  )
+  UPDATE instantly_leads AS lead
+  SET
+    status = known.status,
+    labelled_at = CASE
+      WHEN status_strength(known.status) = 6 THEN known.happened_at ELSE lead.labelled_at
+    END
+  FROM known
   WHERE lead.id = known.id
     AND gives_way(lead.status, lead.labelled_at, known.status, known.happened_at);
 END
@@ -115,7 +122,8 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
 $$;
 
 -- Those of the addresses that were erased. Nothing is hashed for an organisation that erased nobody, and no
--- address twice: a join that hashed for each pair took seconds for a thousand.
+-- address twice: a join that hashed for each pair took seconds for a thousand. OFFSET keeps the planner to
+-- the index, and to an idea of how many there are.
 CREATE OR REPLACE FUNCTION erased_among(of_organization text, addresses text[])
 RETURNS TABLE (address text, pseudonym text)
 LANGUAGE sql STABLE PARALLEL SAFE AS $$
@@ -127,9 +135,13 @@ LANGUAGE sql STABLE PARALLEL SAFE AS $$
   )
   SELECT asked.address, erased.pseudonym
   FROM asked
-  JOIN instantly_erased AS erased
-    ON erased.clerk_org_id = of_organization
-    AND erased.hash = asked.hash
+  CROSS JOIN LATERAL (
+    SELECT erased.pseudonym
+    FROM instantly_erased AS erased
+    WHERE erased.clerk_org_id = of_organization
+      AND erased.hash = asked.hash
+    OFFSET 0
+  ) AS erased
 $$;
 
 -- Under which address events count: the pseudonym of a person who was erased, else the address itself.

@@ -15,6 +15,9 @@ from instantly.storage.pool import Connections, Pool, Row
 SQL_DIRECTORY = Path(__file__).parents[2] / "sql"
 FUNCTIONS = "*functions.sql"
 PING_TIMEOUT_SECONDS = 2.5
+# A statement over more values is planned for them each time: a plan from when its tables were small
+# reads them whole for each value.
+MAX_VALUES_OF_A_KEPT_PLAN = 10
 
 BLOCK = re.compile(
     r"-- name: (?P<name>[a-z][a-z_]*)\n"
@@ -45,6 +48,12 @@ def load_statements(directory: Path) -> dict[str, str]:
     return statements
 
 
+def run(connection: Connection[Row], statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
+    lists = [value for value in parameters.values() if isinstance(value, list)]
+    is_large = max(map(len, lists), default=0) > MAX_VALUES_OF_A_KEPT_PLAN
+    return connection.execute(statement, parameters, prepare=False if is_large else None)
+
+
 class Runner(ABC):
     """The ways to run a named statement."""
 
@@ -69,7 +78,7 @@ class Session(Runner):
         self._statements = statements
 
     def _run(self, statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
-        return self._connection.execute(self._statements[statement], parameters)
+        return run(self._connection, self._statements[statement], parameters)
 
 
 class Database(Runner):
@@ -108,7 +117,7 @@ class Database(Runner):
         connection = self._pool.take()
         try:
             # The rows are read already: the cursor outlives its use of the connection.
-            return connection.execute(self._statements[statement], parameters)
+            return run(connection, self._statements[statement], parameters)
         finally:
             self._pool.give_back(connection)
 

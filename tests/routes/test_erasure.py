@@ -230,13 +230,6 @@ def test_an_organization_without_campaigns_remembers_and_asks_nobody(world):
 
 
 def test_a_thousand_people_are_erased_with_a_handful_of_calls(world, statements):
-    live(world)
-    erased(world, ADA)
-    world.add(["bo@x.example"])
-    live(world, "bo@x.example")
-    for table in ("erased", "leads", "events", "lead_activity", "erased_leads"):
-        world.db.connection.execute(f"DELETE FROM instantly_{table}")  # noqa: S608
-    world.db.connection.execute("ANALYZE")  # The planner expects tables without rows.
     people = addresses(1000)
     world.add(people)
     world.receive("email_sent", lead=people[7])
