@@ -59,7 +59,14 @@ def create_app(settings: Settings) -> Flask:
         app.register_error_handler(exception, handler)
     # In the order of the document.
     for resource in (
-        *(campaigns, leads, webhooks, events, accounts, analytics, service, documentation),
+        campaigns,
+        leads,
+        webhooks,
+        events,
+        accounts,
+        analytics,
+        service,
+        documentation,
     ):
         app.register_blueprint(resource.bp)
     return app

@@ -33,10 +33,7 @@ FACTS = {
     "lead_unsubscribed": ["unsubscribed"],
     "campaign_completed_for_lead_without_reply": ["contacted"],
 }
-PEOPLE = (
-    *("leads", "contacted", "delivered", "opened", "clicked", "replied", "bounced"),
-    "unsubscribed",
-)
+PEOPLE = tuple("leads contacted delivered opened clicked replied bounced unsubscribed".split())
 LABELS = {
     "lead_interested": "interested",
     "lead_meeting_booked": "meetingBooked",

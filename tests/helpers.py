@@ -32,10 +32,10 @@ ENVIRONMENT = {
     "RUNS_SERVICE_URL": LOCALHOST,
     "RUNS_SERVICE_API_KEY": "runs-key",
 }
-STATS = (
-    *("emailsSent", "emailsDelivered", "emailsOpened", "emailsClicked", "emailsReplied"),
-    *("emailsBounced", "repliesAutoReply", "repliesNotInterested", "repliesOutOfOffice"),
-    "repliesUnsubscribe",
+STATS = tuple(
+    "emailsSent emailsDelivered emailsOpened emailsClicked emailsReplied"
+    " emailsBounced repliesAutoReply repliesNotInterested repliesOutOfOffice"
+    " repliesUnsubscribe".split()
 )
 
 

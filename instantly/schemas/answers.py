@@ -71,7 +71,8 @@ CREATED_CAMPAIGN = object_of(
 TEXTS = each(nullable(TEXT), "subject", "bodyHtml")
 CONFIGURED_STEP = object_of(
     "ConfiguredStep",
-    *(*TEXTS, "variants"),
+    *TEXTS,
+    "variants",
     **TEXTS,
     variants=array(object_of("ConfiguredVariant", **TEXTS)),
     daysSinceLastStep=nullable(COUNT),
@@ -127,8 +128,10 @@ REJECTED_LEAD = object_of(
     "details",
     email=nullable(TEXT),
     reason=one_of(
-        *("erased", "unsubscribed", "bounced", "replied", "contacted", "held", "malformed"),
-        *("invalid", "blocklisted", "skipped", "plan_full", "unknown"),
+        *(
+            "erased unsubscribed bounced replied contacted held malformed invalid"
+            " blocklisted skipped plan_full unknown"
+        ).split(),
     ),
     index=COUNT,
     details=ERROR_DETAILS,

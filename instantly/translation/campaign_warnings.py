@@ -18,9 +18,8 @@ from instantly.translation.email_html import email_html
 MERGE_TAGS = {
     tag.lower(): tag
     for tag in (
-        *("firstName", "lastName", "companyName", "jobTitle"),
-        *("sendingAccountName", "sendingAccountFirstName"),
-    )
+        "firstName lastName companyName jobTitle sendingAccountName sendingAccountFirstName"
+    ).split()
 }
 PLACEHOLDER = re.compile(r"\{\{([^{}|]{1,50})(?=[|}])")
 BRACES = re.compile(r"\{+|\}+")

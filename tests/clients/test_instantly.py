@@ -40,7 +40,14 @@ def deleted_ids(upstream):
 # Which answers are none
 
 NO_LEADS_CREATED = [
-    *(None, 5, {"index": 0}, [None], [[]], [{}], [{"index": 0}], [{"id": LEAD_ID}]),
+    None,
+    5,
+    {"index": 0},
+    [None],
+    [[]],
+    [{}],
+    [{"index": 0}],
+    [{"id": LEAD_ID}],
     *([{"index": index, "id": LEAD_ID}] for index in (-1, 2, 10**30, "2", 0.5, None, [0])),
     *([{"index": 0, "id": lead_id}] for lead_id in (None, 5, [LEAD_ID])),
 ]
@@ -49,14 +56,25 @@ MAY_BE_EMPTY = {
     *"activate_campaign pause_campaign patch_campaign delete_campaign delete_leads".split(),
     *"patch_webhook resume_webhook".split(),
 }
-LISTS = [
-    *("find_leads", "list_all_leads", "list_accounts", "list_webhooks", "list_failed_deliveries")
-]
+LISTS = "find_leads list_all_leads list_accounts list_webhooks list_failed_deliveries".split()
 ANSWERED_BY_AN_OBJECT = [
-    *("create_campaign", "patch_campaign", "delete_campaign", "activate_campaign"),
-    *("pause_campaign", "add_leads", "delete_leads", "get_account", "switch_warmup"),
-    *("get_background_job", "get_campaign", "get_sending_status", "create_webhook"),
-    *("patch_webhook", "resume_webhook", "count_failed_deliveries", *LISTS),
+    "create_campaign",
+    "patch_campaign",
+    "delete_campaign",
+    "activate_campaign",
+    "pause_campaign",
+    "add_leads",
+    "delete_leads",
+    "get_account",
+    "switch_warmup",
+    "get_background_job",
+    "get_campaign",
+    "get_sending_status",
+    "create_webhook",
+    "patch_webhook",
+    "resume_webhook",
+    "count_failed_deliveries",
+    *LISTS,
 ]
 WRONG_SHAPES = [
     *product(ANSWERED_BY_AN_OBJECT, [[{}]]),
@@ -76,7 +94,8 @@ WRONG_SHAPES = [
     ),
     *product(["get_campaign_analytics"], [None, {}, 5, "text"]),
     *product(["get_campaign", "patch_campaign"], [{**CAMPAIGN, "id": LEAD_ID}]),
-    *(("get_campaign", {}), ("patch_campaign", {**CAMPAIGN, "name": "Autumn"})),
+    ("get_campaign", {}),
+    ("patch_campaign", {**CAMPAIGN, "name": "Autumn"}),
     *product(["get_sending_status"], ({"diagnostics": odd} for odd in [[], "healthy", True])),
     *product(["get_sending_status"], ({"summary": {"status": odd}} for odd in [[], {}, True])),
 ]
@@ -126,8 +145,11 @@ def test_a_campaign_that_is_still_there_is_not_deleted(upstream):
     ("status", "trouble"),
     [
         *product([1, None, "1", 1.5, 7], [None]),
-        *((-3, "accounts_unhealthy"), ("-2", "bounce_protect")),
-        *((-1, "accounts_unhealthy"), (-2, "bounce_protect"), (-99, "account_suspended")),
+        (-3, "accounts_unhealthy"),
+        ("-2", "bounce_protect"),
+        (-1, "accounts_unhealthy"),
+        (-2, "bounce_protect"),
+        (-99, "account_suspended"),
     ],
     ids=str,
 )

@@ -49,8 +49,14 @@ WARNED = [
     *(
         (text, f"braces do not match near '{re.escape(text)}'")
         for text in (
-            *("{{firstName}", "{firstName}}", "{{firstName", "firstName}}", "{unsubscribe_link"),
-            *("{{a} and {b}}", "{{RANDOM | a | {{b} }}", "}} {{"),
+            "{{firstName}",
+            "{firstName}}",
+            "{{firstName",
+            "firstName}}",
+            "{unsubscribe_link",
+            "{{a} and {b}}",
+            "{{RANDOM | a | {{b} }}",
+            "}} {{",
         )
     ),
     ('<a href="{{website}">it</a>', "braces do not match near '{{website}'"),

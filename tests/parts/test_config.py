@@ -33,15 +33,31 @@ OUR_KEY = "INSTANTLY_SERVICE_API_KEY"
 
 BAD_KEYS = ["two words", "line\nbreak", "schlüssel", "zero\u200bwidth", "bell\x07"]
 BAD_WEBHOOK_SECRETS = [
-    *("fifteen-letters", "x" * 256, "two words that are long", "schlüssel-schlüssel"),
-    *(",", "the-webhook-secret,", ",the-webhook-secret", "the-webhook-secret,short"),
+    "fifteen-letters",
+    "x" * 256,
+    "two words that are long",
+    "schlüssel-schlüssel",
+    ",",
+    "the-webhook-secret,",
+    ",the-webhook-secret",
+    "the-webhook-secret,short",
     "the-first-secret-1,the-second-secret,the-third-secret-1",
 ]
 BAD_URLS = [
-    *("keys.example", "//keys.example", "localhost:3000", "ftp://user:hush-hush@keys.example"),
-    *("http://", "http:///path", "http://:3000", "http://user:hush-hush@keys.example?to=x"),
-    *("http://keys.example/#top", "http://user:hush-hush", "http://keys.example:70000"),
-    *("http://[hush-hush]/", "http://keys example", "http://keys.exa\nmple"),
+    "keys.example",
+    "//keys.example",
+    "localhost:3000",
+    "ftp://user:hush-hush@keys.example",
+    "http://",
+    "http:///path",
+    "http://:3000",
+    "http://user:hush-hush@keys.example?to=x",
+    "http://keys.example/#top",
+    "http://user:hush-hush",
+    "http://keys.example:70000",
+    "http://[hush-hush]/",
+    "http://keys example",
+    "http://keys.exa\nmple",
     "http://user:hush-hush@ke\u2100ys.example",
 ]
 BAD_NUMBERS = ["0", "-1", "+5", "1.5", "0x10", "many", "1_0", "\uff14", "9" * 50, "65536"]

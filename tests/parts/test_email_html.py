@@ -110,10 +110,15 @@ def test_a_body_without_tags_is_text(body, html):
 
 
 WHOLE = [
-    *("<P CLASS=x>Hi</P>", "<div>one<p>two</p>three</div>", "<p>R&D &amp; more</p>"),
+    "<P CLASS=x>Hi</P>",
+    "<div>one<p>two</p>three</div>",
+    "<p>R&D &amp; more</p>",
     "<!DOCTYPE html><html><head><title>t</title></head><body>Hi</body></html>",
-    *("<style>p { color: red }</style><p>Hi</p>", "<ul><li>one<li>two</ul>"),
-    *("<p>one</p><!-- not text --><p>two</p>", "<p>one</p><br><br><p>two</p>", "<hr>"),
+    "<style>p { color: red }</style><p>Hi</p>",
+    "<ul><li>one<li>two</ul>",
+    "<p>one</p><!-- not text --><p>two</p>",
+    "<p>one</p><br><br><p>two</p>",
+    "<hr>",
     "<p title='a > b'>Hi</p>",
 ]
 # Text that stands beside the elements becomes a paragraph.
@@ -154,9 +159,18 @@ NO_TAGS = {
     **{text: text.replace("<", "&lt;") for text in ("<3", "< b", "<5 %>", "<-", "<>", "a<b")},
 }
 TAGS = [
-    *("<o:p></o:p>", "<x-y>", "<strange>two</strange>", "<v:shape>", '<basefont size="3">'),
-    *("<!-- <ann@widgets.example> -->", "<style>a < b</style>", "<script>if (a<b) c</script>"),
-    *("<b\n>two</b >", "<IMG\nSRC=x>", "<br/>", "<hr />"),
+    "<o:p></o:p>",
+    "<x-y>",
+    "<strange>two</strange>",
+    "<v:shape>",
+    '<basefont size="3">',
+    "<!-- <ann@widgets.example> -->",
+    "<style>a < b</style>",
+    "<script>if (a<b) c</script>",
+    "<b\n>two</b >",
+    "<IMG\nSRC=x>",
+    "<br/>",
+    "<hr />",
 ]
 
 
@@ -168,13 +182,25 @@ def test_html_is_sent_as_it_is_but_for_text_beside_the_elements(body, html):
 
 
 MIXED = [
-    *("one<a href=x><div>two</div></a>three", "<span>one<p>two</p></span>three"),
-    *("one</p>two", "</div>one", "<p>one</p></p>two</b>three", "<b>one"),
-    *("one<b>two<p>three</p>four", "<p>one</p>two <", "<p>one</p>two <b", "<p>one</p>two &"),
-    *("<p>one</p>\n\n\ttwo\n", "<!-- 0 --><b>one</b>two", "<script>1</script>one<p>two</p>"),
+    "one<a href=x><div>two</div></a>three",
+    "<span>one<p>two</p></span>three",
+    "one</p>two",
+    "</div>one",
+    "<p>one</p></p>two</b>three",
+    "<b>one",
+    "one<b>two<p>three</p>four",
+    "<p>one</p>two <",
+    "<p>one</p>two <b",
+    "<p>one</p>two &",
+    "<p>one</p>\n\n\ttwo\n",
+    "<!-- 0 --><b>one</b>two",
+    "<script>1</script>one<p>two</p>",
     # </p> may be left out.
-    *("<p>one<p>two</p>three", "<p>one<div>two</div>three", "<p>one<ul><li>two</ul>three"),
-    *("<p>one<hr>two", "<p>one<table><tr><td>two</td></tr></table>three"),
+    "<p>one<p>two</p>three",
+    "<p>one<div>two</div>three",
+    "<p>one<ul><li>two</ul>three",
+    "<p>one<hr>two",
+    "<p>one<table><tr><td>two</td></tr></table>three",
 ]
 
 

@@ -24,13 +24,20 @@ from instantly.translation.leads import PROVED_BY_FIELDS
 CAMPAIGN_ID = "2458e540-24e4-46e5-b2cf-6caac4b9c637"
 # The contract's order (§8), weakest first; None stands for the labels.
 ORDER = [
-    *("active", "contacted", "opened", "clicked", "completed", "replied"),
-    *(None, "bounced", "unsubscribed"),
+    "active",
+    "contacted",
+    "opened",
+    "clicked",
+    "completed",
+    "replied",
+    None,
+    "bounced",
+    "unsubscribed",
 ]
-CONTRACT_LABELS = {
-    *("interested", "neutral", "not_interested", "meeting_booked", "meeting_completed", "closed"),
-    *("lost", "out_of_office", "wrong_person", "no_show", "skipped"),
-}
+CONTRACT_LABELS = set(
+    "interested neutral not_interested meeting_booked meeting_completed closed lost"
+    " out_of_office wrong_person no_show skipped".split()
+)
 CONTRACT_STATUSES = CONTRACT_LABELS | {status for status in ORDER if status is not None}
 
 
@@ -131,8 +138,14 @@ ESCAPED = {
     "\\\ud800": "\\\\ud800",
 }
 AS_THEY_ARE = [
-    *("a\\u0000b", "\\\\u0000", "\\ud800", "\\ud83d\\ude9a", "\U0010ffff\ufffe\uffff"),
-    *('"\\/\b\f\n\r\t', "e\u0301 \u200f\u05e9", "\x01\x1f\x7f\x85\u2028\u2029\ufeff"),
+    "a\\u0000b",
+    "\\\\u0000",
+    "\\ud800",
+    "\\ud83d\\ude9a",
+    "\U0010ffff\ufffe\uffff",
+    '"\\/\b\f\n\r\t',
+    "e\u0301 \u200f\u05e9",
+    "\x01\x1f\x7f\x85\u2028\u2029\ufeff",
 ]
 
 
@@ -180,12 +193,31 @@ def test_a_timestamp_is_read_as_utc(value, moment):
 
 NO_TIMES = [
     # Moments in zones where Python's calendar ends.
-    *("0001-01-01T00:00:00+02:00", "9999-12-31T23:59:59-02:00"),
-    *("2026-02-30T00:00:00Z", "2026-08-18T25:00:00Z", "2026-08-18T07:12:60Z"),
-    *("2026-08-18T07:12:44+25:00", "0000-01-01T00:00:00Z", "10000-01-01T00:00:00Z"),
-    *("-2026-08-18T00:00:00Z", "yesterday", "", " ", "\x00", "\ud800", "x" * 100_000),
+    "0001-01-01T00:00:00+02:00",
+    "9999-12-31T23:59:59-02:00",
+    "2026-02-30T00:00:00Z",
+    "2026-08-18T25:00:00Z",
+    "2026-08-18T07:12:60Z",
+    "2026-08-18T07:12:44+25:00",
+    "0000-01-01T00:00:00Z",
+    "10000-01-01T00:00:00Z",
+    "-2026-08-18T00:00:00Z",
+    "yesterday",
+    "",
+    " ",
+    "\x00",
+    "\ud800",
+    "x" * 100_000,
     # No seconds and no milliseconds of our time, however Python would read the digits.
-    *("17111111", 10**30, -1, 1.5, "1", True, None, [], {}),
+    "17111111",
+    10**30,
+    -1,
+    1.5,
+    "1",
+    True,
+    None,
+    [],
+    {},
 ]
 
 
@@ -250,8 +282,15 @@ def test_the_order_of_keys_at_any_depth_makes_no_other_event():
 
 def test_another_value_is_another_event():
     events = [
-        *({"a": [1, 2]}, {"a": [2, 1]}, {"a": [1, 2], "b": None}, {"a": [1, "2"]}, {"A": [1, 2]}),
-        *({"a": [True, 2]}, {}, {"a": "\x00"}, {"a": "\\u0000"}),
+        {"a": [1, 2]},
+        {"a": [2, 1]},
+        {"a": [1, 2], "b": None},
+        {"a": [1, "2"]},
+        {"A": [1, 2]},
+        {"a": [True, 2]},
+        {},
+        {"a": "\x00"},
+        {"a": "\\u0000"},
     ]
     assert len({fingerprint(canonical_json(event)) for event in events}) == len(events)
 

@@ -11,8 +11,17 @@ from instantly.schemas.fields import instance_of
 from instantly.schemas.leads import NewLead, usual_lead
 
 EMAILS = [
-    *("ada@x.example", "Ada+1@X.example", "o'brien@sub.x.example", "a_b-c.d@xn--bcher-kva.example"),
-    *(" ada@x.example\n", "ada@b\u00fccher.example", "\u0130@x.example", "nobody", "", None, 5),
+    "ada@x.example",
+    "Ada+1@X.example",
+    "o'brien@sub.x.example",
+    "a_b-c.d@xn--bcher-kva.example",
+    " ada@x.example\n",
+    "ada@b\u00fccher.example",
+    "\u0130@x.example",
+    "nobody",
+    "",
+    None,
+    5,
     f"{'a' * 400}@x.example",
 ]
 TEXTS = ["Ada", "", " ", "Köln 😀", "a\x00b", "\ud800", None, 5, 4915112345678, 1.5, True, [], {}]

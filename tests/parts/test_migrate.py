@@ -246,9 +246,12 @@ def test_the_labels_of_events_that_were_recorded_before_count(postgres, tmp_path
         migrate(url, folder)
         ours = World(db, None, None).another()
         for event_type, day, lead in (
-            *(("lead_interested", 3, "a@x.example"), ("lead_won", 4, "a@x.example")),
-            *(("lead_lost", 2, "a@x.example"), ("lead_neutral", 9, "me@y.example")),
-            *(("lead_interested", 1, None), (WITHOUT_REPLY, 5, "b@x.example")),
+            ("lead_interested", 3, "a@x.example"),
+            ("lead_won", 4, "a@x.example"),
+            ("lead_lost", 2, "a@x.example"),
+            ("lead_neutral", 9, "me@y.example"),
+            ("lead_interested", 1, None),
+            (WITHOUT_REPLY, 5, "b@x.example"),
         ):
             db.connection.execute(
                 "INSERT INTO instantly_events (campaign_id, event_type, lead_email, account_email,"
@@ -266,8 +269,16 @@ def test_the_labels_of_events_that_were_recorded_before_count(postgres, tmp_path
 
 def test_gaps_and_bad_names_are_refused_before_anything_is_applied(url, files):
     for names in (
-        *([ONE, THREE], ["0000_zero.sql", ONE], [TWO], [ONE, "0001_other.sql"], [ONE, "notes.sql"]),
-        *(["001_one.sql"], ["0001-one.sql"], ["0001_One.sql"], ["0001_.sql"], ["0001.sql"]),
+        [ONE, THREE],
+        ["0000_zero.sql", ONE],
+        [TWO],
+        [ONE, "0001_other.sql"],
+        [ONE, "notes.sql"],
+        ["001_one.sql"],
+        ["0001-one.sql"],
+        ["0001_One.sql"],
+        ["0001_.sql"],
+        ["0001.sql"],
         ["0001_one.two.sql"],
     ):
         folder = files(**dict.fromkeys(names, "CREATE TABLE one ();"))

@@ -78,9 +78,27 @@ STAND_INS = [
     (name, listed, hours) for listed, (names, hours) in CLOSEST.items() for name in names.split()
 ]
 UNKNOWN = [
-    *("", " ", "Nope", "America", "America/", "America/Gotham", "Factory", "factory", "localtime"),
-    *("posixrules", "posix/Europe/Berlin", "right/UTC", "../etc/passwd", "/etc/passwd", "Local"),
-    *("America/../UTC", "UTC+1", "CHICAGO", "a" * 300, "UTC\x00", "\ud800"),
+    "",
+    " ",
+    "Nope",
+    "America",
+    "America/",
+    "America/Gotham",
+    "Factory",
+    "factory",
+    "localtime",
+    "posixrules",
+    "posix/Europe/Berlin",
+    "right/UTC",
+    "../etc/passwd",
+    "/etc/passwd",
+    "Local",
+    "America/../UTC",
+    "UTC+1",
+    "CHICAGO",
+    "a" * 300,
+    "UTC\x00",
+    "\ud800",
 ]
 
 MIDNIGHT = datetime(TODAY.year, TODAY.month, TODAY.day, tzinfo=UTC)

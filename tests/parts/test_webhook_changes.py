@@ -102,7 +102,12 @@ def test_of_several_the_first_of_those_that_lack_least_is_the_one() -> None:
 
 
 OURS = [
-    *(URL, f"{URL}/", f"{URL}?secret=1", f"{URL}/?a=b", f" {URL}\n", f"HTTPS://{URL[8:]}"),
+    URL,
+    f"{URL}/",
+    f"{URL}?secret=1",
+    f"{URL}/?a=b",
+    f" {URL}\n",
+    f"HTTPS://{URL[8:]}",
     *(
         URL.replace("instantly-service.example", host)
         for host in (
@@ -113,8 +118,19 @@ OURS = [
     ),
 ]
 ELSEWHERE = [
-    *(None, 5, "", f"{URL}x", f"{URL}/x", f"{URL}//", URL[:-1], f"x{URL}", URL.upper()),
-    *(URL.replace("https", "http"), URL.replace(".example", ".example:8443"), "https://[", "//x"),
+    None,
+    5,
+    "",
+    f"{URL}x",
+    f"{URL}/x",
+    f"{URL}//",
+    URL[:-1],
+    f"x{URL}",
+    URL.upper(),
+    URL.replace("https", "http"),
+    URL.replace(".example", ".example:8443"),
+    "https://[",
+    "//x",
 ]
 
 

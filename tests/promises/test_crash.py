@@ -27,8 +27,11 @@ BEFORE, AFTER = "hang", "hang_after"
 
 # With every key where the act may be stored already, and the repeat is told apart by it.
 WHILE_NOTHING_IS_STORED = [
-    *((KEYS, BEFORE, None), (RUN, BEFORE, "one act"), (RUN, AFTER, "one act")),
-    *((INSTANTLY, AFTER, None), (INSTANTLY, AFTER, "one act")),
+    (KEYS, BEFORE, None),
+    (RUN, BEFORE, "one act"),
+    (RUN, AFTER, "one act"),
+    (INSTANTLY, AFTER, None),
+    (INSTANTLY, AFTER, "one act"),
 ]
 ONCE_IT_MAY_BE_STORED = product([COSTS, END_RUN, TAKE_BACK], [BEFORE, AFTER], [None, "one act"])
 EVERY_MOMENT = [*WHILE_NOTHING_IS_STORED, *ONCE_IT_MAY_BE_STORED]

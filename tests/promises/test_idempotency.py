@@ -159,7 +159,9 @@ def test_a_key_belongs_to_its_path(create_act):
 @pytest.mark.parametrize(
     ("service", "failure", "status"),
     [
-        *(("keys", 500, 502), ("instantly", 500, 502), ("instantly", 429, 503)),
+        ("keys", 500, 502),
+        ("instantly", 500, 502),
+        ("instantly", 429, 503),
         # The answer was already stored with the act, and goes with it.
         ("runs costs", 500, 502),
     ],

@@ -286,7 +286,7 @@ STUCK = 10  # more than there are connections to the database
 
 @pytest.mark.parametrize(
     ("name", "campaigns"),
-    [*(("keys", STUCK), ("runs", STUCK)), *(("instantly", STUCK), ("instantly", 1))],
+    [("keys", STUCK), ("runs", STUCK), ("instantly", STUCK), ("instantly", 1)],
 )
 def test_uploads_that_are_stuck_do_not_keep_webhooks_waiting(served, name, campaigns):
     traffic, own = Traffic(served), [served.created() for _ in range(campaigns)]
@@ -483,9 +483,14 @@ NONSENSE = [
     *(
         request_head("GET", path)
         for path in (
-            *("/campaigns/%00", "/campaigns/by-org/a%00b?limit=1", "//campaigns//"),
-            *("/campaigns/by-org/org?limit=%ff", "/campaigns/by-org/org?cursor=%00"),
-            *("/campaigns/by-org/%ff%fe/x", "/campaigns/%zz", "/../../etc/passwd"),
+            "/campaigns/%00",
+            "/campaigns/by-org/a%00b?limit=1",
+            "//campaigns//",
+            "/campaigns/by-org/org?limit=%ff",
+            "/campaigns/by-org/org?cursor=%00",
+            "/campaigns/by-org/%ff%fe/x",
+            "/campaigns/%zz",
+            "/../../etc/passwd",
         )
     ),
     request_head("POST", "/accounts/%00/warmup", JSON_TYPE, "Content-Length: 16")

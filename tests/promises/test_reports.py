@@ -76,11 +76,13 @@ def test_a_lead_that_was_gone_already_is_deleted_though_it_is_not_counted(world)
         ("POST", ".*/activate", lambda world: world.switch("active")),
         ("POST", ".*/pause", lambda world: world.switch("paused")),
         (
-            *("GET", ".*/sending-status"),
+            "GET",
+            ".*/sending-status",
             lambda world: world.send("GET", world.path("/sending-status")),
         ),
         (
-            *("POST", ".*/warmup-analytics"),
+            "POST",
+            ".*/warmup-analytics",
             lambda world: world.send("GET", "/accounts/warmup-analytics?emails=a@x.example"),
         ),
     ],
@@ -116,10 +118,14 @@ def test_a_success_without_a_body_is_one_where_nothing_is_needed(world, status):
 SPELLINGS = {
     TESS: [
         *(TESS.replace("@", f"{hidden}@") for hidden in "\u200b\u2060\u00ad\u034f\ufe0f\u200e"),
-        *("\ufeff" + TESS, TESS + "\U000e0020", TESS.upper() + "\u202c"),
+        "\ufeff" + TESS,
+        TESS + "\U000e0020",
+        TESS.upper() + "\u202c",
     ],
     "tess@b\u00fccher.example": [
-        *("tess@xn--bcher-kva.example", "tess@XN--BCHER-KVA.example", "tess@B\u00dcCHER.example"),
+        "tess@xn--bcher-kva.example",
+        "tess@XN--BCHER-KVA.example",
+        "tess@B\u00dcCHER.example",
         "tess@bu\u0308cher.example",
     ],
     "tess@stra\u00dfe.example": ["tess@xn--strae-oqa.example"],
@@ -290,8 +296,14 @@ def test_an_encoded_body_is_told_as_such(world, path):
 @pytest.mark.parametrize(
     ("status", "shown"),
     [
-        *((1, "active"), ("1", "active"), ("-1", "connection_error"), (2, "paused")),
-        *((-4, "connection_error"), (7, "maintenance"), ("odd", "maintenance"), (None, "active")),
+        (1, "active"),
+        ("1", "active"),
+        ("-1", "connection_error"),
+        (2, "paused"),
+        (-4, "connection_error"),
+        (7, "maintenance"),
+        ("odd", "maintenance"),
+        (None, "active"),
     ],
 )
 def test_a_status_that_is_not_understood_is_not_the_best(world, status, shown):

@@ -15,10 +15,10 @@ from world import Upstreams, campaign_request
 from instantly.routes import accounts as accounts_routes
 from instantly.sandbox.instantly_api import Workspace
 
-ACCOUNT_FIELDS = {
-    *("id", "email", "status", "warmupEnabled", "warmupStatus", "warmupScore", "dailySendLimit"),
-    *("providerCode", "createdAt", "updatedAt"),
-}
+ACCOUNT_FIELDS = set(
+    "id email status warmupEnabled warmupStatus warmupScore dailySendLimit"
+    " providerCode createdAt updatedAt".split()
+)
 LIST = "/api/v2/accounts"
 ENABLE = "/api/v2/accounts/warmup/enable"
 DISABLE = "/api/v2/accounts/warmup/disable"
@@ -258,12 +258,30 @@ def test_figures_are_taken_over_where_they_are_numbers(accounts, value, score, l
 
 
 ODD_VALUES = [
-    *(None, "", "1", True, [], {"1": 1}, 0.5, 7, 2**31, 2**70, -(2**70), 1e300, 10**400),
-    *(float("nan"), float("-inf")),
+    None,
+    "",
+    "1",
+    True,
+    [],
+    {"1": 1},
+    0.5,
+    7,
+    2**31,
+    2**70,
+    -(2**70),
+    1e300,
+    10**400,
+    float("nan"),
+    float("-inf"),
 ]
 # The last is one that Postgres cannot compress into an index.
 ODD_ADDRESSES = [
-    *(MISSING, None, 5, "", "a\x00@x.example", "a\ud800@x.example"),
+    MISSING,
+    None,
+    5,
+    "",
+    "a\x00@x.example",
+    "a\ud800@x.example",
     "".join(map(chr, random.Random(1).sample(range(0x4E00, 0x9FFF), 5000))) + "@x.example",
 ]
 
@@ -384,7 +402,12 @@ def test_an_account_that_neither_we_nor_instantly_know_is_404(accounts, fault, s
 
 # The path goes into one of Instantly's, whose document says that it is an address there.
 NO_ADDRESSES = [
-    *("no address", "sync", "..", "../campaigns", "a%00b@x.example", "a" * 2000 + "@x.example")
+    "no address",
+    "sync",
+    "..",
+    "../campaigns",
+    "a%00b@x.example",
+    "a" * 2000 + "@x.example",
 ]
 
 
@@ -557,7 +580,8 @@ def test_account_routes_use_the_app_key_and_no_other(accounts, route, pattern):
         ("DELETE", "/campaigns/:campaignId/leads", {"emails": [LENA]}),
         ("GET", "/campaigns/:campaignId/analytics", None),
         (
-            *("POST", "/webhooks/instantly/recover"),
+            "POST",
+            "/webhooks/instantly/recover",
             {"clerkOrgId": "clerk-1", "from": "2026-08-17", "to": "2026-08-19"},
         ),
     ],

@@ -25,8 +25,15 @@ PUBLIC = {
 }
 PUBLIC_PATHS = {path for _, path in PUBLIC}
 WRONG_KEYS = [
-    *("", API_KEY[:-1], API_KEY + "x", API_KEY.upper(), f"Bearer {API_KEY}"),
-    *(f"{API_KEY}, {API_KEY}", "ключ", "\x00", "x" * 10_000),
+    "",
+    API_KEY[:-1],
+    API_KEY + "x",
+    API_KEY.upper(),
+    f"Bearer {API_KEY}",
+    f"{API_KEY}, {API_KEY}",
+    "ключ",
+    "\x00",
+    "x" * 10_000,
 ]
 
 

@@ -13,10 +13,10 @@ from stand_in import RecordedRequest
 from world import ORG, Campaign, World, campaign_request
 
 CREATE = ("POST", "/api/v2/campaigns")
-CAMPAIGN_FIELDS = {
-    *("id", "instantlyCampaignId", "name", "status", "orgId", "clerkOrgId", "brandId", "appId"),
-    *("runId", "parentRunId", "metadata", "createdAt", "updatedAt"),
-}
+CAMPAIGN_FIELDS = set(
+    "id instantlyCampaignId name status orgId clerkOrgId brandId appId runId"
+    " parentRunId metadata createdAt updatedAt".split()
+)
 STEP = {"subject": "Hello", "bodyHtml": "<p>Hi</p>"}
 NEXT = {**STEP, "daysSinceLastStep": 1}
 
@@ -228,17 +228,21 @@ def test_what_its_author_can_hardly_mean_is_told_and_to_a_repeat_again(world):
     first, again = (answer.get_json() for answer in answers)
     assert first == again
     assert [warning.partition(":")[0] for warning in first["warnings"]] == [
-        *("name", "schedule.timezone", "schedule.endDate", "Step 1", "Step 1, body")
+        "name",
+        "schedule.timezone",
+        "schedule.endDate",
+        "Step 1",
+        "Step 1, body",
     ]
     assert len(world.campaigns()) == 1
 
 
 NUMBERS = ("dailyLimit", "dailyMaxLeads", "emailGap", "randomWaitMax")
 AT_LEAST_ONE = ("dailyLimit", "dailyMaxLeads")
-SWITCHES = (
-    *("stopOnReply", "stopOnAutoReply", "stopForCompany", "openTracking", "linkTracking"),
-    *("textOnly", "insertUnsubscribeHeader", "prioritizeNewLeads", "matchLeadEsp"),
-    *("allowRiskyContacts", "disableBounceProtect"),
+SWITCHES = tuple(
+    "stopOnReply stopOnAutoReply stopForCompany openTracking linkTracking textOnly"
+    " insertUnsubscribeHeader prioritizeNewLeads matchLeadEsp allowRiskyContacts"
+    " disableBounceProtect".split()
 )
 LISTS = ("ccList", "bccList")
 SETTINGS = {

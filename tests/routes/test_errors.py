@@ -66,8 +66,14 @@ def post_bytes(client: FlaskClient, data: bytes, path: str = "/campaigns") -> Te
 @pytest.mark.parametrize(
     "path",
     [
-        *("/nowhere", "/campaigns/", "/campaigns//x", "/Health", f"/campaigns/{SOME_ID}/nothing"),
-        *("/%00", "/%ff%fe", "/<b>html</b>"),
+        "/nowhere",
+        "/campaigns/",
+        "/campaigns//x",
+        "/Health",
+        f"/campaigns/{SOME_ID}/nothing",
+        "/%00",
+        "/%ff%fe",
+        "/<b>html</b>",
     ],
 )
 def test_an_unknown_route_is_not_found(client, path):

@@ -102,7 +102,8 @@ EVENTS = [
     *((name, lead, 1) for lead in "ab" for name in ("email_opened", "reply_received") * 2),
     *(("email_bounced", "c", step) for step in (1, 2)),
     *(("lead_unsubscribed", lead, None) for lead in "ab"),
-    *(("auto_reply_received", "c", 1), ("email_link_clicked", "a", 1)),
+    ("auto_reply_received", "c", 1),
+    ("email_link_clicked", "a", 1),
 ]
 COUNTED = {
     "emails_sent_count": 6,
@@ -161,7 +162,15 @@ def test_of_campaigns_without_events_all_that_instantly_counts_is_missing(ours: 
 @pytest.mark.parametrize(
     "body",
     [
-        *(None, {}, 5, "text", [5], [None], [[]], [{}], [{"campaign_id": 5}]),
+        None,
+        {},
+        5,
+        "text",
+        [5],
+        [None],
+        [[]],
+        [{}],
+        [{"campaign_id": 5}],
         *({"leads_count": odd} for odd in (None, -1, "x", 1.5, True)),
         {"emails_sent_count": "many"},
         {"bounced_count": [1]},

@@ -50,7 +50,10 @@ def test_steps_are_numbers_and_what_has_none_is_null(ours: World) -> None:
     ours.receive("reply_received", step=1)
     found = groups(ours, "step")
     assert [(group["key"], group["stats"]["emailsSent"]) for group in found] == [
-        *((2, 2), (None, 1), (10, 1), (1, 0))
+        (2, 2),
+        (None, 1),
+        (10, 1),
+        (1, 0),
     ]
 
 
@@ -64,7 +67,8 @@ def test_a_lead_is_one_lead_in_a_group_across_its_campaigns(ours: World) -> None
     assert (group["stats"], group["recipients"]) == (stats(4, 4, 1, 0, 0, 0, 0, 0, 0, 0), 1)
     of_campaigns = groups(ours, "campaignId")
     assert [(group["stats"]["emailsOpened"], group["recipients"]) for group in of_campaigns] == [
-        *((1, 1), (1, 1))
+        (1, 1),
+        (1, 1),
     ]
 
 

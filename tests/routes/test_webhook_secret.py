@@ -19,8 +19,19 @@ UNVERIFIED = {"success": True, "recorded": False, "reason": "unverified"}
 FOUR_MIB = 4 * 1024 * 1024
 LEAD = "a@x.example"
 WRONG = [
-    *("", "wrong", NEW[:-1], NEW + "x", NEW.upper(), f"Bearer {NEW}", f'"{NEW}"'),
-    *(f"{NEW},{OLD}", f"{NEW}, {NEW}", f"{OLD},{NEW}", "schlüssel", "\x00", "x" * 10_000),
+    "",
+    "wrong",
+    NEW[:-1],
+    NEW + "x",
+    NEW.upper(),
+    f"Bearer {NEW}",
+    f'"{NEW}"',
+    f"{NEW},{OLD}",
+    f"{NEW}, {NEW}",
+    f"{OLD},{NEW}",
+    "schlüssel",
+    "\x00",
+    "x" * 10_000,
 ]
 
 

@@ -65,13 +65,41 @@ NOT_OURS = {
 }
 # The status of the sample's lead afterwards, in the order of the samples.
 LEAD_STATUSES = [
-    *("contacted", "contacted", "contacted"),
-    *("opened", "opened", "opened", "opened", "opened", None),
-    *("clicked", "clicked", "replied", "replied", "replied", "active"),
-    *("bounced", "unsubscribed", None, None, "bounced"),
-    *("interested", "not_interested", "meeting_booked", "meeting_completed", "closed"),
-    *("out_of_office", "bounced", "no_show", "out_of_office", "out_of_office"),
-    *("bounced", "lost", None, None, "out_of_office"),
+    "contacted",
+    "contacted",
+    "contacted",
+    "opened",
+    "opened",
+    "opened",
+    "opened",
+    "opened",
+    None,
+    "clicked",
+    "clicked",
+    "replied",
+    "replied",
+    "replied",
+    "active",
+    "bounced",
+    "unsubscribed",
+    None,
+    None,
+    "bounced",
+    "interested",
+    "not_interested",
+    "meeting_booked",
+    "meeting_completed",
+    "closed",
+    "out_of_office",
+    "bounced",
+    "no_show",
+    "out_of_office",
+    "out_of_office",
+    "bounced",
+    "lost",
+    None,
+    None,
+    "out_of_office",
 ]
 
 
@@ -339,8 +367,17 @@ def test_the_payload_is_kept_as_it_came(ours):
 
 
 ODD_NUMBERS = [
-    *("1e400", "-1e999999999", "1e-400", "-0.0", "1e2", "1.50", "3.14159265358979323846264338328"),
-    *("0." + "1" * 5000, "1" * 640, "1" * 641, "-" + "9" * 200_000),
+    "1e400",
+    "-1e999999999",
+    "1e-400",
+    "-0.0",
+    "1e2",
+    "1.50",
+    "3.14159265358979323846264338328",
+    "0." + "1" * 5000,
+    "1" * 640,
+    "1" * 641,
+    "-" + "9" * 200_000,
 ]
 
 
@@ -419,10 +456,24 @@ def test_the_config_route_says_where_webhooks_must_point(app, ours, monkeypatch)
 
 RANDOM_TYPES = [
     *["email_sent", "email_opened", "link_clicked"] * 3,
-    *("email_link_clicked", "reply_received", "auto_reply_received", WITHOUT_REPLY),
-    *("account_error", "Call back in Q4", "lead_interested", "lead_neutral", "lead_won"),
-    *("lead_not_interested", "lead_meeting_booked", "lead_meeting_completed", "lead_closed"),
-    *("lead_lost", "lead_out_of_office", "lead_wrong_person", "lead_no_show", "lead_skipped"),
+    "email_link_clicked",
+    "reply_received",
+    "auto_reply_received",
+    WITHOUT_REPLY,
+    "account_error",
+    "Call back in Q4",
+    "lead_interested",
+    "lead_neutral",
+    "lead_won",
+    "lead_not_interested",
+    "lead_meeting_booked",
+    "lead_meeting_completed",
+    "lead_closed",
+    "lead_lost",
+    "lead_out_of_office",
+    "lead_wrong_person",
+    "lead_no_show",
+    "lead_skipped",
 ]
 STRONG_TYPES = ["email_bounced", "lead_unsubscribed"]
 LEADS_A_CAMPAIGN = 150
