@@ -1,7 +1,6 @@
 """What an address is, and when two of them are the same mailbox."""
 
 import re
-import string
 import unicodedata
 
 from instantly.limits import MAX_EMAIL_CHARACTERS
@@ -12,9 +11,11 @@ INVISIBLE = re.compile(
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-BLANKS_AND_DOTS = string.whitespace + "\x1c\x1d\x1e\x1f\x85\xa0."
+BLANKS_AND_DOTS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "."
 # Full stops of other scripts, which part the labels of a domain, too.
 FULL_STOPS = re.compile("[\u3002\uff0e\uff61]")
+
+NOT_IN_A_DOMAIN = re.compile(r"[\s!-,/:-@\[-`{-~]|\.\.|\.$")
 
 
 def clean_address(text: str) -> str:
@@ -45,6 +46,12 @@ def one_spelling(domain: str) -> str:
     if is_plain or len(domain) > MAX_EMAIL_CHARACTERS:
         return domain
     return ".".join(map(letters_of, small_letters(FULL_STOPS.sub(".", domain)).split(".")))
+
+
+def is_readable(address: str) -> bool:
+    """Whether the domain, in letters, holds nothing that no domain holds: NFKC makes blanks and
+    commas of what is allowed as a letter."""
+    return not NOT_IN_A_DOMAIN.search(one_spelling(address.rpartition("@")[2]))
 
 
 def letters_of(label: str) -> str:

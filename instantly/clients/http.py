@@ -19,11 +19,17 @@ from urllib3 import Timeout
 from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
 
 from instantly.clients.connections import Adapter
-from instantly.clients.refusals import json_of, keys_in, masked, message_of, retry_after_seconds
+from instantly.clients.refusals import (
+    json_of,
+    keys_in,
+    masked,
+    message_of,
+    retry_after_seconds,
+    status_within,
+)
 from instantly.config import USER_AGENT
 from instantly.json_text import parse_json
 from instantly.metrics import CALL_SECONDS, CALLS, RETRIES
-from instantly.readings import whole_or_none
 
 CONNECT_TIMEOUT_SECONDS = 3
 # From a request to the end of its answer, however it drips.
@@ -162,7 +168,7 @@ class ServiceClient:
                 raise self.error("the answer is no JSON") from error
             if not self._is_refusal(body):
                 return Answer(body, in_doubt)
-            status = whole_or_none(body.get("statusCode"))
+            status = status_within(body)
         # A service that repeats what it was sent must not make us pass a key on.
         message = masked(message_of(response), secrets)
         raise self.error(

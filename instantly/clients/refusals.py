@@ -12,6 +12,7 @@ from urllib3.exceptions import InvalidHeader
 from urllib3.util.retry import Retry
 
 from instantly.json_text import parse_json
+from instantly.readings import whole_or_none
 
 MIN_SECRET_CHARACTERS = 6
 MAX_RETRY_AFTER_SECONDS = 86_400
@@ -29,6 +30,17 @@ def json_of(response: requests.Response) -> Any:
         return parse_json(response.content)
     except (ValueError, RecursionError):
         return None
+
+
+def status_within(body: dict[str, Any]) -> int | None:
+    """The HTTP status of a failure that an object tells of, in one of the usual places."""
+    error = body.get("error")
+    for holder in (body, error if isinstance(error, dict) else {}):
+        for name in ("statusCode", "status", "code"):
+            status = whole_or_none(holder.get(name))
+            if status is not None and status >= 400:
+                return status
+    return None
 
 
 def message_of(response: requests.Response) -> str:

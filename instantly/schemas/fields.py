@@ -14,7 +14,7 @@ from marshmallow import (
     validates_schema,
 )
 
-from instantly.addresses import clean_address, same_address
+from instantly.addresses import clean_address, is_readable, same_address
 from instantly.json_text import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
 
@@ -135,9 +135,11 @@ class EmailAddress(fields.Email):
     def _deserialize(self, value: Any, *args: Any, **kwargs: Any) -> str:
         address: str = super()._deserialize(value, *args, **kwargs)
         refuse_unstorable(address)
-        if UNCLEAR_CASE.search(address) or address.rstrip().endswith("."):
+        cleaned = clean_address(address)
+        is_unclear = UNCLEAR_CASE.search(address) or address.rstrip().endswith(".")
+        if is_unclear or not is_readable(cleaned):
             raise self.make_error("invalid")
-        return clean_address(address)
+        return cleaned
 
 
 class AskedAddress(Text):

@@ -65,7 +65,11 @@ def test_a_lead_that_was_gone_already_is_deleted_though_it_is_not_counted(world)
     [
         (NOT_FOUND, (422, {"status": 404, "message": "Campaign not found"})),
         ({"statusCode": "404", "message": "no"}, (422, {"status": 404, "message": "no"})),
+        ({"status": 404, "error": "no"}, (422, {"status": 404, "message": "no"})),
+        ({"error": {"code": 404, "message": "no"}}, (422, {"status": 404, "message": "no"})),
         ({"error": "Internal Server Error"}, (502, None)),
+        ({"errors": [{"message": "no"}]}, (502, None)),
+        ({"success": False, "message": "no"}, (502, None)),
         ({"statusCode": 500, "error": "Internal Server Error"}, (502, None)),
     ],
     ids=str,
@@ -95,6 +99,15 @@ def test_an_error_inside_a_success_is_an_error(world, method, path, call, body, 
     assert world.shown()["status"] == "draft"
 
 
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_an_answer_without_anything_that_is_promised_is_none(world, method):
+    path = {"GET": "sending-status", "POST": "warmup-analytics"}[method]
+    fail(world, method, f".*/{path}", status=200, body={"message": "Campaign not found"})
+    asked = {"POST": "/accounts/warmup-analytics?emails=a@x.example"}
+    answer = world.send("GET", asked.get(method) or world.path(f"/{path}"))
+    assert (answer.status_code, answer.get_json()["error"]) == (502, "Instantly unavailable")
+
+
 @pytest.mark.parametrize("body", [NOT_FOUND, {"count": 0}], ids=str)
 def test_an_undo_that_was_answered_so_counts_as_not_done(upload_act, body):
     upload_act.fail("runs costs", status=422, body={"error": "no"})
@@ -121,6 +134,7 @@ SPELLINGS = {
         "\ufeff" + TESS,
         TESS + "\U000e0020",
         TESS.upper() + "\u202c",
+        *(f"\u2003{TESS}{blank}" for blank in "\u3000\u2003\u202f\u2028"),
     ],
     "tess@b\u00fccher.example": [
         "tess@xn--bcher-kva.example",

@@ -264,6 +264,11 @@ NO_ADDRESSES = [
     # Whose small letters Python and Postgres do not agree about.
     "\u0130@x.example",
     "\u03a3\u03a3@x.example",
+    # Of which a comparison would make a blank, a comma, an @, an empty label.
+    "a@wid\u3000gets.example",
+    "a@x\uff0cy.example",
+    "a@x\uff20y.example",
+    "a@x.\uff0ey.example",
 ]
 NO_TEXTS: list[Any] = [True, ["5"], {"n": 5}]
 # What is refused, and under which name; see test_errors for what is no list at all.

@@ -11,6 +11,7 @@ from instantly.clients.instantly.base import (
     Workspace,
     chunks,
     expect,
+    expect_one_of,
     is_email,
     is_path_segment,
     is_text,
@@ -54,6 +55,7 @@ class Accounts(Workspace):
         for part in chunks(emails, MAX_ACCOUNTS_A_CALL):
             path = "/accounts/warmup-analytics"
             answer = self._call("POST", path, body={"emails": part})
+            expect_one_of(answer, *merged)
             for name, collected in merged.items():
                 collected.update(expect(answer.get(name) or {}))
         return merged

@@ -7,6 +7,7 @@ from hashlib import sha256
 from typing import Any, Self, TypeVar
 
 from instantly.clients.http import Json, ServiceClient, UpstreamError
+from instantly.clients.refusals import status_within
 from instantly.limits import MAX_EMAIL_CHARACTERS
 from instantly.readings import number_or_none, whole_or_none
 
@@ -57,6 +58,12 @@ def expect(value: Any, **fields: Callable[[object], bool]) -> dict[str, Any]:
     return value
 
 
+def expect_one_of(answer: dict[str, Any], *names: str) -> None:
+    """Where each may be left out, an object without all of them is something else."""
+    if answer and not answer.keys() & set(names):
+        raise InstantlyError(f"the answer has none of {', '.join(names)}")
+
+
 class Workspace(ServiceClient):
     service = "instantly"
     error = InstantlyError
@@ -102,13 +109,14 @@ class Workspace(ServiceClient):
         return expect(answer.body, **fields)
 
     def _is_refusal(self, body: Json) -> bool:
-        """No success of the operations that we use holds an `error`, or a status of its own.
+        """No success of the operations that we use holds an error, or a status of HTTP's.
 
         The document itself describes a 404 inside another status, for activate and pause.
         """
         if not isinstance(body, dict):
             return False
-        return bool(body.get("error")) or (whole_or_none(body.get("statusCode")) or 0) >= 400
+        has_error = bool(body.get("error") or body.get("errors")) or body.get("success") is False
+        return has_error or status_within(body) is not None
 
     def _pages(
         self,

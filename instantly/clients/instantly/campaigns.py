@@ -9,6 +9,7 @@ from instantly.clients.instantly.base import (
     InstantlyError,
     Workspace,
     expect,
+    expect_one_of,
     is_number,
     is_text,
 )
@@ -84,6 +85,7 @@ class Campaigns(Workspace):
     def get_sending_status(self, campaign_id: str) -> dict[str, Any]:
         """GET /campaigns/{id}/sending-status → `diagnostics` and `summary`; either may be None."""
         answer = self._call("GET", "/campaigns/{id}/sending-status", campaign_id)
+        expect_one_of(answer, "diagnostics", "summary")
         parts = {name: answer.get(name) for name in ("diagnostics", "summary")}
         for part in parts.values():
             if part is not None:
