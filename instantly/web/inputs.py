@@ -43,7 +43,7 @@ def body_bytes(limit: int) -> bytes:
         raise InvalidJson from error
     if len(data) > limit:
         raise RequestEntityTooLarge
-    if data and request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+    if data and request.headers.get("Content-Encoding", "").strip().lower() not in ("", "identity"):
         raise ApiError(415, "Content-Encoding is not supported")
     return data
 
