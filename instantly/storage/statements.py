@@ -49,6 +49,7 @@ def load_statements(directory: Path) -> dict[str, str]:
 
 
 def run(connection: Connection[Row], statement: str, parameters: dict[str, Any]) -> Cursor[Row]:
+    """On this connection, where a statement over few values keeps its plan."""
     lists = [value for value in parameters.values() if isinstance(value, list)]
     is_large = max(map(len, lists), default=0) > MAX_VALUES_OF_A_KEPT_PLAN
     return connection.execute(statement, parameters, prepare=False if is_large else None)
