@@ -245,8 +245,11 @@ def test_no_warning_is_made_of_what_instantly_does_not_say(
 
 
 LEFT_OUT = [
-    *({}, {"email_list": None, "sequences": None}, {"email_list": "nobody", "sequences": 5}),
-    *({"email_list": []}, {"sequences": []}),
+    {},
+    {"email_list": None, "sequences": None},
+    {"email_list": "nobody", "sequences": 5},
+    {"email_list": []},
+    {"sequences": []},
 ]
 
 
