@@ -3,6 +3,7 @@
 from threading import BoundedSemaphore
 
 from flask import Flask
+from werkzeug.routing import PathConverter
 
 from instantly.clients.instantly import InstantlyClient
 from instantly.clients.keys import KeyServiceClient
@@ -28,6 +29,12 @@ from instantly.web.ignored_fields import tell_ignored_fields
 from instantly.web.request_log import configure_logging, observe_requests
 
 
+class AnyText(PathConverter):
+    """The rest of a path, which may begin with a slash, too: an organisation's id may."""
+
+    regex = ".+"
+
+
 def create_app(settings: Settings) -> Flask:
     """The WSGI application. Opens the connection pool, but waits for no other service."""
     configure_logging(settings.log_level)
@@ -35,6 +42,7 @@ def create_app(settings: Settings) -> Flask:
     app.json.sort_keys = False  # type: ignore[attr-defined]
     app.config["PROVIDE_AUTOMATIC_OPTIONS"] = False
     app.url_map.merge_slashes = False
+    app.url_map.converters["path"] = AnyText
     database = Database(
         settings.database_url,
         settings.database_pool_size,

@@ -2,6 +2,7 @@
 
 import json
 from typing import Any
+from urllib.parse import quote
 from uuid import uuid4
 
 import pytest
@@ -355,9 +356,12 @@ def test_leads_that_a_full_plan_leaves_out_are_told_as_such(world):
     assert world.add([TESS])["rejected"] == [{"email": TESS, "reason": "plan_full"}]
 
 
-def test_an_organisation_with_a_slash_has_its_campaigns(world):
-    created = world.created(orgId="acme/eu")
-    (listed,) = world.listed("/campaigns/by-org/acme%2Feu")["campaigns"]
+@pytest.mark.parametrize(
+    "org_id", ["acme/eu", "acme/", "/acme", "/", "a//b", "..", "a%2Fb", "a?b#c"]
+)
+def test_an_organisation_has_its_campaigns_whatever_its_id(world, org_id):
+    created = world.created(orgId=org_id)
+    (listed,) = world.listed(f"/campaigns/by-org/{quote(org_id, safe='')}")["campaigns"]
     assert listed["id"] == created["id"]
 
 
