@@ -32,7 +32,8 @@ from instantly.web.request_log import configure_logging, observe_requests
 class AnyText(PathConverter):
     """The rest of a path, which may begin with a slash, too: an organisation's id may."""
 
-    regex = ".+"
+    regex = ".+?"
+    part_isolating = False
 
 
 def create_app(settings: Settings) -> Flask:
