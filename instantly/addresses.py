@@ -11,6 +11,8 @@ INVISIBLE = re.compile(
     "\u2060-\u206f\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3"
     "\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
+# Python and Postgres make different small letters of these: one lead would be two, or two one.
+UNCLEAR_CASE = re.compile("[\u0130\u03a3]")
 BLANKS_AND_DOTS = "".join(filter(str.isspace, map(chr, range(0x3001)))) + "."
 # Full stops of other scripts, which part the labels of a domain, too.
 FULL_STOPS = re.compile("[\u3002\uff0e\uff61]")
@@ -27,7 +29,8 @@ def clean_address(text: str) -> str:
 
 def stored_address(text: str) -> str:
     """As our tables keep and show it: `lower` makes `same_address` of it."""
-    user, at, domain = clean_address(text).rpartition("@")
+    text = clean_address(text)
+    user, at, domain = (text.lower() if UNCLEAR_CASE.search(text) else text).rpartition("@")
     return user + at + one_spelling(domain)
 
 
@@ -46,6 +49,18 @@ def one_spelling(domain: str) -> str:
     if is_plain or len(domain) > MAX_EMAIL_CHARACTERS:
         return domain
     return ".".join(map(letters_of, small_letters(FULL_STOPS.sub(".", domain)).split(".")))
+
+
+def spellings(address: str) -> list[str]:
+    """How others may have written it: as it stands here, its domain in letters, and as `xn--`."""
+    user, at, domain = clean_address(address).rpartition("@")
+    letters = one_spelling(domain)
+    labels = ".".join(map(label_of, letters.split(".")))
+    return list(dict.fromkeys([address, user + at + letters, user + at + labels]))
+
+
+def label_of(letters: str) -> str:
+    return letters if letters.isascii() else f"xn--{letters.encode('punycode').decode()}"
 
 
 def is_readable(address: str) -> bool:

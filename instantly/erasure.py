@@ -1,6 +1,7 @@
 """Erases people from an organisation, as they may ask for by law: at Instantly and here."""
 
 import json
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
@@ -82,22 +83,24 @@ def erase_here(clerk_org_id: str, addresses: Sequence[str]) -> int:
 
 def erase_from_answers(clerk_org_id: str, addresses: set[str]) -> None:
     """Takes the addresses out of the answers that repeats of uploads get."""
-    changed = []
-    for answer in database().fetch_all("select_upload_answers", clerk_org_id=clerk_org_id):
-        body = json.loads(answer["body"])
-        named = [lead for lead in body.get("rejected", ()) if names_one_of(lead, addresses)]
-        for lead in named:
-            lead["email"] = None
-        if named:
-            changed.append({**answer, "body": json.dumps(body) + "\n"})
-    if changed:
-        database().execute(
-            "update_answer_bodies",
-            keys=[answer["key"] for answer in changed],
-            methods=[answer["method"] for answer in changed],
-            paths=[answer["path"] for answer in changed],
-            bodies=[answer["body"] for answer in changed],
-        )
+    for of_key in database().fetch_all("select_upload_answers", clerk_org_id=clerk_org_id):
+        # Another erasure may change it at the same time: then once more.
+        while answer := database().fetch_one("select_answer", **of_key):
+            body = without_people(answer["body"], addresses)
+            change = {**of_key, "body": body, "body_before": answer["body"]}
+            if body is None or database().fetch_one("update_answer_body", **change):
+                break
+
+
+def without_people(text: str, addresses: set[str]) -> str | None:
+    """An answer that names none of them any more; None if it never did."""
+    body = json.loads(text)
+    is_changed = False
+    for lead in body.get("rejected", ()):
+        time.sleep(0)  # other requests go on
+        if names_one_of(lead, addresses):
+            lead["email"], is_changed = None, True
+    return json.dumps(body) + "\n" if is_changed else None
 
 
 def names_one_of(rejected: dict[str, Any], addresses: set[str]) -> bool:

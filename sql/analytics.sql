@@ -1,5 +1,13 @@
 -- name: insert_snapshots
 -- Campaigns' figures at this moment, as the API shows them. A campaign that was deleted meanwhile has none.
+-- Locked in one order: two statements never wait for each other.
+WITH campaign AS (
+  SELECT id
+  FROM instantly_campaigns
+  WHERE id = ANY (%(campaign_ids)s::uuid[])
+  ORDER BY id
+  FOR KEY SHARE
+)
 INSERT INTO instantly_analytics_snapshots AS snapshot (
   campaign_id, total_leads, contacted, opened, replied, bounced, unsubscribed, raw_data
 )
@@ -9,8 +17,7 @@ FROM unnest(
   %(opened)s::bigint[], %(replied)s::bigint[], %(bounced)s::bigint[], %(unsubscribed)s::bigint[],
   %(raw_data)s::json[]
 ) AS figures (campaign_id)
-INNER JOIN instantly_campaigns AS campaign ON campaign.id = figures.campaign_id
-FOR KEY SHARE OF campaign
+INNER JOIN campaign ON campaign.id = figures.campaign_id
 RETURNING json_build_object(
   'id', id,
   'campaignId', campaign_id,

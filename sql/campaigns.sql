@@ -72,9 +72,10 @@ SELECT page_json(
 FROM page;
 
 -- name: update_campaign
--- What PATCH /campaigns/{campaignId} leaves, and its answer as JSON: Instantly holds all but the name.
+-- What PATCH /campaigns/{campaignId} leaves, and its answer as JSON: Instantly holds all but the name, which
+-- may be NULL and stays then.
 UPDATE instantly_campaigns AS campaign
-SET name = %(name)s, updated_at = clock_timestamp()
+SET name = coalesce(%(name)s, name), updated_at = clock_timestamp()
 WHERE id = %(campaign_id)s
 RETURNING json_build_object(
   'campaign', campaign_json(campaign), 'warnings', %(warnings)s::text[]

@@ -127,8 +127,8 @@ FROM lead
 ON CONFLICT DO NOTHING;
 
 -- name: select_upload_answers
--- The answers to uploads of an organisation that are kept for repeats, and hold addresses.
-SELECT key, method, path, body
+-- Under which keys the answers to uploads of an organisation are kept that hold addresses.
+SELECT key, method, path
 FROM instantly_idempotency_keys
 WHERE lower(path) IN (
     SELECT '/campaigns/' || id || '/leads'
@@ -137,13 +137,15 @@ WHERE lower(path) IN (
   )
   AND position('@' IN body) > 0;
 
--- name: update_answer_bodies
--- What repeats are answered from now on.
-UPDATE instantly_idempotency_keys AS answer
-SET body = changed.body
-FROM unnest(%(keys)s::text[], %(methods)s::text[], %(paths)s::text[], %(bodies)s::text[])
-  AS changed (key, method, path, body)
-WHERE (answer.key, answer.method, answer.path) = (changed.key, changed.method, changed.path);
+-- name: update_answer_body
+-- What repeats are answered from now on, unless somebody else has changed that.
+UPDATE instantly_idempotency_keys
+SET body = %(body)s
+WHERE key = %(key)s
+  AND method = %(method)s
+  AND path = %(path)s
+  AND body = %(body_before)s
+RETURNING key;
 
 -- name: update_old_payloads
 -- Empties the payloads of old events among the next thousand after an id; answers how many, and the last

@@ -39,7 +39,11 @@ SET
   is_final = excluded.is_final,
   request_hash = excluded.request_hash,
   status = excluded.status,
-  body = excluded.body,
+  -- What was stored with the act may have been changed by an erasure since.
+  body = CASE
+    WHEN answer.holder = excluded.holder AND answer.status = excluded.status THEN answer.body
+    ELSE excluded.body
+  END,
   created_at = clock_timestamp()
 RETURNING key;
 

@@ -170,8 +170,8 @@ def change_campaign(campaign_id: str) -> Response:
         workspace.patch_campaign(campaign["instantly_campaign_id"], changed_body(changes))
         if not services().leases.is_held(lock):
             raise Busy
-        name = changes.get("name", campaign["name"])
-        return campaign_answer("update_campaign", campaign_id, name=name, warnings=warnings)
+        values = {"name": changes.get("name"), "warnings": warnings}
+        return campaign_answer("update_campaign", campaign_id, **values)
 
 
 @bp.patch("/<campaign_id>/status")

@@ -14,7 +14,7 @@ from marshmallow import (
     validates_schema,
 )
 
-from instantly.addresses import clean_address, is_readable, same_address
+from instantly.addresses import UNCLEAR_CASE, clean_address, is_readable, same_address
 from instantly.json_text import storable_text
 from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
 
@@ -22,8 +22,6 @@ from instantly.limits import MAX_BIGINT, MAX_EMAIL_CHARACTERS, MAX_INTEGER
 MAX_ID_CHARACTERS = 255
 MAX_DEPTH = 100
 UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-# Python and Postgres make different small letters of these: one lead would be two, or two one.
-UNCLEAR_CASE = re.compile("[\u0130\u03a3]")
 UNSTORABLE_MESSAGE = "May not contain NUL characters or half surrogate pairs."
 
 

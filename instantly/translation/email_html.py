@@ -24,6 +24,8 @@ ELEMENTS = BLOCK | INLINE
 TAG = re.compile(r"</?([a-z][a-z0-9]*)(?=[\s/>])[^<>]*>", re.IGNORECASE)
 # As above, with the names of Outlook and of custom elements: o:p, x-y.
 TAG_START = re.compile(r"</?([a-z][a-z0-9]*(?:[:-][a-z0-9]+)*)(?=[\s/>])", re.IGNORECASE)
+# Of Outlook: <![if !mso]>, <![endif]>.
+CONDITION = re.compile(r"<!\[(?:if|else|endif)[^<>\]]*\]>", re.IGNORECASE)
 BRACKETED = re.compile("<[^<>]*>?")
 END_TAG = re.compile("</([a-z][a-z0-9]*)", re.IGNORECASE)
 # Those of Unicode [UAX 14].
@@ -58,7 +60,7 @@ class TopLevel(HTMLParser):
         self._body = body
         self._has_lines = has_lines
         self._closed_names = {name.lower() for name in END_TAG.findall(body)}
-        self._last_end = body.rfind(">")
+        self._last_ends = {end: body.rfind(end) for end in (">", "-->", "]]>")}
         self._html = list(body)
         """the body by character, with what takes the place of some"""
         self._open: list[str] = []
@@ -139,14 +141,34 @@ class TopLevel(HTMLParser):
     def parse_endtag(self, i: int) -> int:
         return super().parse_endtag(i) if self._is_tag(i) else self._take_for_text(i)
 
+    def parse_comment(self, i: int, report: bool = True) -> int:
+        is_whole = self._ends("-->")
+        return super().parse_comment(i, report) if is_whole else self._take_for_text(i)
+
+    def parse_pi(self, i: int) -> int:
+        return super().parse_pi(i) if self._ends(">") else self._take_for_text(i)
+
+    def parse_html_declaration(self, i: int) -> int:
+        if self.rawdata.startswith("<![CDATA[", i):
+            is_whole = self._ends("]]>")
+        elif self.rawdata.startswith("<![", i):
+            is_whole = CONDITION.match(self.rawdata, i) is not None
+        else:
+            is_whole = self._ends(">")
+        return super().parse_html_declaration(i) if is_whole else self._take_for_text(i)
+
+    def _ends(self, end: str) -> bool:
+        """Whether what begins here may have an end: the parser would look for each one's to the
+        end of the body."""
+        return self.getpos()[1] <= self._last_ends[end]
+
     def _is_tag(self, i: int) -> bool:
         """Whether a tag begins there: of HTML, one that is closed, or one that looks like markup.
 
         <Ann Miller> is none.
         """
         tag = TAG_START.match(self.rawdata, i)
-        # The parser would look for the end of each tag until the end of the body.
-        if tag is None or self.getpos()[1] > self._last_end:
+        if tag is None or not self._ends(">"):
             return False
         name = tag[1].lower()
         if name in ELEMENTS or name in self._closed_names:

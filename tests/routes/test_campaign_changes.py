@@ -359,6 +359,24 @@ def test_a_change_waits_for_the_campaigns_switch(world: World, campaign: Campaig
     assert (world.shown()["name"], world.shown()["status"]) == ("Winter", "active")
 
 
+def test_a_change_that_names_no_name_leaves_the_one_that_another_sets(
+    world: World, campaign: Campaign
+) -> None:
+    world.upstreams.instantly_http.fail(*PATCH_CAMPAIGN, how="hang")
+    changes: tuple[Json, ...] = ({"name": "Winter"}, {"settings": {"dailyLimit": 5}})
+    threads = [
+        threading.Thread(target=change, args=[world.beside()], kwargs=each) for each in changes
+    ]
+    threads[0].start()
+    world.upstreams.instantly_http.wait_until_hanging()
+    threads[1].start()
+    threads[1].join(0.2)
+    world.upstreams.instantly_http.release()
+    for thread in threads:
+        thread.join(60)
+    assert world.shown()["name"] == configuration(world)["name"] == "Winter"
+
+
 def test_a_lock_that_was_lost_meanwhile_changes_no_row(world: World, campaign: Campaign) -> None:
     world.upstreams.instantly_http.fail(*PATCH_CAMPAIGN, how="hang_after")
     answers: list[Any] = []

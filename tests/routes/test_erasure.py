@@ -122,6 +122,25 @@ def test_nothing_of_a_person_is_left_and_figures_stay(lived):
     assert erased(world, ADA) == (1, 0, 0)
 
 
+@pytest.mark.parametrize("statement", ["update_answer_body", "upsert_answer"])
+def test_what_another_erasure_takes_out_of_an_answer_stays_out(world, statements, statement):
+    key, people = {"Idempotency-Key": "order-1"}, ["ada@x.example", "bo@x.example"]
+    world.another().hold(*people)
+    body = {"orgId": "org-1", "leads": [{"email": each} for each in people], "refuse": ["held"]}
+
+    def erase_the_other() -> None:
+        world.db.connection.execute(
+            "UPDATE instantly_idempotency_keys SET body = replace(body, %s, %s)",
+            [f'"{people[1]}"', "null"],
+        )
+
+    statements.before(statement, erase_the_other)
+    world.send("POST", world.path("/leads"), body, headers=key)
+    erased(world, people[0])
+    repeat = world.send("POST", world.path("/leads"), body, headers=key)
+    assert [lead["email"] for lead in repeat.get_json()["rejected"]] == [None, None]
+
+
 def test_who_was_erased_is_unknown_and_not_written_to(lived):
     world = lived
     erased(world, ADA)
@@ -207,8 +226,36 @@ def test_what_only_instantly_holds_is_deleted_there_too_in_our_campaigns_alone(w
     world.hold("ADA@x.example")
     assert erased(world, "ada@x.example", "O'Brien@Bücher.example") == (2, 3, 0)
     asked = world.upstreams.instantly_http.calls(*LIST)[0].json
-    assert set(asked["contacts"]) == {"ada@x.example", "ADA@x.example"}
+    assert set(asked["contacts"]) == {
+        "ada@x.example",
+        "ADA@x.example",
+        "o'brien@xn--bcher-kva.example",
+    }
     assert list(workspace.leads) == [kept]
+
+
+@pytest.mark.parametrize("held", ["ann@xn--mller-kva.example", "ann@müller.example"])
+@pytest.mark.parametrize("asked", ["ann@xn--mller-kva.example", "ann@MÜLLER.example"])
+def test_what_only_instantly_holds_is_deleted_in_either_spelling(world, held, asked):
+    world.put_into_instantly(held)
+    assert erased(world, asked) == (1, 1, 0)
+    assert world.in_instantly() == {}
+    world.put_into_instantly(held)
+    assert world.delete([asked]).get_json()["deleted"] == 1
+    assert world.in_instantly() == {}
+
+
+# Of which PostgreSQL makes other small letters than Python.
+@pytest.mark.parametrize("email", ["\u039f\u0394\u039f\u03a3@x.example", "\u0130lker@x.example"])
+def test_whom_a_reconcile_adopted_is_erased_whatever_the_letters(world, email):
+    world.put_into_instantly(email)
+    assert world.send("POST", world.path("/reconcile"), {}).get_json()["leads"]["adopted"] == 1
+    world.receive("lead_unsubscribed", lead=email)
+    assert set(world.statuses().values()) == {"unsubscribed"}
+    assert erased(world, email) == (1, 1, 1)
+    assert world.rows() == []
+    world.put_into_instantly(email)
+    assert world.send("POST", world.path("/reconcile"), {}).get_json()["leads"]["adopted"] == 0
 
 
 def test_another_organizations_person_stays(world):

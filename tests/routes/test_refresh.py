@@ -1,9 +1,12 @@
 """One call for all figures of an organisation: snapshots, statuses, and who is behind."""
 
+import threading
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+import psycopg
 import pytest
+from harness import wait_until
 from werkzeug.test import TestResponse
 from world import Campaign, World
 
@@ -199,3 +202,20 @@ def test_without_a_key_nothing_is_refreshed(ours: World) -> None:
     answer = refresh(ours)
     message = "BYOK key not configured for this organization"
     assert (answer.status_code, answer.get_json()["error"]) == (422, message)
+
+
+def test_a_refresh_that_waits_for_a_campaign_holds_none_after_it(world: World) -> None:
+    ids = [str(UUID(int=number)) for number in (3, 2, 1)]
+    campaigns = [world.another(id=campaign_id).campaign for campaign_id in ids]
+    asked = [figures(campaign) for campaign in campaigns]
+    beside = world.beside()
+    lock = "SELECT FROM instantly_campaigns WHERE id = %s FOR UPDATE NOWAIT"
+    with psycopg.connect(world.db.connection.info.dsn) as erasure:
+        erasure.execute(lock, [ids[-1]])
+        refreshing = threading.Thread(target=lambda: refresh(beside, asked))
+        refreshing.start()
+        waiting = "SELECT FROM pg_locks WHERE NOT granted"
+        wait_until(lambda: world.db.all(waiting))
+        erasure.execute(lock, [ids[0]])
+    refreshing.join(60)
+    assert world.db.count("instantly_analytics_snapshots") == 3

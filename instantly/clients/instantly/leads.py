@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from instantly.addresses import same_address
+from instantly.addresses import same_address, spellings
 from instantly.clients.instantly.base import (
     MAX_PAGE_SIZE,
     InstantlyError,
@@ -83,10 +83,12 @@ class Leads(Workspace):
         Without a campaign: that any campaign of the workspace holds.
         """
         wanted = set(map(same_address, emails))
-        plain = [email for email in emails if PLAIN_ADDRESS.fullmatch(email)]
+        # How Instantly compares them is documented nowhere.
+        asked = dict.fromkeys(chain.from_iterable(map(spellings, emails)))
+        plain = [email for email in asked if PLAIN_ADDRESS.fullmatch(email)]
         listings = [self._list_leads(campaign_id, "contacts", plain)]
         # `contacts` takes plain addresses only (its format is "email"); others are searched for.
-        for email in emails:
+        for email in asked:
             if "@" in email and not PLAIN_ADDRESS.fullmatch(email):
                 listings.append(self._list_leads(campaign_id, "search", [email]))
         for lead in chain.from_iterable(listings):
